@@ -1,0 +1,120 @@
+"""A transaction: what is signed, by whom, paid from whose quota, and until when it may be final. Floor 3.
+
+There are no nonces: an id is accepted once within the expiry window, so a gateway's parallel writers
+never wait for each other. The payload is the canonical encoding of the payload type of its kind, which
+only the ledger floor knows; here it is bytes.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Annotated
+
+from p2pledger.chain.authority import OrganisationId
+from p2pledger.chain.vote import IsSigned
+from p2pledger.codec import Length, Pattern, Range, decode, encode
+from p2pledger.crypto import Domain
+from p2pledger.errors import InvalidMessage
+from p2pledger.types import Hash, Millis, PublicKey, Signature
+
+TRANSACTION_VERSION = 1
+SIGNERS_MAX = 8
+PAYLOAD_BYTES_MAX = 16 * 1024
+TRANSACTION_BYTES_MAX = 20 * 1024
+"""An encoded transaction with its signatures; more is refused before it is decoded."""
+
+Kind = Annotated[str, Length(3, 32), Pattern(r"[a-z]+\.[a-z]+")]
+"""A module's name and what is to be done there: `record.append`."""
+
+_TRANSACTION_DOMAIN = Domain("p2pledger/transaction/1")
+
+
+@dataclass(frozen=True)
+class Body:
+    """The part of a transaction that is signed."""
+
+    version: Annotated[int, Range(TRANSACTION_VERSION, TRANSACTION_VERSION)]
+    genesis_hash: Hash
+    expires_ms: Millis
+    salt: Annotated[bytes, Length(8, 8)]
+    """Random, so that two equal wishes are two transactions, and a retry of one stays one."""
+    kind: Kind
+    payload: Annotated[bytes, Length(1, PAYLOAD_BYTES_MAX)]
+    sponsor: OrganisationId
+    """The organisation whose quota pays."""
+    signers: Annotated[tuple[PublicKey, ...], Length(1, SIGNERS_MAX)]
+    """Distinct, ascending: one set of signers has one encoding."""
+
+    def __post_init__(self) -> None:
+        if any(a >= b for a, b in zip(self.signers, self.signers[1:], strict=False)):
+            raise ValueError("signers are distinct and stand in ascending order")
+
+    @cached_property
+    def id(self) -> Hash:
+        """The transaction's id, and the digest that every signer signs."""
+        return _TRANSACTION_DOMAIN.hash(encode(self))
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """A body and one signature per signer, in the signers' order.
+
+    Well formed by construction; whether the signatures hold, `is_authentic` says.
+    """
+
+    body: Body
+    signatures: Annotated[tuple[Signature, ...], Length(1, SIGNERS_MAX)]
+
+    def __post_init__(self) -> None:
+        if len(self.signatures) != len(self.body.signers):
+            raise ValueError("a transaction has one signature per signer")
+
+    @property
+    def id(self) -> Hash:
+        """The hash of what is signed: signatures are not part of it."""
+        return self.body.id
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The canonical encoding."""
+        return encode(self)
+
+
+def is_authentic(transaction: Transaction, is_signed: IsSigned) -> bool:
+    """Whether every signature is its signer's. The one expensive check of a transaction; no state needed."""
+    pairs = zip(transaction.body.signers, transaction.signatures, strict=True)
+    return all(is_signed(key, transaction.id, signature) for key, signature in pairs)
+
+
+def decode_transaction(data: bytes) -> Transaction:
+    """The transaction that `data` encodes, with its id and encoding at hand without encoding it again.
+
+    Raises: InvalidMessage (too long, or not the canonical encoding).
+    """
+    if len(data) > TRANSACTION_BYTES_MAX:
+        raise InvalidMessage(f"a transaction has at most {TRANSACTION_BYTES_MAX} bytes")
+    transaction: Transaction = decode(Transaction, data)
+    # An array of two (1 byte), the body, then an array of at most 8 (1 byte) strings of 2 + 64 bytes.
+    body = data[1 : len(data) - 1 - 66 * len(transaction.signatures)]
+    transaction.__dict__["encoded"] = data
+    transaction.body.__dict__["id"] = _TRANSACTION_DOMAIN.hash(body)
+    return transaction
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded transactions that travel together: one gossip message, one reply to a request for bodies."""
+
+    TAG = 5
+
+    transactions: Annotated[tuple[Annotated[bytes, Length(1, TRANSACTION_BYTES_MAX)], ...], Length(1, 16_384)]
+
+
+class Outcome(Enum):
+    """How an accepted transaction ends, and what it is until then."""
+
+    PENDING = "pending"
+    FINAL = "final"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"

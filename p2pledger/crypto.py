@@ -1,0 +1,94 @@
+"""Hashes and signatures, each under a domain. Floor 1.
+
+SHA-256; ECDSA over secp256k1 with RFC 6979 nonces in the 64-byte compact form, where only the lower
+half of s is accepted, so that a valid signature cannot be turned into a second one.
+"""
+
+from functools import lru_cache
+from hashlib import sha256
+from typing import Protocol
+
+from coincurve import PrivateKey as _PrivateKey
+from coincurve import PublicKey as _PublicKey
+from coincurve._libsecp256k1 import ffi, lib
+from coincurve.ecdsa import der_to_cdata, serialize_compact
+
+from p2pledger.types import Hash, PublicKey, Signature
+
+PARSED_KEYS_MAX = 65_536
+"""How many public keys are kept parsed: parsing one costs as much as verifying with it."""
+
+
+class Domain:
+    """A prefix that keeps a hash for one purpose from standing for another (BIP 340's tagged hash).
+
+    `Domain("x").hash(data)` is SHA-256(SHA-256("x") | SHA-256("x") | data).
+    """
+
+    def __init__(self, name: str) -> None:
+        tag = sha256(name.encode()).digest()
+        self._start = sha256(tag + tag)
+
+    def hash(self, data: bytes) -> Hash:
+        """The digest of `data` in this domain, 32 bytes."""
+        state = self._start.copy()
+        state.update(data)
+        return Hash(state.digest())
+
+
+class Signer(Protocol):
+    """Holds one private key."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The key that verifies what this signs."""
+
+    def sign(self, digest: Hash) -> Signature:
+        """Sign a 32-byte digest. Same key and digest: same signature (RFC 6979)."""
+
+
+class KeySigner:
+    """A `Signer` over a private key in this process's memory.
+
+    `secret`: 32 bytes. Raises ValueError when they are zero or not below the group's order.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) != 32:
+            raise ValueError("a private key has 32 bytes")
+        self._key = _PrivateKey(secret)
+        self.public_key = PublicKey(self._key.public_key.format())
+
+    def sign(self, digest: Hash) -> Signature:
+        """See `Signer.sign`."""
+        return Signature(serialize_compact(der_to_cdata(self._key.sign(digest, hasher=None))))
+
+
+@lru_cache(maxsize=PARSED_KEYS_MAX)
+def _parsed(key: PublicKey) -> _PublicKey | None:
+    try:
+        return _PublicKey(key) if len(key) == 33 else None
+    except ValueError:
+        return None
+
+
+def is_public_key(key: bytes) -> bool:
+    """Whether these bytes are a point of the curve in compressed form."""
+    return _parsed(PublicKey(key)) is not None
+
+
+def is_signed(key: PublicKey, digest: Hash, signature: Signature) -> bool:
+    """Whether `signature` is the key's own over `digest`, with s in the lower half. Never raises.
+
+    Releases the interpreter's lock while it verifies, so threads scale.
+    """
+    parsed = _parsed(key)
+    if parsed is None or len(digest) != 32 or len(signature) != 64:
+        return False
+    context = parsed.context.ctx
+    raw = ffi.new("secp256k1_ecdsa_signature *")
+    # secp256k1_ecdsa_verify itself refuses an s in the upper half.
+    return bool(
+        lib.secp256k1_ecdsa_signature_parse_compact(context, raw, signature)
+        and lib.secp256k1_ecdsa_verify(context, raw, digest, parsed.public_key)
+    )

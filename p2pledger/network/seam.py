@@ -1,0 +1,122 @@
+"""What the node asks of a network, and what a network promises. Floor 6.
+
+Nothing here knows libp2p. The node is written against these protocols; `host`, `gossip` and
+`streams` carry them out over py-libp2p.
+
+Three ways to speak, because three things are needed:
+  gossip   to everybody, best effort, what it loses is asked for later (transactions, final blocks);
+  frames   to one authority, in order, coalesced, never blocking the sender (votes, proposals, status);
+  asks     one request, a bounded stream of replies, with back-pressure (bodies, old blocks).
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from p2pledger.types import PeerId
+
+FRAME_BYTES_MAX = 4 * 1024 * 1024
+"""The largest frame on a direct stream, and the largest single reply to an ask."""
+
+GOSSIP_BYTES_MAX = 512 * 1024
+"""The largest gossip message."""
+
+REQUEST_BYTES_MAX = 64 * 1024
+"""The largest request of an ask."""
+
+
+class Topic(Enum):
+    """The gossip topics. The value is the topic's name on the wire, after the chain's own prefix."""
+
+    TRANSACTIONS = "transactions"
+    BLOCKS = "blocks"
+    EVIDENCE = "evidence"
+
+
+class Verdict(Enum):
+    """What a stateless check says of a gossip message.
+
+    ACCEPT: handed to us and forwarded. IGNORE: neither, and nobody is blamed (what depends on our own
+    state is ignored, never rejected: the library caches a rejection for 300 s and scores the
+    forwarder down). REJECT: not forwarded, and the forwarder is scored down.
+    """
+
+    ACCEPT = "accept"
+    IGNORE = "ignore"
+    REJECT = "reject"
+
+
+class Unreachable(Exception):
+    """The peer could not be asked, did not answer in time, or broke off. Ask another."""
+
+
+@dataclass(frozen=True)
+class PeerAddress:
+    """A peer to stay connected to: dialled again for ever, its DNS names resolved at each dial.
+
+    `addresses` are multiaddrs without the trailing `/p2p/…`; empty for a peer that only dials us.
+    """
+
+    peer: PeerId
+    addresses: tuple[str, ...]
+
+
+class Handler(Protocol):
+    """What the node does with what arrives. Given to the network when it is made."""
+
+    def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
+        """Judge a message by its bytes alone, before it is forwarded. Quick; must not raise."""
+
+    async def on_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> None:
+        """Take an accepted message. Awaited by the reader of that peer: being slow pushes back on it."""
+
+    async def on_frame(self, peer: PeerId, data: bytes) -> None:
+        """Take one frame from a direct stream of `peer`, in the order it was sent. Being slow pushes back."""
+
+    def serve(self, peer: PeerId, request: bytes) -> AsyncGenerator[bytes, None]:
+        """Answer an ask, reply by reply. Each reply is written before the next is drawn.
+
+        Raising `InvalidMessage` resets the stream and scores the peer down.
+        """
+
+    def is_frame_peer(self, peer: PeerId) -> bool:
+        """Whether this peer may open a direct frame stream to us (it is an authority)."""
+
+
+class Network(Protocol):
+    """A running network. Every method may be called from the node's own trio thread only."""
+
+    @property
+    def local(self) -> PeerId:
+        """Our own peer id."""
+
+    def connected(self) -> frozenset[PeerId]:
+        """The peers that a connection stands to now."""
+
+    def admit(self, allowed: frozenset[PeerId], dial: Mapping[PeerId, PeerAddress]) -> None:
+        """Replace the allow-list and the list of peers to stay connected to.
+
+        A connected peer that is no longer allowed is cut off.
+        """
+
+    async def publish(self, topic: Topic, data: bytes) -> None:
+        """Gossip `data` to everybody. Best effort; our own handler does not get it back.
+
+        Raises: ValueError when `data` is over GOSSIP_BYTES_MAX.
+        """
+
+    def send(self, peer: PeerId, data: bytes) -> bool:
+        """Queue one frame for a peer's direct stream and return at once.
+
+        Frames to one peer keep their order; frames queued together leave in one write. False when the
+        peer's queue is full or it is not connected: the frame is dropped and counted, and the
+        protocol's own repetition makes up for it.
+        """
+
+    def ask(self, peer: PeerId, request: bytes, *, timeout_ms: int) -> AsyncGenerator[bytes, None]:
+        """Send a request and yield its replies as they come; ends when the peer has said all.
+
+        `timeout_ms` bounds the whole of it. Close the generator to break off.
+        Raises: Unreachable.
+        """
