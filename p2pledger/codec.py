@@ -369,8 +369,8 @@ def encode(value: Any, kind: Any = None) -> bytes:
 def decode(kind: Any, data: bytes) -> Any:
     """The value of class or union `kind` that `data` is the one encoding of. Pure.
 
-    Raises: InvalidMessage for every other byte string: truncated, trailing bytes, not canonical, of
-    another shape, or with a field beyond its limits.
+    Raises: InvalidMessage for every other byte string: code `not_canonical` when it is another encoding
+    of a good value, else `malformed` (truncated, of another shape, a field beyond its limits).
     """
     shape = _shape_of(kind)
     try:
@@ -388,7 +388,7 @@ def decode(kind: Any, data: bytes) -> Any:
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError) as error:
         raise InvalidMessage(f"not CBOR: {error}") from None
     if cbor2.dumps(plain) != data:
-        raise InvalidMessage("not the canonical encoding")
+        raise InvalidMessage("not the canonical encoding", code="not_canonical")
     return value
 
 
@@ -398,7 +398,10 @@ def to_json(value: Any, kind: Any = None) -> Json:
 
 
 def from_json(kind: Any, shown: Json) -> Any:
-    """The value of class or union `kind` whose JSON form is `shown`. Raises: InvalidMessage, naming the field."""
+    """The value of class or union `kind` whose JSON form is `shown`.
+
+    Raises: InvalidMessage, naming the field.
+    """
     try:
         return _shape_of(kind).parse(shown)
     except _Refused as error:

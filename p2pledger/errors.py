@@ -6,7 +6,14 @@ a user that asks for the impossible is told why and how to mend it, and our own 
 
 
 class InvalidMessage(Exception):
-    """Bytes or values that no honest peer sends. The sender is at fault; nothing was changed."""
+    """Bytes or values that no honest peer sends. The sender is at fault; nothing was changed.
+
+    `code` is stable, like that of `InvalidTransaction`: `malformed` unless a more exact one is given.
+    """
+
+    def __init__(self, message: str, code: str = "malformed") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class InvalidTransaction(Exception):

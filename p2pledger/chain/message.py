@@ -93,7 +93,7 @@ class CertificatesRequest:
 
 @dataclass(frozen=True)
 class ProposalsRequest:
-    """Asks for proposals by their block's digest, unfinal ancestors of one at hand. Answered by `Proposal`s."""
+    """Asks for proposals by their block's digest: unfinal ancestors. Answered by `Proposal`s."""
 
     TAG = 5
 

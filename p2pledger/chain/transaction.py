@@ -92,7 +92,7 @@ def decode_transaction(data: bytes) -> Transaction:
     Raises: InvalidMessage (too long, or not the canonical encoding).
     """
     if len(data) > TRANSACTION_BYTES_MAX:
-        raise InvalidMessage(f"a transaction has at most {TRANSACTION_BYTES_MAX} bytes")
+        raise InvalidMessage(f"a transaction has at most {TRANSACTION_BYTES_MAX} bytes", code="too_large")
     transaction: Transaction = decode(Transaction, data)
     # An array of two (1 byte), the body, then an array of at most 8 (1 byte) strings of 2 + 64 bytes.
     body = data[1 : len(data) - 1 - 66 * len(transaction.signatures)]

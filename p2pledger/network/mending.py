@@ -1,0 +1,56 @@
+"""Faults of libp2p 0.8.1 that no subclass can reach, mended in place. Floor 6. Imported before its use.
+
+Every mend is named after its fault and replaces a module's name; every one has a test that fails on the
+stock library. What a subclass can reach is mended there: `yamux` (multiplexer), `transport` (connections,
+streams), `gossip` (pubsub).
+
+    unbounded protocol names      a peer announces a protocol name of any length and the negotiation reads it
+    logging to the root logger    every connection writes to the root logger, and makes it a handler
+"""
+
+import importlib.metadata
+import logging
+
+from libp2p.io.abc import Reader
+from libp2p.network.connection import swarm_connection
+from libp2p.protocol_muxer import multiselect_communicator
+from libp2p.utils.varint import ParseError, read_varint_prefixed_bytes_limited
+
+VERSION = "0.8.1"
+PROTOCOL_NAME_BYTES_MAX = 1024
+
+
+def check_version() -> None:
+    """Raises: ImportError when the installed libp2p is not the one that the mends were written for."""
+    installed = importlib.metadata.version("libp2p")
+    if installed != VERSION:
+        raise ImportError(
+            f"the network is built on libp2p {VERSION}, found {installed}; see network/mending.py"
+        )
+
+
+async def read_bounded_delim(reader: Reader) -> bytes:
+    """Read one line of multistream-select: a length, then a text that ends in a newline.
+
+    Raises: ParseError, MessageTooLarge, IncompleteReadError.
+    """
+    line = await read_varint_prefixed_bytes_limited(reader, PROTOCOL_NAME_BYTES_MAX)
+    if not line.endswith(b"\n"):
+        raise ParseError("a protocol name must end in a newline")
+    return line[:-1]
+
+
+def mend_unbounded_protocol_names() -> None:
+    multiselect_communicator.read_delim = read_bounded_delim
+
+
+def mend_logging_to_the_root_logger() -> None:
+    # A logger has the functions of the module that are used there: debug, info, warning.
+    swarm_connection.logging = logging.getLogger("libp2p.network.connection")  # type: ignore[assignment]
+    # Its warnings and errors report what peers do; what matters of that is counted by our own metrics.
+    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
+
+
+check_version()
+mend_unbounded_protocol_names()
+mend_logging_to_the_root_logger()

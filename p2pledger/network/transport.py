@@ -1,0 +1,222 @@
+"""Connections and streams: who may connect, how many, and what may never harm us. Floor 6.
+
+The library's own classes are kept and these faults of theirs are mended by overriding:
+    the gate knows addresses only   `Upgrader` refuses every peer id that is not admitted, both ways, right
+                                    after the handshake and before a multiplexer or protocol is spoken;
+    an unbounded read before the    `BoundedConnection` never asks the socket for more than a cipher message,
+    handshake                       and reads it in large pieces;
+    inbound places are never given  `PatientSwarm` holds a place for a handshake only as long as it lasts, and
+    back                            few for each address;
+    dials on its own                only the host dials: `PatientSwarm` refuses;
+    one bad stream ends the process `Switchboard` ends the stream;
+    streams without limit           `Switchboard` serves a few of each protocol to each peer.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+
+import trio
+from libp2p.abc import IMuxedConn, INetConn, INetStream, IRawConnection, ISecureConn
+from libp2p.crypto.keys import KeyPair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.host.basic_host import BasicHost
+from libp2p.identity.identify.identify import ID as IDENTIFY
+from libp2p.identity.identify.identify import identify_handler_for
+from libp2p.io.abc import ReadWriteCloser
+from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.exceptions import SwarmException
+from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import PeerStore
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as Noise
+from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from libp2p.transport.exceptions import SecurityUpgradeFailure
+from libp2p.transport.tcp.tcp import TCP
+from libp2p.transport.upgrader import TransportUpgrader
+from multiaddr import Multiaddr
+
+from p2pledger.errors import Fatal
+from p2pledger.network.yamux import Mux, Watcher
+
+_log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 256
+MAX_CONNECTIONS_PER_PEER = 2
+"""Two peers that dial each other at once end up with two; either serves."""
+
+MAX_HANDSHAKES = 64
+MAX_HANDSHAKES_PER_ADDRESS = 16
+HANDSHAKE_S = 10.0
+NEGOTIATION_S = 10
+CIPHER_MESSAGE_BYTES = 65_535
+READ_BYTES = 128 * 1024
+
+type StreamHandler = Callable[[INetStream], Awaitable[None]]
+
+
+class BoundedConnection(RawConnection):
+    """A raw connection that is read through a buffer and whose `read(n)` gives all `n` bytes."""
+
+    def __init__(self, conn: RawConnection) -> None:
+        super().__init__(conn.stream, conn.is_initiator)
+        self._buffer = bytearray()
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Raises: ConnectionClosedError at the end, or when more than a cipher message is asked for."""
+        if n is None or n > CIPHER_MESSAGE_BYTES:
+            raise ConnectionClosedError(f"refused to read {n} bytes at once")
+        while len(self._buffer) < n:
+            piece = await super().read(READ_BYTES)
+            if not piece:
+                raise ConnectionClosedError("closed by the peer")
+            self._buffer += piece
+        data = bytes(self._buffer[:n])
+        del self._buffer[:n]
+        return data
+
+
+class _Muxers(MuxerMultistream):
+    """Offers yamux only, and makes our own. The library's constructor is hard-wired."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__({TProtocol(YAMUX): Mux}, NEGOTIATION_S)
+        self._watcher = watcher
+
+    async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
+        await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
+        return Mux(conn, peer_id, self._watcher)
+
+
+class Upgrader(TransportUpgrader):
+    """Noise, then the allow-list, then yamux. Nothing else is offered."""
+
+    def __init__(self, key_pair: KeyPair, is_admitted: Callable[[ID], bool], watcher: Watcher) -> None:
+        noise = Noise(key_pair, noise_privkey=create_noise_key_pair().private_key)
+        super().__init__({NOISE: noise}, {TProtocol(YAMUX): Mux}, NEGOTIATION_S)
+        self.muxer_multistream = _Muxers(watcher)
+        self._is_admitted = is_admitted
+
+    async def upgrade_security(
+        self, raw_conn: IRawConnection, is_initiator: bool, peer_id: ID | None = None
+    ) -> ISecureConn:
+        """Raises: SecurityUpgradeFailure, also when the peer is not admitted."""
+        assert isinstance(raw_conn, RawConnection)
+        secure = await super().upgrade_security(BoundedConnection(raw_conn), is_initiator, peer_id)
+        if not self._is_admitted(secure.get_remote_peer()):
+            await secure.close()
+            raise SecurityUpgradeFailure("the peer is not admitted")
+        return secure
+
+
+class PatientSwarm(Swarm):
+    """The set of connections. It accepts and keeps them; the host alone dials."""
+
+    def __init__(self, key_pair: KeyPair, upgrader: Upgrader) -> None:
+        peer_id = ID.from_pubkey(key_pair.public_key)
+        store = PeerStore()
+        store.add_key_pair(peer_id, key_pair)
+        config = ConnectionConfig(
+            max_connections=MAX_CONNECTIONS,
+            min_connections=0,
+            low_watermark=0,
+            high_watermark=MAX_CONNECTIONS,
+            max_connections_per_peer=MAX_CONNECTIONS_PER_PEER,
+            inbound_upgrade_timeout=HANDSHAKE_S,
+            outbound_upgrade_timeout=HANDSHAKE_S,
+        )
+        super().__init__(
+            peer_id,
+            store,
+            upgrader,
+            transports=[TCP()],
+            retry_config=RetryConfig(max_retries=0),
+            connection_config=config,
+        )
+        self._handshakes: Counter[str] = Counter()
+
+    async def dial_peer(self, peer_id: ID) -> list[INetConn]:
+        """Raises: SwarmException always: opening a stream must not open a connection."""
+        raise SwarmException(f"not connected to {peer_id}")
+
+    async def _handle_inbound_connection(self, read_write_closer: ReadWriteCloser, maddr: Multiaddr) -> None:
+        remote = read_write_closer.get_remote_address()
+        address = remote[0] if remote else ""
+        if (
+            self._handshakes[address] >= MAX_HANDSHAKES_PER_ADDRESS
+            or self._handshakes.total() >= MAX_HANDSHAKES
+        ):
+            return
+        self._handshakes[address] += 1
+        try:
+            muxed = await self.upgrade_inbound_raw_conn(RawConnection(read_write_closer, False), maddr)
+        finally:
+            self._handshakes[address] -= 1
+            if not self._handshakes[address]:
+                del self._handshakes[address]
+        # The listener closes the socket when this returns.
+        assert isinstance(muxed, Mux)
+        await muxed.event_closed.wait()
+
+
+class Switchboard(BasicHost):
+    """Gives each stream to its protocol's handler. Whatever a handler raises ends the stream only.
+
+    `limits` holds how many streams of each protocol one peer may have open to us. `on_fatal` is called
+    when a handler finds that our own state cannot be trusted.
+    """
+
+    def __init__(self, swarm: PatientSwarm, on_fatal: Callable[[Fatal], None]) -> None:
+        super().__init__(swarm, negotiate_timeout=NEGOTIATION_S, disable_identify_address_discovery=True)
+        # Identify is answered, for peers of other make; we ask nobody, for we believe nobody's answer.
+        swarm.notifees = [n for n in swarm.notifees if type(n).__module__ != "libp2p.host.basic_host"]
+        self.multiselect.handlers.clear()
+        self._limits: dict[TProtocol, int] = {}
+        self._open: Counter[tuple[ID, TProtocol]] = Counter()
+        self._on_fatal = on_fatal
+        self.serve(IDENTIFY, identify_handler_for(self, use_varint_format=True), limit=2)
+
+    def serve(self, protocol: TProtocol, handler: StreamHandler, *, limit: int) -> None:
+        """Answer a protocol, with at most `limit` streams open to one peer."""
+        self._limits[protocol] = limit
+        self.set_stream_handler(protocol, handler)
+
+    def open_streams(self) -> Mapping[tuple[ID, TProtocol], int]:
+        return self._open
+
+    async def _swarm_stream_handler(self, net_stream: INetStream) -> None:
+        try:
+            await self._serve(net_stream)
+            await net_stream.close()
+        except Fatal as error:
+            self._on_fatal(error)
+        except Exception as error:  # noqa: BLE001 - an edge: a peer's bytes reach handlers of the library
+            _log.debug("stream of %s ended: %r", net_stream.muxed_conn.peer_id, error)
+            await net_stream.reset()
+
+    async def _serve(self, stream: INetStream) -> None:
+        with trio.fail_after(NEGOTIATION_S):
+            protocol, handler = await self.multiselect.negotiate(
+                MultiselectCommunicator(stream), NEGOTIATION_S
+            )
+        if protocol is None or handler is None:
+            await stream.reset()
+            return
+        stream.set_protocol(protocol)
+        key = (stream.muxed_conn.peer_id, protocol)
+        if self._open[key] >= self._limits[protocol]:
+            await stream.reset()
+            return
+        self._open[key] += 1
+        try:
+            await handler(stream)
+        finally:
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]

@@ -1,0 +1,436 @@
+"""The stream multiplexer: yamux 1.0 over a libp2p secure connection. Floor 6.
+
+The library's own muxer cannot be mended from outside: it lets a peer overrun the receive window, opens
+any number of streams, corrupts the cipher stream when a write is cancelled, polls for window updates and
+gives up after five seconds, and blocks its reader behind its writer. This one keeps the same interface
+(`IMuxedConn`, `IMuxedStream`) and the same bytes on the wire.
+
+One task reads the connection and one writes it; streams only touch buffers. So cancelling a stream's read
+or write never harms the connection, and a peer that stops reading stops only what is sent to it.
+Everything held for a peer is bounded: MAX_INBOUND_STREAMS times its window, plus OUTBOX_BYTES.
+
+Source: https://github.com/hashicorp/yamux/blob/master/spec.md
+"""
+
+import logging
+import struct
+from types import TracebackType
+from typing import Protocol, Self
+
+import trio
+from libp2p.abc import IMuxedConn, IMuxedStream, ISecureConn
+from libp2p.connection_types import ConnectionType
+from libp2p.peer.id import ID
+from libp2p.stream_muxer.exceptions import (
+    MuxedConnUnavailable,
+    MuxedStreamClosed,
+    MuxedStreamEOF,
+    MuxedStreamError,
+    MuxedStreamReset,
+)
+from multiaddr import Multiaddr
+
+_log = logging.getLogger(__name__)
+
+HEADER = struct.Struct("!BBHII")
+DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
+SYN, ACK, FIN, RST = 1, 2, 4, 8
+PROTOCOL_ERROR = 1
+
+INITIAL_WINDOW_BYTES = 256 * 1024
+"""What yamux lets a peer send before the first credit, by its specification."""
+
+GROWN_WINDOW_BYTES = 1024 * 1024
+"""What a stream that is read steadily may have in flight."""
+
+FRAME_BYTES = 65_519 - HEADER.size
+"""The payload that fills one Noise message."""
+
+OUTBOX_BYTES = 256 * 1024
+"""What waits for the socket before writers wait. Control frames may exceed it by CONTROL_BYTES."""
+
+CONTROL_BYTES = 64 * 1024
+MAX_INBOUND_STREAMS = 32
+MAX_STREAM_ID = 2**32 - 1
+
+PING_INTERVAL_S = 5.0
+PONG_TIMEOUT_S = 20.0
+"""A connection whose other end is silent this long is closed: TCP alone would not notice for minutes."""
+
+HALF_CLOSED_S = 60.0
+"""How long a stream that we have closed waits for the other side to close it too."""
+
+GOODBYE_S = 0.5
+
+
+class Watcher(Protocol):
+    """Who is told what a peer does on its connection."""
+
+    def on_violation(self, peer: ID, reason: str) -> None:
+        """The peer broke the protocol in a way that no honest one does; its connection is being closed."""
+
+    def on_ping(self, peer: ID, rtt_ms: float) -> None:
+        """A round trip was measured."""
+
+
+class Violation(Exception):
+    """Frames that the specification forbids. The peer is at fault."""
+
+
+class Stream(IMuxedStream):
+    """One stream. At most one task may read and one may write at a time."""
+
+    def __init__(self, stream_id: int, connection: "Mux") -> None:
+        self.stream_id = stream_id
+        self.muxed_conn = connection
+        self.send_window = INITIAL_WINDOW_BYTES
+        self.receive_window = INITIAL_WINDOW_BYTES
+        self.send_closed = False
+        self.receive_closed = False
+        self.is_reset = False
+        self.closed_at = 0.0
+        self._connection = connection
+        self._inbox = bytearray()
+        self._is_grown = False
+        self._credit = 0
+        self._readers = trio.lowlevel.ParkingLot()
+        self._writers = trio.lowlevel.ParkingLot()
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Return what has arrived, at least one byte and at most `n`.
+
+        Raises: MuxedStreamEOF, MuxedStreamReset.
+        """
+        while not self._inbox:
+            if self.is_reset:
+                raise MuxedStreamReset("the stream was reset")
+            if self.receive_closed:
+                raise MuxedStreamEOF("the peer has closed the stream")
+            await self._readers.park()
+        if n is None or n < 0 or n >= len(self._inbox):
+            data = bytes(self._inbox)
+            self._inbox.clear()
+        else:
+            data = bytes(self._inbox[:n])
+            del self._inbox[:n]
+        self._give_credit(len(data))
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Hand all of `data` to the connection, waiting for window and for room.
+
+        Raises: MuxedStreamClosed, MuxedStreamReset.
+        """
+        sent = 0
+        while sent < len(data):
+            if self.is_reset:
+                raise MuxedStreamReset("the stream was reset")
+            if self.send_closed:
+                raise MuxedStreamClosed("the stream is closed for writing")
+            if self.send_window == 0:
+                await self._writers.park()
+                continue
+            if not self._connection.has_room:
+                await self._connection.wait_for_room()
+                continue
+            chunk = data[sent : sent + min(self.send_window, FRAME_BYTES)]
+            self.send_window -= len(chunk)
+            self._connection.put(DATA, 0, self.stream_id, len(chunk), chunk)
+            sent += len(chunk)
+        await trio.lowlevel.checkpoint()
+
+    async def close(self) -> None:
+        """Say that nothing more will be written. What the peer sends can still be read."""
+        if not self.send_closed and not self.is_reset:
+            self.send_closed = True
+            self.closed_at = trio.current_time()
+            self._connection.put(WINDOW_UPDATE, FIN, self.stream_id, 0)
+            self._connection.forget_if_done(self)
+        await trio.lowlevel.checkpoint()
+
+    async def reset(self) -> None:
+        """Break the stream off in both directions and drop what was not read. Never waits for the peer."""
+        if not self.is_reset:
+            if not (self.send_closed and self.receive_closed):
+                self._connection.put(WINDOW_UPDATE, RST, self.stream_id, 0)
+            self.break_off()
+            self._connection.forget_if_done(self)
+
+    def accept_data(self, data: bytes) -> None:
+        """Take what the reader of the connection found; it has checked the window."""
+        self.receive_window -= len(data)
+        self._inbox += data
+        self._readers.unpark_all()
+
+    def accept_credit(self, increment: int) -> None:
+        self.send_window += increment
+        self._writers.unpark_all()
+
+    def accept_end(self) -> None:
+        self.receive_closed = True
+        self._readers.unpark_all()
+
+    def break_off(self) -> None:
+        self.is_reset = self.send_closed = self.receive_closed = True
+        self._inbox.clear()
+        self._readers.unpark_all()
+        self._writers.unpark_all()
+
+    def _give_credit(self, n_bytes: int) -> None:
+        """Let the peer send more, in steps of half a window: not one update for every read."""
+        self._credit += n_bytes
+        window = GROWN_WINDOW_BYTES if self._is_grown else INITIAL_WINDOW_BYTES
+        if self._credit < window // 2 or self.receive_closed:
+            return
+        if not self._is_grown:
+            self._is_grown = True
+            self._credit += GROWN_WINDOW_BYTES - INITIAL_WINDOW_BYTES
+        self.receive_window += self._credit
+        self._connection.put(WINDOW_UPDATE, 0, self.stream_id, self._credit)
+        self._credit = 0
+
+    def set_deadline(self, ttl: int) -> None:
+        raise NotImplementedError("cancel scopes do this")
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        return self._connection.get_remote_address()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class Mux(IMuxedConn):
+    """A connection that carries streams. `start` runs it until it ends; nothing it raises escapes."""
+
+    def __init__(self, conn: ISecureConn, peer_id: ID, watcher: Watcher) -> None:
+        self.secured_conn = conn
+        self.peer_id = peer_id
+        self.event_started = trio.Event()
+        self.event_closed = trio.Event()
+        self._watcher = watcher
+        self._streams: dict[int, Stream] = {}
+        self._next_id = 1 if conn.is_initiator else 2
+        self._n_inbound = 0
+        self._is_closing = False
+        self._raw = bytearray()
+        self._outbox = bytearray()
+        self._is_writing = False
+        self._outbox_filled = trio.lowlevel.ParkingLot()
+        self._outbox_emptied = trio.lowlevel.ParkingLot()
+        self._ping_id = 0
+        self._pinged_at = 0.0
+        self._pong = trio.Event()
+        # The channel holds as many as may exist, so that announcing a stream never blocks the reader.
+        self._accepted, self._to_accept = trio.open_memory_channel[Stream](MAX_INBOUND_STREAMS)
+
+    @property
+    def is_initiator(self) -> bool:
+        return self.secured_conn.is_initiator
+
+    @property
+    def is_established(self) -> bool:
+        return self.event_started.is_set() and not self._is_closing
+
+    @property
+    def is_closed(self) -> bool:
+        return self.event_closed.is_set()
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._outbox) < OUTBOX_BYTES
+
+    async def start(self) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._transmit)
+                nursery.start_soon(self._keep_alive)
+                self.event_started.set()
+                await self._receive()
+                nursery.cancel_scope.cancel()
+        except* Violation as errors:
+            self._watcher.on_violation(self.peer_id, str(errors.exceptions[0]))
+        except* Exception as errors:  # noqa: BLE001 - an edge: what a peer breaks ends its connection, not us
+            _log.debug("connection to %s ended: %r", self.peer_id, errors.exceptions)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._shut()
+
+    async def close(self) -> None:
+        """Say goodbye, if the socket takes it quickly, and close."""
+        if not self._is_closing:
+            self._is_closing = True
+            self.put(GO_AWAY, 0, 0, 0)
+            with trio.move_on_after(GOODBYE_S):
+                while (self._outbox or self._is_writing) and not self.event_closed.is_set():
+                    await self._outbox_emptied.park()
+        with trio.CancelScope(shield=True):
+            await self._shut()
+
+    async def open_stream(self) -> Stream:
+        """Raises: MuxedStreamError when the connection is closing."""
+        if self._is_closing or self._next_id > MAX_STREAM_ID:
+            raise MuxedStreamError("the connection takes no more streams")
+        stream = Stream(self._next_id, self)
+        self._next_id += 2
+        self._streams[stream.stream_id] = stream
+        self.put(WINDOW_UPDATE, SYN, stream.stream_id, 0)
+        await trio.lowlevel.checkpoint()
+        return stream
+
+    async def accept_stream(self) -> Stream:
+        """Raises: MuxedConnUnavailable once the connection has ended."""
+        try:
+            return await self._to_accept.receive()
+        except trio.EndOfChannel:
+            raise MuxedConnUnavailable("the connection has ended") from None
+
+    def put(self, kind: int, flags: int, stream_id: int, length: int, payload: bytes = b"") -> None:
+        """Queue a frame for the socket; returns at once. Data writers wait for `has_room` first."""
+        if len(self._outbox) > OUTBOX_BYTES + FRAME_BYTES + CONTROL_BYTES:
+            # Only answers to the peer's own frames can pile up this far: it floods and does not read.
+            self._is_closing = True
+            return
+        self._outbox += HEADER.pack(0, kind, flags, stream_id, length)
+        self._outbox += payload
+        self._outbox_filled.unpark_all()
+
+    async def wait_for_room(self) -> None:
+        await self._outbox_emptied.park()
+
+    def forget_if_done(self, stream: Stream) -> None:
+        if stream.send_closed and stream.receive_closed and stream.stream_id in self._streams:
+            del self._streams[stream.stream_id]
+            self._n_inbound -= self._is_theirs(stream.stream_id)
+
+    def get_transport_addresses(self) -> list[Multiaddr]:
+        return self.secured_conn.get_transport_addresses()
+
+    def get_connection_type(self) -> ConnectionType:
+        return self.secured_conn.get_connection_type()
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        return self.secured_conn.get_remote_address()
+
+    def _is_theirs(self, stream_id: int) -> bool:
+        return (stream_id % 2 == 0) == self.is_initiator
+
+    async def _shut(self) -> None:
+        self._is_closing = True
+        if self.event_closed.is_set():
+            return
+        self.event_closed.set()
+        self._accepted.close()
+        for stream in list(self._streams.values()):
+            stream.break_off()
+        self._streams.clear()
+        self._outbox.clear()
+        self._outbox_emptied.unpark_all()
+        await self.secured_conn.close()
+
+    async def _transmit(self) -> None:
+        while True:
+            while not self._outbox:
+                await self._outbox_filled.park()
+            chunk = bytes(self._outbox)
+            self._outbox.clear()
+            self._outbox_emptied.unpark_all()
+            self._is_writing = True
+            await self.secured_conn.write(chunk)
+            self._is_writing = False
+            self._outbox_emptied.unpark_all()
+
+    async def _keep_alive(self) -> None:
+        """Measure the round trip, close a silent connection, reset streams left half-closed."""
+        while True:
+            self._ping_id = (self._ping_id + 1) % 2**32
+            self._pong = trio.Event()
+            self._pinged_at = trio.current_time()
+            self.put(PING, SYN, 0, self._ping_id)
+            with trio.fail_after(PONG_TIMEOUT_S):
+                await self._pong.wait()
+            await trio.sleep(PING_INTERVAL_S)
+            stale = trio.current_time() - HALF_CLOSED_S
+            for stream in [s for s in self._streams.values() if s.send_closed and s.closed_at < stale]:
+                await stream.reset()
+
+    async def _take(self, n_bytes: int) -> bytes:
+        while len(self._raw) < n_bytes:
+            self._raw += await self.secured_conn.read(None)
+        data = bytes(self._raw[:n_bytes])
+        del self._raw[:n_bytes]
+        return data
+
+    async def _receive(self) -> None:
+        while not self._is_closing:
+            version, kind, flags, stream_id, length = HEADER.unpack(await self._take(HEADER.size))
+            if version != 0 or kind > GO_AWAY:
+                raise Violation("unknown frame")
+            if kind == PING:
+                self._on_ping(flags, length)
+            elif kind == GO_AWAY:
+                return
+            else:
+                await self._on_stream_frame(kind, flags, stream_id, length)
+
+    def _on_ping(self, flags: int, ping_id: int) -> None:
+        if flags & SYN:
+            self.put(PING, ACK, 0, ping_id)
+        elif ping_id == self._ping_id and not self._pong.is_set():
+            self._pong.set()
+            self._watcher.on_ping(self.peer_id, (trio.current_time() - self._pinged_at) * 1000)
+
+    async def _on_stream_frame(self, kind: int, flags: int, stream_id: int, length: int) -> None:
+        if flags & SYN:
+            self._on_new_stream(stream_id)
+        stream = self._streams.get(stream_id)
+        if kind == DATA:
+            # The window is checked on the header: what was not allowed is not even read.
+            if length > (stream.receive_window if stream else GROWN_WINDOW_BYTES):
+                raise Violation("receive window overrun")
+            if stream is None or stream.receive_closed:
+                await self._discard(length)
+            elif length:
+                data = await self._take(length)
+                # The stream may have been reset while its data was on the way.
+                if not stream.is_reset:
+                    stream.accept_data(data)
+        elif stream is not None:
+            stream.accept_credit(length)
+        if stream is None:
+            return
+        if flags & RST:
+            stream.break_off()
+        elif flags & FIN:
+            stream.accept_end()
+        self.forget_if_done(stream)
+
+    def _on_new_stream(self, stream_id: int) -> None:
+        if stream_id in self._streams or not self._is_theirs(stream_id):
+            raise Violation("stream opened twice")
+        if self._n_inbound >= MAX_INBOUND_STREAMS:
+            self.put(WINDOW_UPDATE, RST, stream_id, 0)
+            return
+        stream = self._streams[stream_id] = Stream(stream_id, self)
+        self._n_inbound += 1
+        self.put(WINDOW_UPDATE, ACK, stream_id, 0)
+        try:
+            self._accepted.send_nowait(stream)
+        except trio.WouldBlock:
+            # Streams that were opened and reset before anybody took them still fill the channel.
+            self.put(WINDOW_UPDATE, RST, stream_id, 0)
+            stream.break_off()
+            self.forget_if_done(stream)
+
+    async def _discard(self, n_bytes: int) -> None:
+        while n_bytes > 0:
+            taken = min(n_bytes, FRAME_BYTES)
+            await self._take(taken)
+            n_bytes -= taken

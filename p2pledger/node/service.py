@@ -1,0 +1,126 @@
+"""What the HTTP API may ask of a running node. Floor 6.
+
+The API is written against this protocol and knows nothing of loops, sockets or locks below it.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from p2pledger.chain.block import FinalBlock
+from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.receipt import Receipt, Result
+from p2pledger.chain.transaction import Outcome, Transaction
+from p2pledger.types import Hash, Height, Millis
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What is known of a transaction id. `height` when final; `code` and `message` when refused."""
+
+    outcome: Outcome
+    height: Height | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class Health:
+    """The three probes, each with what is the matter when it is False."""
+
+    started: bool
+    live: bool
+    ready: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """Where a node stands, for people and for gateways' scripts."""
+
+    version: str
+    chain_id: str
+    genesis_hash: Hash
+    role: str
+    peer: str
+    addresses: tuple[str, ...]
+    topics: tuple[str, ...]
+    protocols: tuple[str, ...]
+    peers: tuple[str, ...]
+    height: Height
+    digest: Hash
+    head_time_ms: Millis
+    best_known_height: Height
+    epoch: int
+    view: int
+    authorities: int
+    is_authority: bool
+    is_voting: bool
+    notice: str
+    """Why an authority does not vote, in a sentence; empty when all is well."""
+    mempool_transactions: int
+    mempool_bytes: int
+
+
+@dataclass(frozen=True)
+class FinalEvent:
+    """A block became final here."""
+
+    height: Height
+    digest: Hash
+    time_ms: Millis
+    transaction_ids: tuple[Hash, ...]
+
+
+class Busy(Exception):
+    """The mempool is full: try again after `retry_after_ms`."""
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__(f"the mempool is full; try again in {retry_after_ms} ms")
+        self.retry_after_ms = retry_after_ms
+
+
+class Service(Protocol):
+    """A running node, as the API sees it."""
+
+    @property
+    def genesis(self) -> Genesis:
+        """The genesis file that this node runs on."""
+
+    async def submit(self, encoded: Sequence[bytes]) -> Sequence[Hash | Exception]:
+        """Judge transactions and take the good ones into the mempool, each on its own.
+
+        The answer has one item per transaction, in order: its id once it is accepted (again, if it
+        already was), else InvalidMessage or InvalidTransaction with the code of the refusal, or Busy.
+        An accepted transaction ends as final, refused with a code, or expired; its fate is kept.
+        """
+
+    def fate(self, transaction_id: Hash) -> Fate:
+        """What is known now of a transaction."""
+
+    async def wait(self, transaction_id: Hash, timeout_ms: int) -> Fate:
+        """Like `fate`, but waits up to `timeout_ms` while it is pending or unknown."""
+
+    def result(self, transaction_id: Hash) -> Result | None:
+        """The result of a final transaction."""
+
+    def receipt(self, transaction_id: Hash) -> Receipt | None:
+        """The receipt of a final transaction."""
+
+    def transaction(self, transaction_id: Hash) -> Transaction | None:
+        """A transaction that is final or in the mempool."""
+
+    def block(self, height: Height) -> FinalBlock | None:
+        """A final block."""
+
+    def status(self) -> NodeStatus:
+        """Where this node stands."""
+
+    def health(self) -> Health:
+        """The three probes."""
+
+    def final_events(self) -> AsyncIterator[FinalEvent]:
+        """Blocks that become final from now on, in order, none left out.
+
+        A subscriber that falls too far behind is ended (it resumes by height).
+        """

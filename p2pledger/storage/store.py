@@ -1,0 +1,82 @@
+"""What the node asks of its chain store, and what a store promises. Floor 5.
+
+`SqliteStore` for nodes, `MemoryStore` for the simulator and for tests; both pass the same tests.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from p2pledger.chain.block import Boundary, FinalBlock, Header
+from p2pledger.chain.receipt import Receipt, Result
+from p2pledger.chain.transaction import Transaction
+from p2pledger.ledger.machine import Execution
+from p2pledger.ledger.state import StateReader
+from p2pledger.merkle import Frontier
+from p2pledger.types import Epoch, Hash, Height
+
+
+@dataclass(frozen=True)
+class Tip:
+    """The newest final block of a store, and the tree of results after it.
+
+    `header` is None while only the genesis block is there.
+    """
+
+    height: Height
+    header: Header | None
+    frontier: Frontier
+
+
+@dataclass(frozen=True)
+class Located:
+    """A transaction in the chain: where it is, and what became of it."""
+
+    transaction: Transaction
+    result: Result
+    result_index: int
+
+
+class Store(StateReader, Protocol):
+    """A chain on disk: blocks, bodies, state, results and index rows, all of one height at any time.
+
+    Readable from any thread; written by one.
+    """
+
+    def commit(self, block: FinalBlock, transactions: Sequence[Transaction], execution: Execution) -> None:
+        """Make the next final block durable, with all that follows from it, as ONE transaction.
+
+        A crash at any point leaves the height before or the height after, never between. When this
+        returns, it survives a power loss. `transactions` are in the block's order.
+        Raises: Fatal when the block is not the child of the tip, or the disk fails.
+        """
+
+    def tip(self) -> Tip:
+        """The newest final block."""
+
+    def block(self, height: Height) -> FinalBlock | None:
+        """A final block; None when the chain is not that long. Its digest is checked on load (Fatal)."""
+
+    def blocks(self, from_height: Height, count: int) -> Sequence[FinalBlock]:
+        """Up to `count` final blocks in order."""
+
+    def locate(self, transaction_id: Hash) -> Located | None:
+        """A transaction of the chain by id, however old."""
+
+    def bodies(self, ids: Sequence[Hash]) -> Sequence[Transaction]:
+        """Those of these transactions that are in the chain, in the order asked."""
+
+    def receipt(self, transaction_id: Hash) -> Receipt | None:
+        """The proof that a transaction is final; None when it is not, or no certificate covers it yet."""
+
+    def consistency(self, old_size: int) -> tuple[Hash, ...]:
+        """The proof that the tree of results only grew since it had `old_size` leaves."""
+
+    def boundary(self, epoch: Epoch) -> Boundary | None:
+        """The end of an epoch; None while it lasts."""
+
+    def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
+        """Up to `limit` rows (key, value) of an index whose key starts with `prefix` and is above `after`."""
+
+    def close(self) -> None:
+        """Release the files. Nothing else may be called afterwards."""
