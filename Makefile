@@ -1,0 +1,52 @@
+# `make help` says what there is. PYTHON=python3.12 chooses the interpreter of a fresh .venv.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+
+.PHONY: help testnet test check format lock clean prerequisites
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+
+testnet: prerequisites .venv/.runtime  ## start a ledger on real data; ARGS="--duration 30 --json"
+	@$(BIN)/p2pledger testnet up $(ARGS)
+
+test: prerequisites .venv/.development  ## all tests; ARGS="tests/unit -k codec"
+	$(BIN)/pytest $(ARGS)
+
+check: prerequisites .venv/.development  ## style, types, floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_architecture.py
+
+format: .venv/.development  ## bring the source into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: .venv/.development  ## constraints.txt anew; PYTHONS="python3.11 python3.12 python3.13"
+	$(BIN)/python scripts/lock.py $(PYTHONS)
+
+clean:  ## remove what was installed and built here
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -type d -exec rm -rf {} +
+
+prerequisites:
+	@sh scripts/prerequisites >/dev/null
+
+# A stamp is written when its step has succeeded: an interrupted installation starts over.
+.venv/.created:
+	$$(sh scripts/prerequisites) -m venv --clear .venv
+	@touch $@
+
+.venv/.runtime: .venv/.created pyproject.toml constraints.txt
+	@echo 'Installing p2pledger into .venv ...'
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/.development: .venv/.created pyproject.toml constraints.txt
+	@echo 'Installing p2pledger and what its tests need into .venv ...'
+	$(INSTALL) -e '.[dev]'
+	@touch $@ .venv/.runtime
