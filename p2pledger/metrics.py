@@ -1,0 +1,310 @@
+"""Every series that a node exports, and the closed list of each label's values. Floor 4.
+
+One `Metrics` object per node with a registry of its own, never the global one: a process may hold many
+nodes (tests, the simulator's neighbours), and nothing that a library registers leaks in. Base units
+(seconds, bytes), `_total` on counters. A peer id, an address or a transaction id is never a label: what
+a stranger can choose must not be able to make series. A value that is not on a label's list is counted
+as `other`.
+
+Not pure, but it does no I/O of its own: it only counts, and reads /proc when it is scraped.
+"""
+
+import itertools
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
+
+OTHER = "other"
+
+SLOW_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+SIZE_BYTES = (1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216)
+BLOCK_TXS = (0, 1, 5, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000, 8_000, 15_000)
+PEER_SCORES = (-100, -50, -20, -10, -5, -1, 0, 1, 5, 10, 20, 50, 100)
+
+SYNC_STATES = ("starting", "catching_up", "in_sync")
+VIEW_SKIP_REASONS = ("deadline", "invalid_proposal", "leader_silent", "late_time")
+REFUSAL_REASONS = ("below_guard", "contradiction", "not_durable")
+BAN_REASONS = ("not_allowed", "misbehaved", "flood")
+VOTE_TYPES = ("notarise", "skip", "finalise")
+VOTE_RESULTS = ("accepted", "repeated", "stale", "early", "invalid")
+TX_SOURCES = ("api", "gossip", "sync", "store")
+RECEIVED_RESULTS = ("accepted", "repeated", "busy")
+DIRECTIONS = ("inbound", "outbound")
+TOPICS = ("transactions", "blocks", "evidence")
+PROTOCOLS = ("gossip", "frames", "asks")
+DIAL_RESULTS = ("ok", "error", "refused")
+GOSSIP_RESULTS = ("accept", "ignore", "reject", "published")
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+STORE_FILES = ("chain", "chain_wal", "guard", "guard_wal")
+STAGES = ("verify", "execute", "consensus", "store", "network", "api")
+DIVERGENCES = ("state_root", "receipts_root", "tx_root")
+SUBSCRIBERS = ("events", "waits")
+METHODS = ("GET", "HEAD", "POST")
+STATUSES = ("200", "202", "400", "404", "405", "408", "409", "413", "415", "422", "429", "500", "503")
+
+Family = TypeVar("Family", Counter, Gauge, Histogram)
+
+
+def _with_other(values: tuple[str, ...]) -> tuple[str, ...]:
+    return (*values, OTHER)
+
+
+class Labelled(Generic[Family]):
+    """A family of series whose labels take their values from closed lists; every one starts at 0.
+
+    `family.at("api", "accepted").inc()`: a lookup in a dict, no lock, no new series.
+    """
+
+    def __init__(self, family: Family, *values: tuple[str, ...], start: bool = True) -> None:
+        self._family: Family = family
+        closed: list[tuple[str, ...]] = list(map(_with_other, values))
+        self._allowed: list[frozenset[str]] = list(map(frozenset, closed))
+        self._series: dict[tuple[str, ...], Family] = {}
+        if start:
+            for labels in itertools.product(*closed):
+                self.at(*labels)
+
+    def at(self, *labels: str) -> Family:
+        """The series with these label values, in the order of the label names."""
+        series = self._series.get(labels)
+        if series is None:
+            known = tuple(
+                label if label in allowed else OTHER
+                for label, allowed in zip(labels, self._allowed, strict=True)
+            )
+            series = self._series.get(known)
+            if series is None:
+                series = self._series[known] = self._family.labels(*known)
+        return series
+
+
+class Metrics:
+    """All series of one node, ready to count. Attributes are named like their series.
+
+    `node` is the operator's name for it, `authorities` the organisations of the authority list, `kinds`
+    and `codes` the transaction kinds and refusal codes that the ledger knows, `schemas` those of its
+    records, `routes` the API's route templates: the closed lists that only a caller can know.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        chain_id: str,
+        node: str,
+        authorities: Iterable[str] = (),
+        kinds: Iterable[str] = (),
+        codes: Iterable[str] = (),
+        schemas: Iterable[str] = (),
+        routes: Iterable[str] = (),
+    ) -> None:
+        self.registry = CollectorRegistry()
+        info = Info("build", "What runs here.", namespace="p2pledger", registry=self.registry)
+        info.info({"version": version, "chain_id": chain_id, "node": node})
+        authorities, codes = tuple(authorities), tuple(codes)
+        self._make_chain()
+        self._make_consensus(authorities)
+        self._make_transactions(tuple(kinds), codes, tuple(schemas))
+        self._make_network()
+        self._make_process(tuple(routes))
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def set_sync_state(self, state: str) -> None:
+        """Exactly one of SYNC_STATES is 1."""
+        for each in (*SYNC_STATES, OTHER):
+            self.sync_state.at(each).set(each == (state if state in SYNC_STATES else OTHER))
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(name, what, labels, namespace="p2pledger", registry=self.registry)
+
+    def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
+        return Gauge(name, what, labels, namespace="p2pledger", registry=self.registry)
+
+    def _histogram(self, name: str, what: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, what, labels, namespace="p2pledger", registry=self.registry, buckets=buckets)
+
+    def _make_chain(self) -> None:
+        gauge, counter, histogram = self._gauge, self._counter, self._histogram
+        self.chain_height = gauge("chain_height", "Height of the newest block executed here.")
+        self.chain_finalized_height = gauge("chain_finalized_height", "Height of the newest final block.")
+        self.chain_best_known_height = gauge(
+            "chain_best_known_height", "Greatest final height that any peer has shown a certificate for."
+        )
+        self.chain_head_timestamp_seconds = gauge(
+            "chain_head_timestamp_seconds", "Time in the header of the newest final block."
+        )
+        self.chain_block_interval_seconds = histogram(
+            "chain_block_interval_seconds", "Between the header times of successive blocks.", SLOW_SECONDS
+        )
+        self.finality_latency_seconds = histogram(
+            "finality_latency_seconds", "From a block's header time until it is final here.", SLOW_SECONDS
+        )
+        self.tx_finality_latency_seconds = histogram(
+            "tx_finality_latency_seconds", "From submission at this node until final here.", SLOW_SECONDS
+        )
+        self.chain_block_size_bytes = histogram(
+            "chain_block_size_bytes", "Encoded transactions of a final block, together.", SIZE_BYTES
+        )
+        self.chain_block_txs = histogram("chain_block_txs", "Transactions of a final block.", BLOCK_TXS)
+        self.chain_conflicting_finality_total = counter(
+            "chain_conflicting_finality", "Two different final blocks seen at one height: a fork."
+        )
+        self.sync_state = Labelled(gauge("sync_state", "1 for the present state.", "state"), SYNC_STATES)
+        self.block_execution_seconds = histogram(
+            "block_execution_seconds", "Executing one block.", FAST_SECONDS
+        )
+        self.store_commit_seconds = histogram(
+            "store_commit_seconds", "Making one final block durable.", FAST_SECONDS
+        )
+        self.store_size_bytes = Labelled(
+            gauge("store_size_bytes", "Size of a database file.", "file"), STORE_FILES
+        )
+        self.store_free_bytes = gauge("store_free_bytes", "Free on the volume that holds the chain.")
+        self.store_pruned_height = gauge("store_pruned_height", "Bodies below this height are gone.")
+        self.divergence_total = Labelled(
+            counter("divergence", "A final header that our own execution contradicts.", "root"), DIVERGENCES
+        )
+
+    def _make_consensus(self, authorities: tuple[str, ...]) -> None:
+        gauge, counter = self._gauge, self._counter
+        self.consensus_view = gauge("consensus_view", "The view that this node is in.")
+        self.consensus_epoch = gauge("consensus_epoch", "The epoch that this node is in.")
+        self.consensus_authorities = gauge("consensus_authorities", "Members of the authority list.")
+        self.consensus_is_authority = gauge("consensus_is_authority", "1 when this node is one of them.")
+        self.consensus_authority_last_signed_height = Labelled(
+            gauge(
+                "consensus_authority_last_signed_height",
+                "Height of the newest block that an authority's verified vote was seen for.",
+                "authority",
+            ),
+            authorities,
+        )
+        self.consensus_blocks_finalized_total = Labelled(
+            counter("consensus_blocks_finalized", "Final blocks by their proposer.", "proposer"), authorities
+        )
+        self.consensus_proposals_missed_total = Labelled(
+            counter("consensus_proposals_missed", "Views that passed without a block.", "proposer"),
+            authorities,
+        )
+        self.consensus_views_skipped_total = Labelled(
+            counter("consensus_views_skipped", "Views that this node signed a skip for.", "reason"),
+            VIEW_SKIP_REASONS,
+        )
+        self.consensus_votes_total = Labelled(
+            counter("consensus_votes", "Votes received.", "type", "result"), VOTE_TYPES, VOTE_RESULTS
+        )
+        self.consensus_equivocations_total = Labelled(
+            counter("consensus_equivocations", "Proven contradictions of an authority.", "authority"),
+            authorities,
+        )
+        self.signer_refusals_total = Labelled(
+            counter("signer_refusals", "Votes that the signer would not sign.", "reason"), REFUSAL_REASONS
+        )
+        self.signature_verify_seconds = self._histogram(
+            "signature_verify_seconds", "Verifying one batch of signatures.", FAST_SECONDS
+        )
+
+    def _make_transactions(
+        self, kinds: tuple[str, ...], codes: tuple[str, ...], schemas: tuple[str, ...]
+    ) -> None:
+        gauge, counter = self._gauge, self._counter
+        self.mempool_txs = gauge("mempool_txs", "Transactions that wait.")
+        self.mempool_bytes = gauge("mempool_bytes", "Their encoded size.")
+        self.mempool_capacity_bytes = gauge("mempool_capacity_bytes", "What the mempool may hold.")
+        self.mempool_txs_received_total = Labelled(
+            counter(
+                "mempool_txs_received",
+                "Transactions offered; `result` is accepted, repeated, busy or the code of the refusal.",
+                "source",
+                "result",
+            ),
+            TX_SOURCES,
+            (*RECEIVED_RESULTS, *codes),
+        )
+        self.txs_finalized_total = Labelled(
+            counter(
+                "txs_finalized",
+                "How accepted transactions ended: final, expired or the code of a late refusal.",
+                "kind",
+                "result",
+            ),
+            kinds,
+            ("final", "expired", *codes),
+            start=False,
+        )
+        for kind in (*kinds, OTHER):
+            self.txs_finalized_total.at(kind, "final")
+            self.txs_finalized_total.at(kind, "expired")
+        self.records_total = Labelled(
+            counter("records", "Readings and records in final blocks.", "schema"), schemas
+        )
+
+    def _make_network(self) -> None:
+        gauge, counter, histogram = self._gauge, self._counter, self._histogram
+        self.p2p_peers = Labelled(gauge("p2p_peers", "Connected peers.", "direction"), DIRECTIONS)
+        self.p2p_bytes_total = Labelled(
+            counter("p2p_bytes", "Bytes carried.", "direction", "protocol"), DIRECTIONS, PROTOCOLS
+        )
+        self.p2p_dials_total = Labelled(counter("p2p_dials", "Dials made.", "result"), DIAL_RESULTS)
+        self.p2p_peers_banned_total = Labelled(
+            counter("p2p_peers_banned", "Peers cut off.", "reason"), BAN_REASONS
+        )
+        self.p2p_ping_rtt_seconds = histogram("p2p_ping_rtt_seconds", "Round trip to a peer.", FAST_SECONDS)
+        self.gossip_mesh_peers = Labelled(
+            gauge("gossip_mesh_peers", "Peers in the mesh of a topic.", "topic"), TOPICS
+        )
+        self.gossip_messages_total = Labelled(
+            counter("gossip_messages", "Gossip messages by what was done with them.", "topic", "result"),
+            TOPICS,
+            GOSSIP_RESULTS,
+        )
+        self.gossip_peer_score = histogram("gossip_peer_score", "Scores of our peers.", PEER_SCORES)
+        self.gossip_queue_drops_total = Labelled(
+            counter("gossip_queue_drops", "Messages dropped from a full queue.", "direction"), DIRECTIONS
+        )
+        self.gossip_block_propagation_seconds = histogram(
+            "gossip_block_propagation_seconds",
+            "From a block's header time until its gossip is here.",
+            SLOW_SECONDS,
+        )
+        self.clock_offset_seconds = gauge("clock_offset_seconds", "Our clock minus the peers' median.")
+
+    def _make_process(self, routes: tuple[str, ...]) -> None:
+        gauge, counter, histogram = self._gauge, self._counter, self._histogram
+        self.event_loop_lag_seconds = histogram(
+            "event_loop_lag_seconds", "How late the event loop wakes a timer.", FAST_SECONDS
+        )
+        self.stage_cpu_seconds_total = Labelled(
+            counter("stage_cpu_seconds", "Processor time by stage.", "stage"), STAGES
+        )
+        self.log_messages_total = Labelled(counter("log_messages", "Log lines.", "level"), LOG_LEVELS)
+        self.api_subscribers = Labelled(
+            gauge("api_subscribers", "Clients that are told of news.", "kind"), SUBSCRIBERS
+        )
+        self.api_request_seconds = Labelled(
+            histogram(
+                "api_request_seconds",
+                "From a request's head until its answer is sent, by route template.",
+                SLOW_SECONDS,
+                "route",
+                "method",
+                "status",
+            ),
+            routes,
+            METHODS,
+            STATUSES,
+            start=False,
+        )
+        for route in (*routes, OTHER):
+            self.api_request_seconds.at(route, "GET", "200")
