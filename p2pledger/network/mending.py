@@ -11,10 +11,11 @@ streams), `gossip` (pubsub).
 import importlib.metadata
 import logging
 
+from libp2p.exceptions import ParseError
 from libp2p.io.abc import Reader
 from libp2p.network.connection import swarm_connection
 from libp2p.protocol_muxer import multiselect_communicator
-from libp2p.utils.varint import ParseError, read_varint_prefixed_bytes_limited
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
 VERSION = "0.8.1"
 PROTOCOL_NAME_BYTES_MAX = 1024
@@ -41,12 +42,12 @@ async def read_bounded_delim(reader: Reader) -> bytes:
 
 
 def mend_unbounded_protocol_names() -> None:
-    multiselect_communicator.read_delim = read_bounded_delim
+    multiselect_communicator.read_delim = read_bounded_delim  # type: ignore[attr-defined]
 
 
 def mend_logging_to_the_root_logger() -> None:
     # A logger has the functions of the module that are used there: debug, info, warning.
-    swarm_connection.logging = logging.getLogger("libp2p.network.connection")  # type: ignore[assignment]
+    swarm_connection.logging = logging.getLogger("libp2p.network.connection")  # type: ignore[assignment,attr-defined]
     # Its warnings and errors report what peers do; what matters of that is counted by our own metrics.
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 

@@ -84,6 +84,32 @@ class Handler(Protocol):
         """Whether this peer may open a direct frame stream to us (it is an authority)."""
 
 
+class Meter(Protocol):
+    """Where the network counts. Called often and inline: must be quick and must not raise.
+
+    Gauges are not pushed: `peers_by_direction`, `mesh_sizes` and `scores` of the running network are
+    read when metrics are asked for. The labels are closed sets, listed at each method.
+    """
+
+    def gossip(self, topic: Topic, result: str) -> None:
+        """One gossip message: published, accepted, ignored, rejected or duplicate."""
+
+    def traffic(self, direction: str, protocol: str, n_bytes: int) -> None:
+        """Bytes `in` or `out` by gossip, frames or ask."""
+
+    def dial(self, result: str) -> None:
+        """One attempt to connect: ok or error."""
+
+    def dropped(self, direction: str) -> None:
+        """One message or frame that found no room in a queue: in or out."""
+
+    def banned(self, reason: str) -> None:
+        """One peer cut off for a while: gossip, frame, request, muxer or invalid."""
+
+    def ping(self, rtt_ms: float) -> None:
+        """One round trip to a peer."""
+
+
 class Network(Protocol):
     """A running network. Every method may be called from the node's own trio thread only."""
 

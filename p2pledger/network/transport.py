@@ -58,7 +58,7 @@ NEGOTIATION_S = 10
 CIPHER_MESSAGE_BYTES = 65_535
 READ_BYTES = 128 * 1024
 
-type StreamHandler = Callable[[INetStream], Awaitable[None]]
+StreamHandler = Callable[[INetStream], Awaitable[None]]
 
 
 class BoundedConnection(RawConnection):
@@ -173,9 +173,10 @@ class Switchboard(BasicHost):
     """
 
     def __init__(self, swarm: PatientSwarm, on_fatal: Callable[[Fatal], None]) -> None:
+        notifees = list(swarm.notifees)
         super().__init__(swarm, negotiate_timeout=NEGOTIATION_S, disable_identify_address_discovery=True)
         # Identify is answered, for peers of other make; we ask nobody, for we believe nobody's answer.
-        swarm.notifees = [n for n in swarm.notifees if type(n).__module__ != "libp2p.host.basic_host"]
+        swarm.notifees = notifees
         self.multiselect.handlers.clear()
         self._limits: dict[TProtocol, int] = {}
         self._open: Counter[tuple[ID, TProtocol]] = Counter()
