@@ -153,7 +153,7 @@ class Router(GossipSub):
             self._last_rpc = (rpc, encode_delimited(rpc.SerializeToString()))
         assert isinstance(outbox, Outbox)
         if not outbox.push(self._last_rpc[1], is_urgent=priority):
-            self._meter.dropped("out")
+            self._meter.dropped("outbound")
 
     async def emit_control_message(self, control_msg: rpc_pb2.ControlMessage, to_peer: ID) -> None:
         self.send_rpc(to_peer, rpc_pb2.RPC(control=control_msg), priority=True)
@@ -281,7 +281,7 @@ class Bus(Pubsub):
         reader = StreamReader(stream)
         try:
             while (data := await reader.delimited(RPC_BYTES_MAX)) is not None:
-                self._meter.traffic("in", "gossip", len(data))
+                self._meter.traffic("inbound", "gossip", len(data))
                 await self._take(peer, _decode(data))
         except InvalidMessage:
             self._standing.offend(peer, Offence.GOSSIP)
@@ -301,14 +301,14 @@ class Bus(Pubsub):
         peer = PeerId(str(msg_forwarder))
         verdict = self._check(topic, peer, msg)
         if verdict is Verdict.REJECT:
-            self._meter.gossip(topic, "rejected")
+            self._meter.gossip(topic, "reject")
             self._standing.refuse(msg_forwarder, msg.topicIDs[0])
             return
         self.seen_messages.add(key)
         if verdict is Verdict.IGNORE:
-            self._meter.gossip(topic, "ignored")
+            self._meter.gossip(topic, "ignore")
             return
-        self._meter.gossip(topic, "accepted")
+        self._meter.gossip(topic, "accept")
         await self.router.publish(msg_forwarder, msg)
         try:
             await self._handler.on_gossip(topic, peer, msg.data)
@@ -381,7 +381,7 @@ class Bus(Pubsub):
             while (data := await outbox.pull()) is not None:
                 with trio.fail_after(STALL_S):
                     await stream.write(data)
-                self._meter.traffic("out", "gossip", len(data))
+                self._meter.traffic("outbound", "gossip", len(data))
         except (BaseLibp2pError, trio.TooSlowError) as error:
             _log.debug("gossip stream to %s ended: %r", peer, error)
         with trio.CancelScope(shield=True):

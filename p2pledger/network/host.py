@@ -188,7 +188,7 @@ class Host:
             raise ValueError(f"a frame of {len(data)} bytes, 1 to {FRAME_BYTES_MAX} are allowed")
         remote = ID.from_string(peer)
         if self._frames is None or not self._swarm.connections.get(remote):
-            self._meter.dropped("out")
+            self._meter.dropped("outbound")
             return False
         return self._frames.send(remote, data)
 
@@ -197,12 +197,12 @@ class Host:
         return self._asks.ask(ID.from_string(peer), request, timeout_ms)
 
     def peers_by_direction(self) -> dict[str, int]:
-        """How many peers are connected, by who dialled: `in` and `out`."""
-        count = {"in": 0, "out": 0}
+        """How many peers are connected, by who dialled: `inbound` and `outbound`."""
+        count = {"inbound": 0, "outbound": 0}
         for conns in self._swarm.connections.values():
             if conns:
                 assert isinstance(conns[0], SwarmConn)
-                count["in" if conns[0].direction == Direction.INBOUND else "out"] += 1
+                count["inbound" if conns[0].direction == Direction.INBOUND else "outbound"] += 1
         return count
 
     def mesh_sizes(self) -> dict[Topic, int]:

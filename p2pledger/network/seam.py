@@ -92,16 +92,16 @@ class Meter(Protocol):
     """
 
     def gossip(self, topic: Topic, result: str) -> None:
-        """One gossip message: published, accepted, ignored, rejected or duplicate."""
+        """One gossip message: published, accept, ignore, reject or duplicate."""
 
     def traffic(self, direction: str, protocol: str, n_bytes: int) -> None:
-        """Bytes `in` or `out` by gossip, frames or ask."""
+        """Bytes `inbound` or `outbound` by gossip, frames or asks."""
 
     def dial(self, result: str) -> None:
         """One attempt to connect: ok or error."""
 
     def dropped(self, direction: str) -> None:
-        """One message or frame that found no room in a queue: in or out."""
+        """One message or frame that found no room in a queue: inbound or outbound."""
 
     def banned(self, reason: str) -> None:
         """One peer cut off for a while: gossip, frame, request, muxer or invalid."""

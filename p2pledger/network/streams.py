@@ -77,7 +77,7 @@ class Frames:
             outbox = self._outboxes[peer] = Outbox(OUTBOX_BYTES)
             self._nursery.start_soon(self._transmit, peer, outbox)
         if outbox is None or not outbox.push(encode_frame(data)):
-            self._meter.dropped("out")
+            self._meter.dropped("outbound")
             return False
         return True
 
@@ -88,7 +88,7 @@ class Frames:
             while (data := await outbox.pull()) is not None:
                 with trio.fail_after(STALL_S):
                     await stream.write(data)
-                self._meter.traffic("out", "frames", len(data))
+                self._meter.traffic("outbound", "frames", len(data))
         except (BaseLibp2pError, trio.TooSlowError) as error:
             _log.debug("frames to %s ended: %r", peer, error)
         finally:
@@ -96,7 +96,7 @@ class Frames:
             self._closed_until[peer] = trio.current_time() + REOPEN_S
             del self._outboxes[peer]
             for _ in range(outbox.close()):
-                self._meter.dropped("out")
+                self._meter.dropped("outbound")
             if stream is not None:
                 await stream.reset()
 
@@ -109,7 +109,7 @@ class Frames:
         reader = StreamReader(stream)
         try:
             while (data := await reader.frame(FRAME_BYTES_MAX)) is not None:
-                self._meter.traffic("in", "frames", len(data))
+                self._meter.traffic("inbound", "frames", len(data))
                 if not data:
                     raise InvalidMessage("an empty frame")
                 await self._take(peer, data)
@@ -152,7 +152,7 @@ class Asks:
             with trio.fail_at(deadline):
                 stream = await self._switchboard.new_stream(peer, [ASK])
                 await stream.write(encode_frame(request))
-                self._meter.traffic("out", "ask", len(request))
+                self._meter.traffic("outbound", "asks", len(request))
             reader = StreamReader(stream)
             while True:
                 with trio.fail_at(deadline):
@@ -161,7 +161,7 @@ class Asks:
                     raise Unreachable("the answer broke off")
                 if not reply:
                     break
-                self._meter.traffic("in", "ask", len(reply))
+                self._meter.traffic("inbound", "asks", len(reply))
                 yield reply
         except InvalidMessage as error:
             self._standing.offend(peer, Offence.REQUEST)
@@ -197,12 +197,12 @@ class Asks:
             request = await StreamReader(stream).frame(REQUEST_BYTES_MAX)
         if request is None:
             return
-        self._meter.traffic("in", "ask", len(request))
+        self._meter.traffic("inbound", "asks", len(request))
         async with aclosing(self._handler.serve(peer, request)) as replies:
             async for reply in replies:
                 assert 0 < len(reply) <= FRAME_BYTES_MAX
                 with trio.fail_after(STALL_S):
                     await stream.write(encode_frame(reply))
-                self._meter.traffic("out", "ask", len(reply))
+                self._meter.traffic("outbound", "asks", len(reply))
         with trio.fail_after(STALL_S):
             await stream.write(END)

@@ -72,7 +72,7 @@ async def test_frames_keep_their_order() -> None:
 async def test_a_frame_to_nobody_is_counted() -> None:
     async with network("a", "b") as (a, _):
         assert not a.host.send(peer_id_of(seed_of("nobody")), b"frame")
-        assert a.counts.of["dropped", "out"] == 1
+        assert a.counts.of["dropped", "outbound"] == 1
 
 
 async def test_an_ask_is_answered_reply_by_reply() -> None:
@@ -229,7 +229,7 @@ async def test_an_address_that_is_taken_is_an_error() -> None:
 async def test_gauges() -> None:
     async with network("a", "b", "c") as peers:
         directions = [peer.host.peers_by_direction() for peer in peers]
-        assert sum(d["in"] for d in directions) == sum(d["out"] for d in directions) == 3
+        assert sum(d["inbound"] for d in directions) == sum(d["outbound"] for d in directions) == 3
         for peer in peers:
             assert peer.host.mesh_sizes() == dict.fromkeys(Topic, 2)
             assert set(peer.host.scores().values()) == {0.0}
@@ -244,14 +244,17 @@ async def test_metering() -> None:
         await a.host.publish(Topic.BLOCKS, b"!refused")
         a.host.send(b.id, b"frame")
         await replies(a, b, b"count 1 10")
-        await until(lambda: b.counts.of["gossip", Topic.BLOCKS, "rejected"] == 1 and bool(b.handler.frames))
+        await until(lambda: b.counts.of["gossip", Topic.BLOCKS, "reject"] == 1 and bool(b.handler.frames))
         assert a.counts.of["gossip", Topic.BLOCKS, "published"] == 3
-        assert b.counts.of["gossip", Topic.BLOCKS, "accepted"] == 1
-        assert b.counts.of["gossip", Topic.BLOCKS, "ignored"] == 1
+        assert b.counts.of["gossip", Topic.BLOCKS, "accept"] == 1
+        assert b.counts.of["gossip", Topic.BLOCKS, "ignore"] == 1
         assert b.handler.heard() == [b"block"]
-        assert b.counts.of["traffic", "in", "ask"] == len(b"count 1 10")
-        assert a.counts.of["traffic", "in", "ask"] == 10
+        assert b.counts.of["traffic", "inbound", "asks"] == len(b"count 1 10")
+        assert a.counts.of["traffic", "inbound", "asks"] == 10
         await until(
-            lambda: a.counts.of["traffic", "out", "frames"] == b.counts.of["traffic", "in", "frames"] + 4
+            lambda: (
+                a.counts.of["traffic", "outbound", "frames"]
+                == b.counts.of["traffic", "inbound", "frames"] + 4
+            )
         )
         assert b.host.scores()[a.id] == pytest.approx(-5.0, abs=0.5)
