@@ -49,7 +49,8 @@ def mend_logging_to_the_root_logger() -> None:
     # A logger has the functions of the module that are used there: debug, info, warning.
     swarm_connection.logging = logging.getLogger("libp2p.network.connection")  # type: ignore[assignment,attr-defined]
     # Its warnings and errors report what peers do; what matters of that is counted by our own metrics.
-    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
+    for name in ("libp2p", "libp2p.network.auto_connector"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 check_version()

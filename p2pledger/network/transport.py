@@ -7,7 +7,7 @@ The library's own classes are kept and these faults of theirs are mended by over
     handshake                       and reads it in large pieces;
     inbound places are never given  `PatientSwarm` holds a place for a handshake only as long as it lasts, and
     back                            few for each address;
-    dials on its own                only the host dials: `PatientSwarm` refuses;
+    dials on its own                only the host dials: `PatientSwarm` refuses, `IdleConnector` rests;
     one bad stream ends the process `Switchboard` ends the stream;
     streams without limit           `Switchboard` serves a few of each protocol to each peer.
 """
@@ -26,6 +26,7 @@ from libp2p.identity.identify.identify import ID as IDENTIFY
 from libp2p.identity.identify.identify import identify_handler_for
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
@@ -115,6 +116,19 @@ class Upgrader(TransportUpgrader):
         return secure
 
 
+class IdleConnector(AutoConnector):
+    """Dials nobody: the library's dials whatever addresses it has heard of."""
+
+    async def run_background_task(self, nursery: trio.Nursery) -> None:
+        """Nothing."""
+
+    async def maybe_connect(self) -> None:
+        """Nothing."""
+
+    def record_disconnect(self, peer_id: ID) -> None:
+        """Nothing."""
+
+
 class PatientSwarm(Swarm):
     """The set of connections. It accepts and keeps them; the host alone dials."""
 
@@ -139,6 +153,7 @@ class PatientSwarm(Swarm):
             retry_config=RetryConfig(max_retries=0),
             connection_config=config,
         )
+        self.auto_connector = IdleConnector(self)
         self._handshakes: Counter[str] = Counter()
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
