@@ -3,7 +3,7 @@
 `SqliteStore` for nodes, `MemoryStore` for the simulator and for tests; both pass the same tests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,10 @@ from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.state import StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.types import Epoch, Hash, Height
+
+AUTHORITIES_INDEX = "authorities"
+"""The index by which a store finds an authority list that a boundary block names by its hash:
+key the list's hash, value its encoding. The lists of the genesis file need no row."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,20 @@ class Store(StateReader, Protocol):
     def consistency(self, old_size: int) -> tuple[Hash, ...]:
         """The proof that the tree of results only grew since it had `old_size` leaves."""
 
+    def result_leaves(self, start: int, count: int) -> Sequence[Hash]:
+        """Up to `count` leaf hashes of the tree of results, from leaf `start` on: for auditors."""
+
     def boundary(self, epoch: Epoch) -> Boundary | None:
         """The end of an epoch; None while it lasts."""
 
     def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """Up to `limit` rows (key, value) of an index whose key starts with `prefix` and is above `after`."""
+
+    def sizes(self) -> Mapping[str, int]:
+        """The bytes of each of the store's files, by file name; empty when it has none."""
+
+    def free_bytes(self) -> int | None:
+        """How many bytes are free on the volume of the files; None when there are none."""
 
     def close(self) -> None:
         """Release the files. Nothing else may be called afterwards."""

@@ -1,0 +1,157 @@
+"""One SQLite file in WAL mode: one writer, any number of readers, and what its errors mean. Floor 5."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from p2pledger.errors import Fatal
+
+PAGE_CACHE_KB = 32 * 1024
+READER_CACHE_KB = 4 * 1024
+CHECKPOINT_PAGES = 4_000
+"""Pages in the write-ahead log at which they are moved into the file: 16 MB."""
+LOG_BYTES_KEPT = 64 * 1024 * 1024
+
+_MEANINGS = (
+    ("SQLITE_FULL", "the disk is full: free some space on its volume, then start again"),
+    ("SQLITE_READONLY", "it cannot be written: see who owns it, and whether its volume is mounted read-only"),
+    ("SQLITE_CANTOPEN", "it cannot be opened: see that its directory exists and who owns it"),
+    ("SQLITE_CORRUPT", "it is damaged: put it aside, check the disk, and let this node sync again"),
+    ("SQLITE_NOTADB", "it is damaged: put it aside, check the disk, and let this node sync again"),
+    ("SQLITE_IOERR", "the disk fails: look into the system's log, and do not trust this disk"),
+    ("SQLITE_BUSY", "another process writes to it: stop that one first"),
+)
+
+
+class Database:
+    """A file to read from any thread and to write from one at a time.
+
+    Durable: when `writing` ends, what was written survives a power loss (the log is synced at every
+    commit: synchronous=FULL). After one failed write every later one is refused, because a sync that
+    failed once may seem to succeed when it is tried again.
+    Raises: Fatal, from every method, when the file or its disk fails; the message says how to go on.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._readers: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.RLock()
+        self._failed: Fatal | None = None
+        with self._failing():
+            is_new = not file.exists()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._open(PAGE_CACHE_KB)
+        try:
+            with self._failing():
+                if self._writer.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+                    raise Fatal(
+                        f"{file}: this file system cannot hold a write-ahead log; choose a local disk"
+                    )
+                self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+                self._writer.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
+                if is_new:
+                    sync_directory(file.parent)
+                    sync_directory(file.parent.parent)
+        except Fatal:
+            self._writer.close()
+            raise
+
+    def _open(self, cache_kb: int) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute(f"PRAGMA cache_size = -{cache_kb}")
+        return connection
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", type(error).__name__)
+            meaning = next((text for start, text in _MEANINGS if name.startswith(start)), str(error))
+            raise Fatal(f"{self.file}: {meaning} ({name})") from error
+        except OSError as error:
+            raise Fatal(f"{self.file}: {error.strerror}") from error
+
+    def _take(self) -> sqlite3.Connection:
+        with suppress(IndexError):
+            return self._idle.pop()
+        with self._lock:
+            connection = self._open(READER_CACHE_KB)
+            connection.execute("PRAGMA query_only = ON")
+            self._readers.append(connection)
+        return connection
+
+    def rows(self, statement: str, *parameters: Any) -> list[Any]:
+        """All rows that one statement finds."""
+        with self._failing():
+            connection = self._take()
+            try:
+                return connection.execute(statement, parameters).fetchall()
+            finally:
+                self._idle.append(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one commit and nothing after it, for reads that belong together."""
+        with self._failing():
+            connection = self._take()
+            try:
+                connection.execute("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    connection.execute("ROLLBACK")
+            finally:
+                self._idle.append(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: durable when this ends, undone when anything is raised inside."""
+        with self._lock:
+            if self._failed is not None:
+                raise Fatal(f"an earlier write failed: {self._failed}")
+            try:
+                with self._failing():
+                    self._writer.execute("BEGIN IMMEDIATE")
+                    try:
+                        yield self._writer
+                        self._writer.execute("COMMIT")
+                    except BaseException:
+                        with suppress(sqlite3.Error):
+                            self._writer.execute("ROLLBACK")
+                        raise
+            except Fatal as error:
+                self._failed = error
+                raise
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of the file and of its log, by file name."""
+        files = (self.file, self.file.with_name(self.file.name + "-wal"))
+        return {file.name: file.stat().st_size for file in files if file.exists()}
+
+    def free_bytes(self) -> int:
+        """How many bytes are free on the volume."""
+        volume = os.statvfs(self.file.parent)
+        return volume.f_bavail * volume.f_frsize
+
+    def close(self) -> None:
+        """Close every connection; the last one moves the log into the file."""
+        with self._lock, self._failing():
+            for connection in (*self._readers, self._writer):
+                connection.close()
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable: a synced file whose name is lost is lost."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,177 @@
+"""A chain in memory, for the simulator and for tests. Floor 5.
+
+It keeps what it is given and works proofs out from scratch, so it also judges `SqliteStore`.
+"""
+
+from bisect import bisect_right, insort
+from collections.abc import Sequence
+from threading import RLock
+
+from p2pledger import merkle
+from p2pledger.chain.block import Boundary, FinalBlock, is_boundary
+from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.receipt import Receipt
+from p2pledger.chain.transaction import Transaction
+from p2pledger.errors import Fatal
+from p2pledger.ledger.machine import Execution
+from p2pledger.ledger.state import Entry, entry_of, path_of
+from p2pledger.merkle import Frontier
+from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
+from p2pledger.storage.store import Located, Tip
+from p2pledger.types import Epoch, Hash, Height, Millis
+
+
+class MemoryStore:
+    """A `Store` whose disk is this object. It begins with what the genesis file itself writes."""
+
+    def __init__(self, genesis: Genesis, start: Execution) -> None:
+        check_start(start)
+        self._genesis = genesis
+        self._depth = (genesis.parameters.state_buckets.bit_length() - 1) // 4
+        self._lock = RLock()
+        self._values: dict[bytes, bytes] = {}
+        self._buckets: dict[str, dict[Hash, Entry]] = {}
+        self._nodes: dict[str, Hash] = {}
+        self._used: dict[Hash, Millis] = {}
+        self._indexes: dict[str, dict[bytes, bytes]] = {}
+        self._index_keys: dict[str, list[bytes]] = {}
+        self._blocks: list[FinalBlock] = []
+        self._sizes: list[int] = []
+        self._leaves: list[Hash] = []
+        self._located: dict[Hash, Located] = {}
+        self._boundaries: list[Boundary] = []
+        self._tip = Tip(Height(0), None, Frontier())
+        self._write_effects(start)
+
+    def commit(self, block: FinalBlock, transactions: Sequence[Transaction], execution: Execution) -> None:
+        """See `Store.commit`."""
+        header = block.header
+        check_child(self._genesis, self._tip, block, transactions, execution)
+        leaves = [result.leaf() for result in execution.results]
+        if self._tip.frontier.append(leaves) != execution.frontier:
+            raise Fatal(f"the tree of results of block {header.height} does not grow from the tip's")
+        rows = {(row.index, row.key): row.value for row in execution.index_rows}
+
+        def index_row(index: str, key: bytes) -> bytes | None:
+            return rows.get((index, key), self._indexes.get(index, {}).get(key))
+
+        boundary = boundary_of(block, self._genesis, index_row) if is_boundary(header) else None
+        with self._lock:
+            for transaction, result in zip(transactions, execution.results, strict=True):
+                index = len(self._leaves) + result.position
+                self._located[transaction.id] = Located(transaction, result, index)
+            self._leaves += leaves
+            self._blocks.append(block)
+            self._sizes.append(len(self._leaves))
+            if boundary is not None:
+                self._boundaries.append(boundary)
+            self._write_effects(execution)
+            self._used = {id_: expiry for id_, expiry in self._used.items() if expiry >= header.time_ms}
+            self._tip = Tip(header.height, header, execution.frontier)
+
+    def _write_effects(self, execution: Execution) -> None:
+        for key, value in execution.writes.items():
+            path = path_of(key)
+            bucket = self._buckets.setdefault(path.hex()[: self._depth], {})
+            if value is None:
+                self._values.pop(key, None)
+                bucket.pop(path, None)
+            else:
+                self._values[key] = value
+                bucket[path] = entry_of(key, value)
+        for prefix, node in execution.nodes.items():
+            if node is None:
+                self._nodes.pop(prefix, None)
+            else:
+                self._nodes[prefix] = node
+        self._used.update(execution.used)
+        for row in execution.index_rows:
+            index = self._indexes.setdefault(row.index, {})
+            if row.key not in index:
+                insort(self._index_keys.setdefault(row.index, []), row.key)
+            index[row.key] = row.value
+
+    def get(self, key: bytes) -> bytes | None:
+        """See `StateReader.get`."""
+        return self._values.get(key)
+
+    def entries(self, prefix: str) -> Sequence[Entry]:
+        """See `StateReader.entries`."""
+        with self._lock:
+            if len(prefix) >= self._depth:
+                within = list(self._buckets.get(prefix[: self._depth], {}).items())
+            else:
+                within = [item for bucket in self._buckets.values() for item in bucket.items()]
+        return [entry for path, entry in sorted(within) if path.hex().startswith(prefix)]
+
+    def node(self, prefix: str) -> Hash | None:
+        """See `StateReader.node`."""
+        return self._nodes.get(prefix)
+
+    def is_used(self, transaction_id: Hash) -> bool:
+        """See `StateReader.is_used`."""
+        return transaction_id in self._used
+
+    def tip(self) -> Tip:
+        """See `Store.tip`."""
+        return self._tip
+
+    def block(self, height: Height) -> FinalBlock | None:
+        """See `Store.block`."""
+        return self._blocks[height - 1] if 1 <= height <= len(self._blocks) else None
+
+    def blocks(self, from_height: Height, count: int) -> Sequence[FinalBlock]:
+        """See `Store.blocks`."""
+        first = max(from_height - 1, 0)
+        return self._blocks[first : first + count]
+
+    def locate(self, transaction_id: Hash) -> Located | None:
+        """See `Store.locate`."""
+        return self._located.get(transaction_id)
+
+    def bodies(self, ids: Sequence[Hash]) -> Sequence[Transaction]:
+        """See `Store.bodies`."""
+        found = [self._located.get(transaction_id) for transaction_id in ids]
+        return [located.transaction for located in found if located is not None]
+
+    def receipt(self, transaction_id: Hash) -> Receipt | None:
+        """See `Store.receipt`."""
+        with self._lock:
+            located = self._located.get(transaction_id)
+            if located is None:
+                return None
+            first = located.result.height - 1
+            path = merkle.path(self._leaves[: self._sizes[first]], located.result_index)
+            return receipt_of(located, path, self._blocks[first:], self._boundaries)
+
+    def consistency(self, old_size: int) -> tuple[Hash, ...]:
+        """See `Store.consistency`."""
+        with self._lock:
+            return merkle.consistency(self._leaves, old_size)
+
+    def result_leaves(self, start: int, count: int) -> Sequence[Hash]:
+        """See `Store.result_leaves`."""
+        return self._leaves[start : start + count]
+
+    def boundary(self, epoch: Epoch) -> Boundary | None:
+        """See `Store.boundary`."""
+        return self._boundaries[epoch] if epoch < len(self._boundaries) else None
+
+    def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
+        """See `Store.scan`."""
+        with self._lock:
+            keys, rows = self._index_keys.get(index, []), self._indexes.get(index, {})
+            first = bisect_right(keys, after)
+            found = [(key, rows[key]) for key in keys[first:] if key.startswith(prefix)]
+        return found[:limit]
+
+    def sizes(self) -> dict[str, int]:
+        """See `Store.sizes`."""
+        return {}
+
+    def free_bytes(self) -> None:
+        """See `Store.free_bytes`."""
+        return
+
+    def close(self) -> None:
+        """See `Store.close`."""

@@ -1,0 +1,116 @@
+"""The tables of chain.db. Floor 5.
+
+Rows that grow with the chain have integer keys in ascending order: half the cost of a blob key, and a
+block's rows lie side by side. A transaction is found by the first 8 bytes of its id, and its whole id
+decides, so ids ground to the same 8 bytes cost a longer look and nothing else.
+
+What is read back is checked: a state row against its leaf, a result against the tree of results,
+everything else against a checksum (CRC-32 over the row's key and content).
+"""
+
+FORMAT = 1
+"""Raised by every change of the tables that older software could not read."""
+
+TABLES = (
+    """CREATE TABLE meta (
+        name TEXT PRIMARY KEY,
+        value BLOB NOT NULL
+    ) WITHOUT ROWID""",
+    # results_end: how many results the chain has after the block. content: the encoded FinalBlock.
+    """CREATE TABLE blocks (
+        height INTEGER PRIMARY KEY,
+        digest BLOB NOT NULL,
+        results_end INTEGER NOT NULL,
+        content BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+    # A transaction and its result: the row's number is the result's index among all results.
+    """CREATE TABLE transactions (
+        result_index INTEGER PRIMARY KEY,
+        short_id INTEGER NOT NULL,
+        id BLOB NOT NULL,
+        height INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        output BLOB NOT NULL,
+        body BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+    "CREATE INDEX transactions_by_short_id ON transactions (short_id)",
+    # Complete subtrees of the tree of results, numbered as in result_tree.py.
+    """CREATE TABLE result_nodes (
+        number INTEGER PRIMARY KEY,
+        hash BLOB NOT NULL
+    )""",
+    """CREATE TABLE state (
+        path BLOB PRIMARY KEY,
+        leaf BLOB NOT NULL,
+        key BLOB NOT NULL,
+        value BLOB NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE nodes (
+        prefix TEXT PRIMARY KEY,
+        hash BLOB NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE index_rows (
+        name TEXT NOT NULL,
+        key BLOB NOT NULL,
+        value BLOB NOT NULL,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (name, key)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE boundaries (
+        epoch INTEGER PRIMARY KEY,
+        content BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+)
+
+META_PUT = "INSERT INTO meta VALUES (?, ?)"
+META_ALL = "SELECT name, value FROM meta"
+HAS_META = "SELECT 1 FROM sqlite_master WHERE name = 'meta'"
+
+BLOCK_PUT = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?)"
+BLOCK_NEWEST = "SELECT MAX(height) FROM blocks"
+BLOCKS_FROM = (
+    "SELECT height, digest, content, checksum, results_end FROM blocks"
+    " WHERE height >= ? ORDER BY height LIMIT ?"
+)
+
+TRANSACTION_PUT = "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+TRANSACTION_BY_ID = (
+    "SELECT result_index, height, position, output, body, checksum FROM transactions"
+    " WHERE short_id = ? AND id = ? ORDER BY result_index DESC LIMIT 1"
+)
+IS_USED = "SELECT 1 FROM transactions WHERE short_id = ? AND id = ? AND expires_ms >= ? LIMIT 1"
+
+NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
+NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"
+LEAVES = (
+    "SELECT hash FROM result_nodes WHERE number >= 2 * ?1 AND number < 2 * ?2 AND number % 2 = 0"
+    " ORDER BY number"
+)
+
+STATE_PUT = "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)"
+STATE_REMOVE = "DELETE FROM state WHERE path = ?"
+STATE_GET = "SELECT leaf, key, value FROM state WHERE path = ?"
+STATE_RANGE = "SELECT path, leaf FROM state WHERE path BETWEEN ? AND ? ORDER BY path"
+
+NODE_PUT = "INSERT OR REPLACE INTO nodes VALUES (?, ?)"
+NODE_REMOVE = "DELETE FROM nodes WHERE prefix = ?"
+NODE_GET = "SELECT hash FROM nodes WHERE prefix = ?"
+NODES_TO_DEPTH = "SELECT prefix, hash FROM nodes WHERE LENGTH(prefix) <= ?"
+NODES_BELOW_DEPTH = "SELECT DISTINCT SUBSTR(prefix, 1, ?1) FROM nodes WHERE LENGTH(prefix) > ?1"
+
+INDEX_PUT = "INSERT OR REPLACE INTO index_rows VALUES (?, ?, ?, ?)"
+INDEX_GET = "SELECT value, checksum FROM index_rows WHERE name = ? AND key = ?"
+INDEX_SCAN = (
+    "SELECT key, value, checksum FROM index_rows WHERE name = ? AND key >= ? AND key > ? AND key < ?"
+    " ORDER BY key LIMIT ?"
+)
+INDEX_SCAN_TO_END = (
+    "SELECT key, value, checksum FROM index_rows WHERE name = ? AND key >= ? AND key > ? ORDER BY key LIMIT ?"
+)
+
+BOUNDARY_PUT = "INSERT INTO boundaries VALUES (?, ?, ?)"
+BOUNDARIES_FROM = "SELECT epoch, content, checksum FROM boundaries WHERE epoch >= ? ORDER BY epoch LIMIT ?"

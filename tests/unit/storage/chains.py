@@ -1,0 +1,168 @@
+"""Real blocks over a fabricated ledger: every transaction writes what its payload says.
+
+Headers, ids, roots, results and certificates are what a store sees in earnest; only the rules are
+missing, so that a test can write any state it likes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from itertools import count
+
+from p2pledger.chain.authority import Authority, AuthoritySet
+from p2pledger.chain.block import FinalBlock, Header, evidence_root, genesis_digest, receipts_root, tx_root
+from p2pledger.chain.genesis import GENESIS_VERSION, LAN, Genesis, GenesisOrganisation, Quota
+from p2pledger.chain.receipt import Result
+from p2pledger.chain.transaction import TRANSACTION_VERSION, Body, Transaction
+from p2pledger.chain.vote import Vote, certificate_of, finalise
+from p2pledger.crypto import KeySigner
+from p2pledger.ledger.commitment import Commitment
+from p2pledger.ledger.machine import Execution, IndexRow
+from p2pledger.ledger.state import EmptyState, StateReader
+from p2pledger.merkle import Frontier
+from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, View
+
+KEYS = [KeySigner(sha256(b"consensus %d" % i).digest()) for i in range(4)]
+ADMIN = KeySigner(sha256(b"admin").digest())
+START_MS = Millis(1_700_000_000_000)
+BLOCK_MS = 1_000
+
+
+def make_genesis(chain_id: str = "storage-test") -> Genesis:
+    members = tuple(Authority(f"org-{i}", key.public_key, PeerId(f"peer-{i}")) for i, key in enumerate(KEYS))
+    quota = Quota(1_000, 1_000_000)
+    organisations = tuple(
+        GenesisOrganisation(
+            f"org-{i}", "city", (KeySigner(sha256(b"org %d" % i).digest()).public_key,), 1, quota
+        )
+        for i in range(4)
+    )
+    return Genesis(
+        version=GENESIS_VERSION,
+        chain_id=chain_id,
+        time_ms=START_MS,
+        parameters=replace(LAN, state_buckets=16),
+        authorities=AuthoritySet(members),
+        next_authorities=AuthoritySet(members[1:] + members[:1]),
+        organisations=organisations,
+        gateways=(),
+        residents_quota=quota,
+    )
+
+
+GENESIS = make_genesis()
+_COMMITMENT = Commitment(GENESIS.parameters.state_buckets)
+
+
+def execution(
+    reader: StateReader,
+    frontier: Frontier,
+    height: int,
+    transactions: Sequence[Transaction] = (),
+    writes: Mapping[bytes, bytes | None] | None = None,
+    index_rows: tuple[IndexRow, ...] = (),
+) -> Execution:
+    writes = writes or {}
+    state_root, nodes = _COMMITMENT.update(reader, writes)
+    results = tuple(
+        Result(t.id, Height(height), position, b"\x00" * (position % 3))
+        for position, t in enumerate(transactions)
+    )
+    after = frontier.append([result.leaf() for result in results])
+    return Execution(
+        state_root=state_root,
+        receipts_root=receipts_root(after.size, after.root()),
+        tx_root=tx_root([t.id for t in transactions]),
+        writes=writes,
+        nodes=nodes,
+        results=results,
+        frontier=after,
+        used={t.id: t.body.expires_ms for t in transactions},
+        index_rows=index_rows,
+    )
+
+
+def start() -> Execution:
+    return execution(EmptyState(), Frontier(), 0, writes={b"genesis": b"written"})
+
+
+@dataclass
+class Step:
+    """One block with all that goes to a store."""
+
+    block: FinalBlock
+    transactions: tuple[Transaction, ...]
+    execution: Execution
+
+    @property
+    def everything(self) -> tuple[FinalBlock, tuple[Transaction, ...], Execution]:
+        return self.block, self.transactions, self.execution
+
+
+@dataclass
+class Chain:
+    """Makes the next block on a store's tip; `commit` also commits it."""
+
+    genesis: Genesis = GENESIS
+    salts: "count[int]" = field(default_factory=count)
+
+    def transaction(self, expires_ms: int = START_MS + 120_000, payload: object = None) -> Transaction:
+        body = Body(
+            version=TRANSACTION_VERSION,
+            genesis_hash=self.genesis.hash,
+            expires_ms=Millis(expires_ms),
+            salt=next(self.salts).to_bytes(8, "big"),
+            kind="record.append",
+            payload=json.dumps(payload).encode(),
+            sponsor="org-0",
+            signers=(ADMIN.public_key,),
+        )
+        return Transaction(body, (ADMIN.sign(body.id),))
+
+    def step(
+        self,
+        store,
+        transactions: Sequence[Transaction] = (),
+        writes: Mapping[bytes, bytes | None] | None = None,
+        index_rows: tuple[IndexRow, ...] = (),
+        is_certified: bool = True,
+        epoch: int = 0,
+        next_set_hash: Hash = ZERO_HASH,
+    ) -> Step:
+        tip = store.tip()
+        height = tip.height + 1
+        done = execution(store, tip.frontier, height, transactions, writes, index_rows)
+        header = Header(
+            version=1,
+            genesis_hash=self.genesis.hash,
+            epoch=Epoch(epoch),
+            view=View(height),
+            height=Height(height),
+            parent_digest=tip.header.digest if tip.header else genesis_digest(self.genesis),
+            parent_view=View(height - 1),
+            time_ms=Millis(START_MS + height * BLOCK_MS),
+            tx_root=done.tx_root,
+            state_root=done.state_root,
+            receipts_root=done.receipts_root,
+            next_set_hash=next_set_hash,
+            evidence_root=evidence_root(()),
+            proposer=0,
+        )
+        certificate = self._certificate(header) if is_certified else None
+        ids = tuple(t.id for t in transactions)
+        return Step(FinalBlock(header, ids, (), certificate), tuple(transactions), done)
+
+    def commit(self, store, *args, **kwargs) -> Step:
+        step = self.step(store, *args, **kwargs)
+        store.commit(*step.everything)
+        return step
+
+    def _certificate(self, header: Header):
+        sets = {0: self.genesis.authorities, 1: self.genesis.next_authorities}
+        authorities = sets[header.epoch]
+        ballot = finalise(header.epoch, header.view, header.digest)
+        digest = ballot.sign_digest(self.genesis.hash, authorities.hash)
+        by_key = {key.public_key: key for key in KEYS}
+        votes = [Vote(ballot, i, by_key[authorities.members[i].key].sign(digest)) for i in range(3)]
+        return certificate_of(votes, 4)

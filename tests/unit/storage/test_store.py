@@ -1,0 +1,264 @@
+"""What every store promises, over both of them."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+from p2pledger.chain.receipt import check_receipt
+from p2pledger.codec import encode
+from p2pledger.crypto import is_signed
+from p2pledger.errors import Fatal
+from p2pledger.ledger.machine import IndexRow
+from p2pledger.ledger.state import entry_of, path_of
+from p2pledger.merkle import is_consistent
+from p2pledger.storage.memory import MemoryStore
+from p2pledger.storage.sqlite import SqliteStore
+from p2pledger.storage.store import AUTHORITIES_INDEX, Store
+from p2pledger.types import Hash
+from tests.unit.storage.chains import BLOCK_MS, GENESIS, START_MS, Chain, start
+
+UNKNOWN = Hash(bytes(32))
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def store(request, tmp_path):
+    made: Store
+    made = (
+        SqliteStore(tmp_path, GENESIS, start())
+        if request.param == "sqlite"
+        else MemoryStore(GENESIS, start())
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def chain() -> Chain:
+    return Chain()
+
+
+def test_begins_with_what_the_genesis_file_writes(store):
+    assert store.tip().height == 0
+    assert store.tip().header is None
+    assert store.get(b"genesis") == b"written"
+    assert store.node("") == start().state_root
+    assert store.block(0) is None
+    assert store.blocks(0, 10) == []
+
+
+def test_a_block_comes_back_as_it_was(store, chain):
+    steps = [chain.commit(store, [chain.transaction() for _ in range(3)]) for _ in range(4)]
+    assert store.tip().header == steps[-1].block.header
+    assert store.tip().frontier == steps[-1].execution.frontier
+    assert [store.block(height) for height in (1, 2, 3, 4)] == [step.block for step in steps]
+    assert store.block(5) is None
+    assert list(store.blocks(2, 2)) == [steps[1].block, steps[2].block]
+    assert list(store.blocks(4, 9)) == [steps[3].block]
+
+
+def test_a_transaction_is_located_with_its_result(store, chain):
+    chain.commit(store, [chain.transaction()])
+    step = chain.commit(store, [chain.transaction() for _ in range(3)])
+    located = store.locate(step.transactions[2].id)
+    assert located.transaction == step.transactions[2]
+    assert located.transaction.signatures == step.transactions[2].signatures
+    assert located.result == step.execution.results[2]
+    assert located.result_index == 3
+    assert store.locate(UNKNOWN) is None
+
+
+def test_bodies_come_in_the_order_asked_without_those_unknown(store, chain):
+    a, b, c = chain.commit(store, [chain.transaction() for _ in range(3)]).transactions
+    assert list(store.bodies([c.id, UNKNOWN, a.id, b.id])) == [c, a, b]
+
+
+def test_state_is_written_replaced_and_removed(store, chain):
+    chain.commit(store, writes={b"a": b"1", b"b": b"2", b"c": b"3"})
+    chain.commit(store, writes={b"a": b"9", b"b": None, b"unknown": None})
+    assert [store.get(key) for key in (b"a", b"b", b"c", b"d")] == [b"9", None, b"3", None]
+    expected = sorted(
+        (entry_of(b"a", b"9"), entry_of(b"c", b"3"), entry_of(b"genesis", b"written")), key=lambda e: e.path
+    )
+    assert list(store.entries("")) == expected
+    for entry in expected:
+        for digits in (1, 2, 5, 64):
+            assert entry in store.entries(entry.path.hex()[:digits])
+    assert store.entries(path_of(b"b").hex()) == []
+
+
+def test_a_bucket_that_splits_and_is_whole_again(store, chain):
+    # 16 buckets, so 2,000 keys overfill each of them, and removing them mends it.
+    keys = [b"key %d" % i for i in range(2_000)]
+    step = chain.commit(store, writes=dict.fromkeys(keys, b"v"))
+    assert any(len(prefix) == 2 and node for prefix, node in step.execution.nodes.items())
+    for prefix, node in step.execution.nodes.items():
+        assert store.node(prefix) == node
+    step = chain.commit(store, writes=dict.fromkeys(keys))
+    assert step.execution.state_root == start().state_root
+    for prefix, node in step.execution.nodes.items():
+        assert store.node(prefix) == node
+
+
+def test_an_id_is_used_until_its_expiry_has_passed(store, chain):
+    first_ms = START_MS + BLOCK_MS
+    short, exact, long = (chain.transaction(expires_ms=first_ms + more) for more in (500, BLOCK_MS, 5_000))
+    assert not store.is_used(short.id)
+    chain.commit(store, [short, exact, long])
+    assert all(store.is_used(t.id) for t in (short, exact, long))
+    chain.commit(store)
+    assert [store.is_used(t.id) for t in (short, exact, long)] == [False, True, True]
+    chain.commit(store)
+    assert [store.is_used(t.id) for t in (short, exact, long)] == [False, False, True]
+    assert not store.is_used(UNKNOWN)
+    assert store.locate(short.id) is not None
+
+
+def test_every_receipt_verifies_from_the_genesis_alone(store, chain):
+    steps = [chain.commit(store, [chain.transaction() for _ in range(n)]) for n in (1, 0, 5, 2, 7)]
+    for step in steps:
+        for transaction, result in zip(step.transactions, step.execution.results, strict=True):
+            receipt = store.receipt(transaction.id)
+            assert check_receipt(receipt, GENESIS, is_signed) == transaction
+            assert receipt.result == result
+            assert receipt.headers == (step.block.header,)
+    assert store.receipt(UNKNOWN) is None
+
+
+def test_a_receipt_waits_for_a_certificate_above(store, chain):
+    (transaction,) = chain.commit(store, [chain.transaction()], is_certified=False).transactions
+    assert store.receipt(transaction.id) is None
+    chain.commit(store, [chain.transaction()], is_certified=False)
+    chain.commit(store)
+    receipt = store.receipt(transaction.id)
+    assert len(receipt.headers) == 3
+    assert check_receipt(receipt, GENESIS, is_signed) == transaction
+
+
+def test_the_end_of_an_epoch_is_kept_and_goes_into_receipts(store, chain):
+    boundary = chain.commit(store, next_set_hash=GENESIS.next_authorities.hash).block
+    assert store.boundary(0).header == boundary.header
+    assert store.boundary(0).certificate == boundary.certificate
+    assert store.boundary(0).next_set == GENESIS.next_authorities
+    assert store.boundary(1) is None
+    (transaction,) = chain.commit(store, [chain.transaction()], epoch=1).transactions
+    receipt = store.receipt(transaction.id)
+    assert receipt.boundaries == (store.boundary(0),)
+    assert check_receipt(receipt, GENESIS, is_signed) == transaction
+
+
+def test_an_authority_list_is_found_by_its_index_row(store, chain):
+    later = replace(GENESIS.authorities, members=GENESIS.authorities.members[::-1])
+    row = IndexRow(AUTHORITIES_INDEX, later.hash, encode(later))
+    chain.commit(store, next_set_hash=later.hash, index_rows=(row,))
+    assert store.boundary(0).next_set == later
+
+
+def test_a_boundary_needs_its_list_and_its_certificate(store, chain):
+    with pytest.raises(Fatal, match="nowhere written"):
+        chain.commit(store, next_set_hash=Hash(b"x" * 32))
+    assert store.tip().height == 0
+
+
+def test_a_boundary_without_its_certificate_is_refused(store, chain):
+    with pytest.raises(Fatal, match="without its certificate"):
+        chain.commit(store, next_set_hash=GENESIS.authorities.hash, is_certified=False)
+    assert store.tip().height == 0
+
+
+def test_consistency_between_any_two_sizes(store, chain):
+    roots = {}
+    for n in (1, 2, 4, 1, 3):
+        frontier = chain.commit(store, [chain.transaction() for _ in range(n)]).execution.frontier
+        roots[frontier.size] = frontier.root()
+    newest = max(roots)
+    for size, root in roots.items():
+        assert is_consistent(size, root, newest, roots[newest], store.consistency(size))
+    for size in (0, newest + 1):
+        with pytest.raises(IndexError):
+            store.consistency(size)
+
+
+def test_leaves_of_all_results(store, chain):
+    steps = [chain.commit(store, [chain.transaction() for _ in range(n)]) for n in (3, 4)]
+    leaves = [result.leaf() for step in steps for result in step.execution.results]
+    assert list(store.result_leaves(0, 100)) == leaves
+    assert list(store.result_leaves(2, 3)) == leaves[2:5]
+    assert list(store.result_leaves(7, 3)) == []
+
+
+def test_index_rows_are_scanned_in_key_order_page_by_page(store, chain):
+    keys = [b"a", b"a\x00", b"a\xff", b"a\xff\xff", b"b", b"\xff", b"\xff\xff"]
+    chain.commit(store, index_rows=tuple(IndexRow("one", key, b"old") for key in reversed(keys)))
+    chain.commit(store, index_rows=(IndexRow("one", b"b", b"new"), IndexRow("two", b"a", b"other")))
+    rows = [(key, b"new" if key == b"b" else b"old") for key in sorted(keys)]
+    assert list(store.scan("one", b"", b"", 100)) == rows
+    assert list(store.scan("one", b"a", b"", 100)) == rows[:4]
+    assert list(store.scan("one", b"a", b"a\x00", 100)) == rows[2:4]
+    assert list(store.scan("one", b"\xff", b"", 100)) == rows[-2:]
+    assert list(store.scan("one", b"", b"a\xff", 2)) == rows[3:5]
+    assert list(store.scan("three", b"", b"", 100)) == []
+    assert list(store.scan("two", b"b", b"", 100)) == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda s: replace(s, block=replace(s.block, header=replace(s.block.header, height=7))),
+        lambda s: replace(s, block=replace(s.block, header=replace(s.block.header, parent_digest=UNKNOWN))),
+        lambda s: replace(s, block=replace(s.block, header=replace(s.block.header, genesis_hash=UNKNOWN))),
+        lambda s: replace(s, block=replace(s.block, header=replace(s.block.header, state_root=UNKNOWN))),
+        lambda s: replace(s, block=replace(s.block, header=replace(s.block.header, tx_root=UNKNOWN))),
+        lambda s: replace(s, block=replace(s.block, header=replace(s.block.header, receipts_root=UNKNOWN))),
+        lambda s: replace(s, transactions=s.transactions[::-1]),
+        lambda s: replace(s, execution=replace(s.execution, used={})),
+        lambda s: replace(s, execution=replace(s.execution, results=s.execution.results[::-1])),
+        lambda s: replace(
+            s,
+            execution=replace(
+                s.execution, results=(replace(s.execution.results[0], output=b"x"), s.execution.results[1])
+            ),
+        ),
+    ],
+)
+def test_what_is_not_the_next_block_is_refused_and_leaves_nothing(store, chain, spoil):
+    chain.commit(store, [chain.transaction()], writes={b"a": b"1"})
+    before = store.tip()
+    good = chain.step(store, [chain.transaction(), chain.transaction()], writes={b"a": b"2"})
+    with pytest.raises(Fatal):
+        store.commit(*spoil(good).everything)
+    assert store.tip() == before
+    assert store.get(b"a") == b"1"
+    store.commit(*good.everything)
+    assert store.get(b"a") == b"2"
+
+
+def test_a_block_is_committed_once(store, chain):
+    step = chain.commit(store, [chain.transaction()])
+    with pytest.raises(Fatal):
+        store.commit(*step.everything)
+
+
+def test_read_from_other_threads_while_one_commits(store, chain):
+    first = chain.commit(store, [chain.transaction()], writes={b"n": b"0"}).transactions[0]
+    is_done, faults = threading.Event(), []
+
+    def read() -> None:
+        try:
+            while not is_done.is_set():
+                tip = store.tip()
+                assert store.block(tip.height).header == tip.header
+                assert check_receipt(store.receipt(first.id), GENESIS, is_signed) == first
+                assert int(store.get(b"n")) <= store.tip().height
+                assert store.entries("")
+        except BaseException as error:
+            faults.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for n in range(1, 20):
+        chain.commit(store, [chain.transaction()], writes={b"n": b"%d" % n})
+    is_done.set()
+    for reader in readers:
+        reader.join()
+    assert not faults
