@@ -177,7 +177,7 @@ class _Tuple(_Shape):
         self.item, self.least, self.most = item, length.least, length.most
         self.nesting = item.nesting + 1
 
-    def _each(self, values: Any, convert: Callable[[Any], Any], kind: type) -> Any:
+    def _each(self, values: Any, convert: Callable[[Any], Any], kind: type[Any]) -> Any:
         if type(values) is not kind or not self.least <= len(values) <= self.most:
             raise _Refused(f"not a list of {self.least} to {self.most} items")
         return tuple([convert(value) for value in values])
@@ -354,6 +354,10 @@ def _refuse_tag(*_: object) -> None:
 _REFUSE_TAGS = _RefuseTags()
 
 
+def _kind_of(value: Any, kind: Any) -> Any:
+    return type(value) if kind is None else kind
+
+
 def encode(value: Any, kind: Any = None) -> bytes:
     """The canonical encoding of a dataclass, or of `value` as a `kind` (a union of dataclasses).
 
@@ -361,7 +365,7 @@ def encode(value: Any, kind: Any = None) -> bytes:
     `decode` accepts.
     """
     try:
-        return cbor2.dumps(_shape_of(kind if kind is not None else type(value)).write(value))
+        return cbor2.dumps(_shape_of(_kind_of(value, kind)).write(value))
     except _Refused as error:
         raise ValueError(f"{type(value).__name__} cannot be encoded: {error}") from None
 
@@ -394,7 +398,7 @@ def decode(kind: Any, data: bytes) -> Any:
 
 def to_json(value: Any, kind: Any = None) -> Json:
     """The JSON form of a dataclass (or of `value` as a union `kind`): objects, lists, text, integers."""
-    return _shape_of(kind if kind is not None else type(value)).show(value)
+    return _shape_of(_kind_of(value, kind)).show(value)
 
 
 def from_json(kind: Any, shown: Json) -> Any:

@@ -4,6 +4,58 @@ Three kinds, because three different things follow: a peer that sends rubbish is
 a user that asks for the impossible is told why and how to mend it, and our own corruption stops us.
 """
 
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Every code that a refusal can carry: stable, and closed so that metrics' labels are bounded.
+
+    Cause and cure of each: docs/errors.md.
+    """
+
+    # The envelope: what is wrong before any module looks.
+    MALFORMED = "malformed"
+    NOT_CANONICAL = "not_canonical"
+    TOO_LARGE = "too_large"
+    WRONG_GENESIS = "wrong_genesis"
+    UNKNOWN_KIND = "unknown_kind"
+    BAD_SIGNATURE = "bad_signature"
+    EXPIRED = "expired"
+    EXPIRES_TOO_LATE = "expires_too_late"
+    REPLAYED = "replayed"
+    UNKNOWN_SPONSOR = "unknown_sponsor"
+    SPONSOR_SUSPENDED = "sponsor_suspended"
+    NOT_ENTITLED = "not_entitled"
+    OVER_QUOTA = "over_quota"
+    # registry
+    MISSING_SIGNATURE = "missing_signature"
+    TOO_FEW_ADMINS = "too_few_admins"
+    ADMINS_LOCKED_OUT = "admins_locked_out"
+    TOO_MANY_ADMINS = "too_many_admins"
+    BACKDATED = "backdated"
+    UNKNOWN_KEY = "unknown_key"
+    INVALID_KEY = "invalid_key"
+    KEY_TAKEN = "key_taken"
+    KEY_REVOKED = "key_revoked"
+    INVITE_INVALID = "invite_invalid"
+    INVITE_EXPIRED = "invite_expired"
+    INVITE_USED = "invite_used"
+    PEER_TAKEN = "peer_taken"
+    TOO_MANY_GATEWAYS = "too_many_gateways"
+    UNKNOWN_GATEWAY = "unknown_gateway"
+    UNKNOWN_DEVICE = "unknown_device"
+    DEVICE_TAKEN = "device_taken"
+    DEVICE_RETIRED = "device_retired"
+    # records
+    UNKNOWN_SCHEMA = "unknown_schema"
+    DUPLICATE = "duplicate"
+    TOO_MANY_GAPS = "too_many_gaps"
+    IN_FUTURE = "in_future"
+    PERSONAL_IN_CLEAR = "personal_in_clear"
+    NOT_A_DAY = "not_a_day"
+    UNKNOWN_RECORD = "unknown_record"
+    ALREADY_CORRECTED = "already_corrected"
+
 
 class InvalidMessage(Exception):
     """Bytes or values that no honest peer sends. The sender is at fault; nothing was changed.

@@ -20,6 +20,8 @@ from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, View
 HEADER_VERSION = 1
 BLOCK_TRANSACTIONS_MAX = 15_000
 BLOCK_EVIDENCE_MAX = 16
+FINAL_BLOCK_BYTES_MAX = 512 * 1024
+"""A final block as it is gossiped: header, certificate, ids and evidence. A larger one is not proposed."""
 JUSTIFICATION_BYTES_MAX = 256 * 1024
 """Certificates that a proposal carries along; a voter that lacks more of them fetches them."""
 JUSTIFICATION_SKIPS_MAX = 1_024

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Annotated
 
 from p2pledger.chain.authority import AuthoritySet, OrganisationId
-from p2pledger.codec import U8, U32, U64, Length, Pattern, Range, encode
+from p2pledger.codec import U32, U64, Length, Pattern, Range, encode
 from p2pledger.crypto import Domain
 from p2pledger.types import Hash, Millis, PeerId, PublicKey
 
@@ -89,8 +89,13 @@ class KeyRole(Enum):
     """What a transaction key of an organisation may be used for."""
 
     ADMIN = 1
+    """Adds and revokes its organisation's keys, with as many others as the threshold asks."""
     GATEWAY = 2
+    """Speaks for the devices behind one gateway."""
     SERVICE = 3
+    """Writes the organisation's own records."""
+    DEVICE = 4
+    """Speaks for one device."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +113,12 @@ class GenesisOrganisation:
     id: OrganisationId
     kind: Annotated[str, Length(1, 32), Pattern("[a-z]+(-[a-z]+)*")]
     admin_keys: Annotated[tuple[PublicKey, ...], Length(1, 16)]
-    threshold: U8
+    threshold: Annotated[int, Range(1, 7)]
+    """How many admins must sign together; a transaction's eighth signature is the new key's own."""
     quota: Quota
 
     def __post_init__(self) -> None:
-        if not 1 <= self.threshold <= len(self.admin_keys):
+        if self.threshold > len(self.admin_keys):
             raise ValueError("an admin threshold lies between 1 and the number of admin keys")
 
 

@@ -2,23 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Transaction
-from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.state import StateReader
+from p2pledger.chain.vote import IsSigned
+from p2pledger.codec import decode
+from p2pledger.crypto import is_signed as is_really_signed
+from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
+from p2pledger.ledger.commitment import Commitment
+from p2pledger.ledger.modules import RULES, registry
+from p2pledger.ledger.quota import apply_charge
+from p2pledger.ledger.rules import Context, IndexRow, Round, Rule
+from p2pledger.ledger.state import Changes, EmptyState, StateReader
 from p2pledger.merkle import Frontier
-from p2pledger.types import Epoch, Hash, Height, Millis
+from p2pledger.types import Hash, Millis
 
+__all__ = ["Built", "Execution", "IndexRow", "Machine", "Refusal", "Round"]
 
-@dataclass(frozen=True)
-class IndexRow:
-    """A row that a module wants to be found by: storage keeps it, `Store.scan` reads it in key order."""
-
-    index: str
-    key: bytes
-    value: bytes
+HEADER_BYTES_MAX = 512
+EVIDENCE_BYTES_MAX = 384
+SIGNATURE_ENCODED_BYTES = 66
+HASH_ENCODED_BYTES = 34
 
 
 @dataclass(frozen=True)
@@ -41,15 +48,6 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class Round:
-    """Where in the chain a block stands: what rules may know of it beside the state."""
-
-    epoch: Epoch
-    height: Height
-    time_ms: Millis
-
-
-@dataclass(frozen=True)
 class Refusal:
     """A candidate that a leader left out: it does not apply on this parent."""
 
@@ -59,7 +57,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Built:
-    """What a leader makes of its candidates: those that succeed, in the block's order."""
+    """What a leader makes of its candidates: those that succeed, in the block's order.
+
+    A candidate in neither list is still good: it found no room.
+    """
 
     transactions: tuple[Transaction, ...]
     execution: Execution
@@ -67,31 +68,197 @@ class Built:
 
 
 class Machine:
-    """The ledger's rules over one genesis. Pure and without memory of its own."""
+    """The ledger's rules over one genesis. Pure and without memory of its own.
 
-    def __init__(self, genesis: Genesis) -> None:
+    `is_signed` verifies the signatures inside payloads (invites); those of transactions are the
+    caller's to verify, once, before they come here.
+    """
+
+    def __init__(self, genesis: Genesis, is_signed: IsSigned = is_really_signed) -> None:
         self.genesis = genesis
+        self._is_signed = is_signed
+        self._commitment = Commitment(genesis.parameters.state_buckets)
 
     def start(self) -> Execution:
         """The execution of the genesis block: what the genesis file itself writes."""
-        raise NotImplementedError
+        changes = Changes(EmptyState())
+        rows = registry.apply_genesis(changes, self.genesis)
+        writes = changes.writes()
+        state_root, nodes = self._commitment.update(EmptyState(), writes)
+        frontier = Frontier()
+        return Execution(
+            state_root=state_root,
+            receipts_root=receipts_root(frontier.size, frontier.root()),
+            tx_root=tx_root(()),
+            writes=writes,
+            nodes=nodes,
+            results=(),
+            frontier=frontier,
+            used={},
+            index_rows=rows,
+        )
 
     def check_form(self, transaction: Transaction) -> None:
-        """Refuse what no state could accept: another ledger's, an unknown kind, a payload that is not one."""
-        raise NotImplementedError
+        """Refuse what no state could accept: another ledger's, an unknown kind, a payload that is not one.
 
-    def check(self, parent: StateReader, round: Round, transaction: Transaction) -> None:
-        """A dry run on throw-away changes: raises what executing it on `parent` would raise."""
-        raise NotImplementedError
+        Raises: InvalidTransaction.
+        """
+        self._open(transaction)
+
+    def check(self, parent: StateReader, at: Round, transaction: Transaction) -> None:
+        """A dry run on throw-away changes: raises what executing it on `parent` would raise.
+
+        Raises: InvalidTransaction.
+        """
+        _Work(self, parent, at).apply(transaction, *self._open(transaction))
 
     def execute(
-        self, parent: StateReader, frontier: Frontier, round: Round, transactions: Sequence[Transaction]
+        self, parent: StateReader, frontier: Frontier, at: Round, transactions: Sequence[Transaction]
     ) -> Execution:
-        """Apply transactions in order; each must succeed. Signatures are the caller's to verify."""
-        raise NotImplementedError
+        """Apply transactions in order; each must succeed. Signatures are the caller's to verify.
+
+        Raises: InvalidTransaction with the code of the first that does not, InvalidMessage when they
+        are more than a block may hold.
+        """
+        limits = self.genesis.parameters
+        if len(transactions) > limits.block_transactions_max:
+            raise InvalidMessage(f"a block has at most {limits.block_transactions_max} transactions")
+        if sum(len(transaction.encoded) for transaction in transactions) > limits.block_bytes_max:
+            raise InvalidMessage(f"a block has at most {limits.block_bytes_max} bytes of transactions")
+        work = _Work(self, parent, at)
+        for transaction in transactions:
+            work.apply(transaction, *self._open(transaction))
+        return work.finish(frontier)
 
     def build(
-        self, parent: StateReader, frontier: Frontier, round: Round, candidates: Sequence[Transaction]
+        self, parent: StateReader, frontier: Frontier, at: Round, candidates: Sequence[Transaction]
     ) -> Built:
-        """Choose from candidates what fits a block and succeeds, and execute it."""
-        raise NotImplementedError
+        """Choose from candidates what fits a block and succeeds, and execute it.
+
+        They are tried as they arrived, but those of one device among themselves by their numbers. A
+        bad candidate is refused and harms no other.
+        """
+        work, refused, room = _Work(self, parent, at), [], self.genesis.parameters.block_bytes_max
+        chosen: list[Transaction] = []
+        opened: list[tuple[Transaction, Rule, Any]] = []
+        for candidate in candidates:
+            try:
+                opened.append((candidate, *self._open(candidate)))
+            except InvalidTransaction as error:
+                refused.append(Refusal(candidate.id, error))
+        for candidate, rule, payload in _in_order(opened):
+            if len(chosen) == self.block_transactions_max:
+                break
+            if len(candidate.encoded) > room:
+                continue
+            try:
+                work.apply(candidate, rule, payload)
+            except InvalidTransaction as error:
+                refused.append(Refusal(candidate.id, error))
+            else:
+                chosen.append(candidate)
+                room -= len(candidate.encoded)
+        return Built(tuple(chosen), work.finish(frontier), tuple(refused))
+
+    @property
+    def block_transactions_max(self) -> int:
+        """How many transactions a leader puts into a block, so that it can be gossiped once final."""
+        authorities = max(len(self.genesis.authorities), len(self.genesis.next_authorities))
+        fixed = (
+            HEADER_BYTES_MAX + authorities * SIGNATURE_ENCODED_BYTES + BLOCK_EVIDENCE_MAX * EVIDENCE_BYTES_MAX
+        )
+        room = (FINAL_BLOCK_BYTES_MAX - fixed) // HASH_ENCODED_BYTES
+        return min(self.genesis.parameters.block_transactions_max, room)
+
+    def _open(self, transaction: Transaction) -> tuple[Rule, Any]:
+        """The rule and the payload of a transaction of this ledger."""
+        body = transaction.body
+        if body.genesis_hash != self.genesis.hash:
+            raise InvalidTransaction(Code.WRONG_GENESIS, "the transaction is for another ledger")
+        rule = RULES.get(body.kind)
+        if rule is None:
+            raise InvalidTransaction(Code.UNKNOWN_KIND, f"this ledger has no transactions {body.kind!r}")
+        try:
+            return rule, decode(rule.payload, body.payload)
+        except InvalidMessage as error:
+            raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
+
+
+class _Work:
+    """A block in the making: the changes so far, and what the transactions so far gave."""
+
+    def __init__(self, machine: Machine, parent: StateReader, at: Round) -> None:
+        self._machine, self._parent, self._at = machine, parent, at
+        self._changes = Changes(parent)
+        self._results: list[Result] = []
+        self._used: dict[Hash, Millis] = {}
+        self._rows: list[IndexRow] = []
+
+    def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
+        """Carry one transaction out, or raise InvalidTransaction and leave no trace of it."""
+        self._check_once_and_in_time(transaction)
+        body, mark = transaction.body, self._changes.mark()
+        context = Context(
+            genesis=self._machine.genesis,
+            round=self._at,
+            transaction_id=transaction.id,
+            sponsor=body.sponsor,
+            signers=body.signers,
+            is_signed=self._machine._is_signed,
+        )
+        try:
+            sponsor = registry.check_sponsor(self._changes, body.sponsor, self._at)
+            rule.check_signers(self._changes, context, payload)
+            window_ms = self._machine.genesis.parameters.quota_window_ms
+            size = len(transaction.encoded)
+            apply_charge(self._changes, body.sponsor, sponsor.quota, size, self._at.time_ms, window_ms)
+            output = rule.apply(self._changes, context, payload)
+        except InvalidTransaction:
+            self._changes.undo(mark)
+            raise
+        self._results.append(Result(transaction.id, self._at.height, len(self._results), output))
+        self._used[transaction.id] = body.expires_ms
+        self._rows += context.rows
+
+    def _check_once_and_in_time(self, transaction: Transaction) -> None:
+        expires_ms, time_ms = transaction.body.expires_ms, self._at.time_ms
+        window_ms = self._machine.genesis.parameters.expiry_window_ms
+        if expires_ms < time_ms:
+            raise InvalidTransaction(Code.EXPIRED, f"it expired {time_ms - expires_ms} ms before the block")
+        if expires_ms > time_ms + window_ms:
+            raise InvalidTransaction(
+                Code.EXPIRES_TOO_LATE, f"a transaction expires at most {window_ms} ms after its block"
+            )
+        if transaction.id in self._used or self._parent.is_used(transaction.id):
+            raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
+
+    def finish(self, frontier: Frontier) -> Execution:
+        """All that follows from the transactions carried out."""
+        writes = self._changes.writes()
+        state_root, nodes = self._machine._commitment.update(self._parent, writes)
+        after = frontier.append([result.leaf() for result in self._results])
+        return Execution(
+            state_root=state_root,
+            receipts_root=receipts_root(after.size, after.root()),
+            tx_root=tx_root([result.transaction_id for result in self._results]),
+            writes=writes,
+            nodes=nodes,
+            results=tuple(self._results),
+            frontier=after,
+            used=self._used,
+            index_rows=tuple(self._rows),
+        )
+
+
+def _in_order(opened: Sequence[tuple[Transaction, Rule, Any]]) -> list[tuple[Transaction, Rule, Any]]:
+    """The same transactions, each line's own ones by their numbers in the places that the line holds."""
+    lines: dict[bytes, list[tuple[int, int]]] = {}
+    for i, (_, rule, payload) in enumerate(opened):
+        place = rule.order(payload) if rule.order is not None else None
+        if place is not None:
+            lines.setdefault(place[0], []).append((place[1], i))
+    ordered = list(opened)
+    for line in lines.values():
+        for i, (_, source) in zip(sorted(i for _, i in line), sorted(line), strict=True):
+            ordered[i] = opened[source]
+    return ordered

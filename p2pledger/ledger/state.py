@@ -4,11 +4,24 @@ The state is a map from keys to values, both bytes. It is read through a `StateR
 what is final, an `Overlay` for a block that is not.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from typing import Any, Generic, Protocol, TypeVar
 
-from p2pledger.types import Hash
+from p2pledger.codec import decode, encode
+from p2pledger.crypto import Domain
+from p2pledger.errors import Fatal, InvalidMessage
+from p2pledger.types import Hash, Millis
+
+T = TypeVar("T")
+
+ROWS_DECODED_MAX = 4_096
+"""How many rows are kept decoded: organisations, keys and devices are read far more often than written."""
+
+_LEAF_DOMAIN = Domain("p2pledger/state-leaf/1")
 
 
 @dataclass(frozen=True)
@@ -20,6 +33,21 @@ class Entry:
 
     path: Hash
     leaf: Hash
+
+
+def path_of(key: bytes) -> Hash:
+    """Where a key hangs in the commitment's tree."""
+    return Hash(sha256(key).digest())
+
+
+def entry_of(key: bytes, value: bytes) -> Entry:
+    """What a key and its value are to the commitment."""
+    return Entry(path_of(key), _LEAF_DOMAIN.hash(len(key).to_bytes(4, "big") + key + value))
+
+
+def path_range(prefix: str) -> tuple[bytes, bytes]:
+    """The first and the last path that start with these hexadecimal digits, both inclusive."""
+    return bytes.fromhex(prefix.ljust(64, "0")), bytes.fromhex(prefix.ljust(64, "f"))
 
 
 class StateReader(Protocol):
@@ -36,6 +64,91 @@ class StateReader(Protocol):
 
     def is_used(self, transaction_id: Hash) -> bool:
         """Whether a transaction with this id is in the chain and has not yet passed its expiry."""
+
+
+class EmptyState:
+    """The `StateReader` before genesis."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """See `StateReader.get`."""
+        return None
+
+    def entries(self, prefix: str) -> Sequence[Entry]:
+        """See `StateReader.entries`."""
+        return ()
+
+    def node(self, prefix: str) -> Hash | None:
+        """See `StateReader.node`."""
+        return None
+
+    def is_used(self, transaction_id: Hash) -> bool:
+        """See `StateReader.is_used`."""
+        return False
+
+
+class Effects(Protocol):
+    """What a block does to the state: the part of an `Execution` that a later block reads."""
+
+    @property
+    def writes(self) -> Mapping[bytes, bytes | None]:
+        """The last write to each key; None: removed."""
+
+    @property
+    def nodes(self) -> Mapping[str, Hash | None]:
+        """The commitment's new nodes; None: removed."""
+
+    @property
+    def used(self) -> Mapping[Hash, Millis]:
+        """The block's transaction ids and their expiries."""
+
+
+class Overlay:
+    """A `StateReader`: the state after a block that is not yet final, over the state before it.
+
+    Overlays stack: the reader below is the parent's. The effects must not change any more.
+    """
+
+    def __init__(self, reader: StateReader, effects: Effects) -> None:
+        self._reader = reader
+        self._effects = effects
+
+    def rebase(self, reader: StateReader) -> None:
+        """Stand on another reader of the same content: the store, once it holds the parent."""
+        self._reader = reader
+
+    def get(self, key: bytes) -> bytes | None:
+        """See `StateReader.get`."""
+        writes = self._effects.writes
+        return writes[key] if key in writes else self._reader.get(key)
+
+    @cached_property
+    def _own(self) -> tuple[list[Hash], list[Entry | None]]:
+        by_path = sorted(
+            (path_of(key), None if value is None else entry_of(key, value))
+            for key, value in self._effects.writes.items()
+        )
+        return [path for path, _ in by_path], [entry for _, entry in by_path]
+
+    def entries(self, prefix: str) -> Sequence[Entry]:
+        """See `StateReader.entries`."""
+        below = self._reader.entries(prefix)
+        paths, entries = self._own
+        low, high = path_range(prefix)
+        start, end = bisect_left(paths, low), bisect_right(paths, high)
+        if start == end:
+            return below
+        merged: dict[Hash, Entry | None] = {entry.path: entry for entry in below}
+        merged.update(zip(paths[start:end], entries[start:end], strict=True))
+        return [entry for _, entry in sorted(merged.items()) if entry is not None]
+
+    def node(self, prefix: str) -> Hash | None:
+        """See `StateReader.node`."""
+        nodes = self._effects.nodes
+        return nodes[prefix] if prefix in nodes else self._reader.node(prefix)
+
+    def is_used(self, transaction_id: Hash) -> bool:
+        """See `StateReader.is_used`."""
+        return transaction_id in self._effects.used or self._reader.is_used(transaction_id)
 
 
 class Changes:
@@ -77,5 +190,47 @@ class Changes:
         """The last write to each key, in the order of first writing; None stands for removed."""
         return dict(self._writes)
 
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._writes)
+
+class Readable(Protocol):
+    """Anything that values can be read from by key: a `StateReader`, or `Changes` over one."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value under a key; None when there is none."""
+
+
+@lru_cache(maxsize=ROWS_DECODED_MAX)
+def _decoded(kind: Any, data: bytes) -> Any:
+    return decode(kind, data)
+
+
+class Table(Generic[T]):
+    """One kind of row in the state: values of dataclass `kind`, under keys that start with `name`.
+
+    Rows are frozen values: change one by putting another in its place. A row that does not decode is
+    our own corruption, so reading raises Fatal.
+    """
+
+    def __init__(self, name: str, kind: type[T]) -> None:
+        if "/" in name:
+            raise ValueError("a table's name ends at the first slash")
+        self._prefix = name.encode() + b"/"
+        self._kind: Any = kind
+
+    def key(self, key: bytes) -> bytes:
+        """The state's own key of a row: what a state proof is asked for."""
+        return self._prefix + key
+
+    def get(self, reader: Readable, key: bytes) -> T | None:
+        """The row under a key; None when there is none. Raises: Fatal."""
+        data = reader.get(self._prefix + key)
+        if data is None:
+            return None
+        try:
+            row: T = _decoded(self._kind, data)
+        except InvalidMessage as error:
+            raise Fatal(f"the state holds no {self._kind.__name__} under {self._prefix!r}: {error}") from None
+        return row
+
+    def put(self, changes: Changes, key: bytes, row: T) -> None:
+        """Write a row under a key."""
+        changes.put(self._prefix + key, encode(row))

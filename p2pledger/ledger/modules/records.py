@@ -1,0 +1,217 @@
+"""Signed facts that are only ever added to. Floor 4, pure.
+
+The body of a record stands in its transaction, which the chain keeps; the state keeps what rules ask
+of it. Invariants: no number of a device is accepted twice, ranges never overlap; a correction never
+edits; of a schema of class personal nothing stands in clear, and no time finer than a day.
+"""
+
+from dataclasses import dataclass, replace
+
+from p2pledger.chain.authority import OrganisationId
+from p2pledger.chain.genesis import KeyRole
+from p2pledger.chain.payloads import DeviceId, RecordAppend, RecordBatch, RecordCorrect
+from p2pledger.chain.schema import SCHEMAS, SchemaClass, SchemaId, day_of
+from p2pledger.errors import Code, InvalidTransaction
+from p2pledger.ledger.modules.registry import Device, live_key
+from p2pledger.ledger.modules.registry.rows import DEVICES, signed_in_role
+from p2pledger.ledger.modules.sequence import Sequence
+from p2pledger.ledger.rules import Context, Rule
+from p2pledger.ledger.state import Changes, Readable, Table
+from p2pledger.types import Hash, Height, Millis
+
+FUTURE_MAX_MS = 120_000
+"""How far a device's clock may run ahead of the block's time."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the state keeps of a record, under the id of its transaction. `device` is its author, if any.
+
+    `time_ms` is the event's time, the first one of a batch. `corrected_by` is a transaction's id.
+    """
+
+    schema: SchemaId
+    organisation: OrganisationId
+    device: DeviceId | None
+    time_ms: Millis
+    height: Height
+    corrected_by: Hash | None
+
+
+_RECORDS = Table("record", Record)
+_SEQUENCES = Table("sequence", Sequence)
+
+BY_DEVICE = "records.device"
+"""device id | first number (8 bytes) -> last number (8 bytes) | transaction id."""
+BY_SCHEMA = "records.schema"
+"""schema | 0 | event time (8 bytes) | transaction id."""
+BY_ORGANISATION = "records.organisation"
+"""organisation | 0 | event time (8 bytes) | transaction id."""
+BY_PLACE = "records.place"
+"""place | 0 | event time (8 bytes) | transaction id."""
+BY_REFERENCE = "records.reference"
+"""The record referred to | the record that refers to it: traces forward. The body traces back."""
+CORRECTIONS = "records.corrections"
+"""The record corrected -> the correction's transaction id."""
+
+
+def record(reader: Readable, transaction_id: Hash) -> Record | None:
+    """A record by the id of its transaction."""
+    return _RECORDS.get(reader, transaction_id)
+
+
+def sequence(reader: Readable, device: bytes) -> Sequence:
+    """Which numbers of a device were accepted, and which are missing."""
+    return _SEQUENCES.get(reader, device) or Sequence()
+
+
+def _check_author(changes: Changes, context: Context, device: bytes) -> Device:
+    """The device that a record is by: it or its gateway has signed, and the sponsor is its organisation."""
+    row = DEVICES.get(changes, device)
+    if row is None:
+        raise InvalidTransaction(Code.UNKNOWN_DEVICE, "there is no such device")
+    if row.is_retired:
+        raise InvalidTransaction(Code.DEVICE_RETIRED, "the device is retired")
+    for signer in context.signers:
+        key = live_key(changes, signer, context.round.height)
+        if key is None or key.organisation != row.organisation or row.organisation != context.sponsor:
+            continue
+        if key.device == device or key.peer == row.gateway:
+            return row
+    raise InvalidTransaction(Code.MISSING_SIGNATURE, "neither the device nor its gateway has signed")
+
+
+def _check_schema(schema: str) -> SchemaClass:
+    known = SCHEMAS.get(schema)
+    if known is None:
+        raise InvalidTransaction(Code.UNKNOWN_SCHEMA, f"there is no schema {schema!r}")
+    return known
+
+
+def _check_time(context: Context, time_ms: Millis) -> None:
+    ahead_ms = time_ms - context.round.time_ms
+    if ahead_ms > FUTURE_MAX_MS:
+        raise InvalidTransaction(Code.IN_FUTURE, f"the event lies {ahead_ms} ms ahead of the block")
+
+
+def _apply_numbers(changes: Changes, context: Context, device: bytes, first: int, last: int) -> None:
+    _SEQUENCES.put(changes, device, sequence(changes, device).accept(first, last))
+    value = last.to_bytes(8, "big") + context.transaction_id
+    context.emit(BY_DEVICE, device + first.to_bytes(8, "big"), value)
+
+
+def _apply_record(changes: Changes, context: Context, row: Record) -> None:
+    _RECORDS.put(changes, context.transaction_id, row)
+    when = b"\0" + row.time_ms.to_bytes(8, "big") + context.transaction_id
+    context.emit(BY_SCHEMA, row.schema.encode() + when)
+    context.emit(BY_ORGANISATION, row.organisation.encode() + when)
+
+
+def _check_in_clear(payload: RecordAppend) -> None:
+    """Refuse what would tell of a person: only a commitment, and a day's beginning as the time, may stand."""
+    if payload.body is not None or payload.what or payload.where is not None:
+        raise InvalidTransaction(
+            Code.PERSONAL_IN_CLEAR, f"{payload.schema} is personal: give a salted commitment only"
+        )
+    if payload.time_ms != day_of(payload.time_ms)[0]:
+        raise InvalidTransaction(
+            Code.NOT_A_DAY, f"{payload.schema} is personal: give the day's first instant"
+        )
+
+
+def apply_append(changes: Changes, context: Context, payload: RecordAppend) -> bytes:
+    """One fact more, at the device's number if it has one."""
+    if _check_schema(payload.schema) is SchemaClass.PERSONAL:
+        _check_in_clear(payload)
+    _check_time(context, payload.time_ms)
+    for reference in payload.references:
+        if record(changes, reference) is None:
+            raise InvalidTransaction(Code.UNKNOWN_RECORD, f"there is no record {reference.hex()}")
+        context.emit(BY_REFERENCE, reference + context.transaction_id)
+    if payload.device is not None and payload.seq is not None:
+        _check_author(changes, context, payload.device)
+        _apply_numbers(changes, context, payload.device, payload.seq, payload.seq)
+    _apply_record(
+        changes,
+        context,
+        Record(payload.schema, context.sponsor, payload.device, payload.time_ms, context.round.height, None),
+    )
+    if payload.where is not None:
+        when = payload.time_ms.to_bytes(8, "big") + context.transaction_id
+        context.emit(BY_PLACE, payload.where.encode() + b"\0" + when)
+    return b""
+
+
+def apply_batch(changes: Changes, context: Context, payload: RecordBatch) -> bytes:
+    """Readings of a device under one root, at the numbers that they have."""
+    times = payload.first_ms, payload.last_ms
+    if _check_schema(payload.schema) is SchemaClass.PERSONAL:
+        if times != day_of(payload.first_ms):
+            raise InvalidTransaction(
+                Code.NOT_A_DAY, f"{payload.schema} is personal: give the bounds of one UTC day"
+            )
+        # The day may not be over: its end says nothing about when a reading was taken.
+        _check_time(context, payload.first_ms)
+    else:
+        _check_time(context, payload.last_ms)
+    _check_author(changes, context, payload.device)
+    _apply_numbers(changes, context, payload.device, payload.from_seq, payload.to_seq)
+    _apply_record(
+        changes,
+        context,
+        Record(payload.schema, context.sponsor, payload.device, payload.first_ms, context.round.height, None),
+    )
+    return b""
+
+
+def apply_correct(changes: Changes, context: Context, payload: RecordCorrect) -> bytes:
+    """A mark on a record that it is wrong; the record stays as it was."""
+    target = _own_record(changes, context, payload.target)
+    if target.corrected_by is not None:
+        raise InvalidTransaction(Code.ALREADY_CORRECTED, f"by {target.corrected_by.hex()}; correct that one")
+    for replacement in payload.replacements:
+        _own_record(changes, context, replacement)
+    _RECORDS.put(changes, payload.target, replace(target, corrected_by=context.transaction_id))
+    context.emit(CORRECTIONS, payload.target, context.transaction_id)
+    return b""
+
+
+def _own_record(changes: Changes, context: Context, transaction_id: Hash) -> Record:
+    row = record(changes, transaction_id)
+    if row is None or row.organisation != context.sponsor:
+        raise InvalidTransaction(
+            Code.UNKNOWN_RECORD, f"{context.sponsor!r} has no record {transaction_id.hex()}"
+        )
+    keys = [live_key(changes, signer, context.round.height) for signer in context.signers]
+    own = [key for key in keys if key is not None and key.organisation == context.sponsor]
+    if not any(key.role is not KeyRole.DEVICE or key.device == row.device for key in own):
+        raise InvalidTransaction(Code.MISSING_SIGNATURE, "a device corrects its own records only")
+    return row
+
+
+_by_anyone = signed_in_role(*KeyRole)
+_by_machines = signed_in_role(KeyRole.GATEWAY, KeyRole.DEVICE)
+_by_the_organisation = signed_in_role(KeyRole.ADMIN, KeyRole.GATEWAY, KeyRole.SERVICE)
+
+
+def _check_append_signers(changes: Changes, context: Context, payload: RecordAppend) -> None:
+    # A device's records are numbered: an unnumbered one is not its to write.
+    check = _by_the_organisation if payload.device is None else _by_machines
+    check(changes, context, payload)
+
+
+def _append_order(payload: RecordAppend) -> tuple[bytes, int] | None:
+    if payload.device is None or payload.seq is None:
+        return None
+    return payload.device, payload.seq
+
+
+def _batch_order(payload: RecordBatch) -> tuple[bytes, int]:
+    return payload.device, payload.from_seq
+
+
+RULES = (
+    Rule(RecordAppend, _check_append_signers, apply_append, _append_order),
+    Rule(RecordBatch, _by_machines, apply_batch, _batch_order),
+    Rule(RecordCorrect, _by_anyone, apply_correct),
+)

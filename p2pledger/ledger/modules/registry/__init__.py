@@ -1,0 +1,61 @@
+"""Who may sign what, from which height to which. Floor 4, pure.
+
+`rows` are the tables and queries, `keys` and `devices` the rules. Invariants: a live key has one owner;
+revocation works from a height on, never backwards.
+"""
+
+from p2pledger.chain.genesis import Genesis, KeyRole
+from p2pledger.codec import encode
+from p2pledger.ledger.modules.registry import devices, keys
+from p2pledger.ledger.modules.registry.rows import (
+    KEYS,
+    ORGANISATIONS,
+    PEERS_INDEX,
+    Device,
+    Gateway,
+    Key,
+    Organisation,
+    allowed_peers,
+    apply_gateway,
+    check_sponsor,
+    gateway,
+    live_key,
+    organisation,
+)
+from p2pledger.ledger.rules import IndexRow
+from p2pledger.ledger.state import Changes
+from p2pledger.types import Height, Millis
+
+__all__ = [
+    "RULES",
+    "Device",
+    "Gateway",
+    "Key",
+    "Organisation",
+    "allowed_peers",
+    "apply_genesis",
+    "check_sponsor",
+    "gateway",
+    "live_key",
+    "organisation",
+]
+
+RULES = (*keys.RULES, *devices.RULES)
+
+
+def apply_genesis(changes: Changes, genesis: Genesis) -> tuple[IndexRow, ...]:
+    """Write the organisations, admin keys and gateways of the genesis file; their index rows."""
+    for founder in genesis.organisations:
+        admins = tuple(sorted(founder.admin_keys))
+        row = Organisation(founder.kind, admins, founder.threshold, founder.quota, Millis(0))
+        ORGANISATIONS.put(changes, founder.id.encode(), row)
+        for key in admins:
+            KEYS.put(changes, key, Key(founder.id, KeyRole.ADMIN, Height(0), None, None, None, None))
+    rows = []
+    for first in genesis.gateways:
+        key_row = Key(first.organisation, KeyRole.GATEWAY, Height(0), None, None, None, first.peer)
+        KEYS.put(changes, first.key, key_row)
+        gateway_row = Gateway(first.peer, first.key, first.organisation)
+        apply_gateway(changes, gateway_row)
+        rows.append(IndexRow(PEERS_INDEX, first.peer.encode(), encode(gateway_row)))
+    return tuple(rows)

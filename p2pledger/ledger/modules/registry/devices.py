@@ -1,0 +1,160 @@
+"""Rules for gateways and devices: join, enroll, transfer, retire. Floor 4, pure."""
+
+from dataclasses import replace
+
+from p2pledger.chain.genesis import KeyRole
+from p2pledger.chain.payloads import DeviceEnroll, DeviceRetire, DeviceTransfer, GatewayJoin
+from p2pledger.codec import encode
+from p2pledger.errors import Code, InvalidTransaction
+from p2pledger.ledger.modules.registry.keys import check_unowned
+from p2pledger.ledger.modules.registry.rows import (
+    DEVICES,
+    GATEWAY_NUMBERS,
+    INVITES,
+    KEYS,
+    PEERS_INDEX,
+    Device,
+    Gateway,
+    InviteUse,
+    Key,
+    apply_gateway,
+    gateway,
+    live_key,
+    signed_in_role,
+)
+from p2pledger.ledger.rules import Context, Rule
+from p2pledger.ledger.state import Changes
+from p2pledger.types import Height, PeerId
+
+DEVICES_INDEX = "registry.devices"
+"""A row per device: organisation | 0 | device id -> its encoded `Device`."""
+
+
+def _check_invite(changes: Changes, context: Context, payload: GatewayJoin) -> None:
+    """The signers' check of `gateway.join`: its key is nobody's yet, the invite speaks for the sponsor."""
+    terms = payload.invite.terms
+    issuer = live_key(changes, terms.issuer, context.round.height)
+    if issuer is None or issuer.role is not KeyRole.ADMIN or issuer.organisation != terms.organisation:
+        raise InvalidTransaction(Code.INVITE_INVALID, "the invite is not signed by an admin of that time")
+    if terms.role is not KeyRole.GATEWAY or terms.genesis_hash != context.genesis.hash:
+        raise InvalidTransaction(Code.INVITE_INVALID, "the invite is for another role or another ledger")
+    if terms.organisation != context.sponsor:
+        raise InvalidTransaction(Code.INVITE_INVALID, f"the invite is of {terms.organisation!r}")
+    if not context.is_signed(terms.issuer, terms.sign_digest(), payload.invite.signature):
+        raise InvalidTransaction(Code.INVITE_INVALID, "the invite's signature does not hold")
+    if context.round.time_ms > terms.expires_ms:
+        raise InvalidTransaction(Code.INVITE_EXPIRED, f"the invite ended at {terms.expires_ms} ms")
+    if INVITES.get(changes, terms.id) is not None:
+        raise InvalidTransaction(Code.INVITE_USED, "another gateway came in on this invite")
+    context.check_signed_by(payload.key, "the gateway's key")
+
+
+def apply_gateway_join(changes: Changes, context: Context, payload: GatewayJoin) -> bytes:
+    """A gateway enters with the invite that `_check_invite` found good; the invite is used up."""
+    check_unowned(changes, context, payload.key)
+    genesis = context.genesis
+    in_office = genesis.authorities.index_of(payload.peer), genesis.next_authorities.index_of(payload.peer)
+    if GATEWAY_NUMBERS.get(changes, payload.peer.encode()) is not None or in_office != (None, None):
+        raise InvalidTransaction(
+            Code.PEER_TAKEN, "the peer id is registered already; make a new identity key"
+        )
+    height = Height(context.round.height + 1)
+    KEYS.put(
+        changes,
+        payload.key,
+        Key(context.sponsor, KeyRole.GATEWAY, height, None, None, None, payload.peer),
+    )
+    row = Gateway(payload.peer, payload.key, context.sponsor)
+    apply_gateway(changes, row)
+    INVITES.put(changes, payload.invite.terms.id, InviteUse(payload.key))
+    context.emit(PEERS_INDEX, payload.peer.encode(), encode(row))
+    return b""
+
+
+def _check_gateway(changes: Changes, context: Context, peer: PeerId) -> Gateway:
+    """The gateway of this peer id, which has signed and belongs to the sponsor."""
+    row = gateway(changes, peer)
+    if row is None:
+        raise InvalidTransaction(Code.UNKNOWN_GATEWAY, f"no gateway connects as {peer}")
+    for signer in context.signers:
+        key = live_key(changes, signer, context.round.height)
+        if key is not None and key.peer == peer and key.organisation == context.sponsor:
+            return row
+    raise InvalidTransaction(Code.MISSING_SIGNATURE, "the gateway has to sign this with a live key")
+
+
+def _check_device(changes: Changes, context: Context, device: bytes) -> Device:
+    """A device that is still in service and has signed with its live key."""
+    row = DEVICES.get(changes, device)
+    if row is None:
+        raise InvalidTransaction(Code.UNKNOWN_DEVICE, "there is no such device")
+    if row.is_retired:
+        raise InvalidTransaction(Code.DEVICE_RETIRED, "the device is retired; enrol another one")
+    for signer in context.signers:
+        key = live_key(changes, signer, context.round.height)
+        if key is not None and key.device == device:
+            return row
+    raise InvalidTransaction(Code.MISSING_SIGNATURE, "the device has to sign this with a live key")
+
+
+def _emit(context: Context, device: bytes, row: Device) -> None:
+    context.emit(DEVICES_INDEX, row.organisation.encode() + b"\0" + device, encode(row))
+
+
+def apply_device_enroll(changes: Changes, context: Context, payload: DeviceEnroll) -> bytes:
+    """A device begins; its key may sign from the next block on."""
+    row = _check_gateway(changes, context, payload.gateway)
+    if DEVICES.get(changes, payload.device) is not None:
+        raise InvalidTransaction(Code.DEVICE_TAKEN, "the device id is in use; draw another one")
+    check_unowned(changes, context, payload.key)
+    context.check_signed_by(payload.key, "the device's key")
+    device = Device(payload.key, row.organisation, payload.gateway, payload.kind, payload.voucher_hash, False)
+    DEVICES.put(changes, payload.device, device)
+    height = Height(context.round.height + 1)
+    KEYS.put(
+        changes,
+        payload.key,
+        Key(row.organisation, KeyRole.DEVICE, height, None, None, payload.device, None),
+    )
+    _emit(context, payload.device, device)
+    return b""
+
+
+def apply_device_transfer(changes: Changes, context: Context, payload: DeviceTransfer) -> bytes:
+    """A device stands behind another gateway from now on, and its key is of that organisation."""
+    row = _check_gateway(changes, context, payload.gateway)
+    before = _check_device(changes, context, payload.device)
+    device = replace(
+        before,
+        organisation=row.organisation,
+        gateway=payload.gateway,
+        voucher_hash=payload.voucher_hash,
+    )
+    DEVICES.put(changes, payload.device, device)
+    key = KEYS.get(changes, before.key)
+    assert key is not None, "a device's key is registered"
+    KEYS.put(changes, before.key, replace(key, organisation=row.organisation))
+    _emit(context, payload.device, device)
+    return b""
+
+
+def apply_device_retire(changes: Changes, context: Context, payload: DeviceRetire) -> bytes:
+    """A device ends: its key signs nothing from the next block on."""
+    before = _check_device(changes, context, payload.device)
+    _check_gateway(changes, context, before.gateway)
+    device = replace(before, voucher_hash=payload.voucher_hash, is_retired=True)
+    DEVICES.put(changes, payload.device, device)
+    key = KEYS.get(changes, before.key)
+    assert key is not None, "a device's key is registered"
+    if key.revoked_height is None:
+        KEYS.put(changes, before.key, replace(key, revoked_height=Height(context.round.height + 1)))
+    _emit(context, payload.device, device)
+    return b""
+
+
+RULES = (
+    Rule(GatewayJoin, _check_invite, apply_gateway_join),
+    Rule(DeviceEnroll, signed_in_role(KeyRole.GATEWAY), apply_device_enroll),
+    Rule(DeviceTransfer, signed_in_role(KeyRole.GATEWAY), apply_device_transfer),
+    Rule(DeviceRetire, signed_in_role(KeyRole.GATEWAY), apply_device_retire),
+)

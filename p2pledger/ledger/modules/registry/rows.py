@@ -1,0 +1,186 @@
+"""The registry's rows, and who may sign what. Floor 4, pure.
+
+Validity is an interval of heights, never a flag: a key is live from one height and until another, and
+both are known at least one block ahead. Residents have no row.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from p2pledger.chain.authority import OrganisationId
+from p2pledger.chain.genesis import GATEWAYS_MAX, KeyRole, Quota
+from p2pledger.chain.payloads import DeviceId, Word
+from p2pledger.codec import U32, Length, Pattern
+from p2pledger.errors import Code, InvalidTransaction
+from p2pledger.ledger.rules import CheckSigners, Context, Round
+from p2pledger.ledger.state import Changes, Readable, Table
+from p2pledger.types import Hash, Height, Millis, PeerId, PublicKey
+
+ADMINS_MAX = 16
+
+
+@dataclass(frozen=True)
+class Organisation:
+    """Who may sponsor transactions. `admins` are the keys that are not revoked as of any height yet."""
+
+    kind: Annotated[str, Length(1, 32), Pattern("[a-z]+(-[a-z]+)*")]
+    admins: Annotated[tuple[PublicKey, ...], Length(1, ADMINS_MAX)]
+    threshold: U32
+    quota: Quota
+    suspended_until_ms: Millis
+    """0 when it is not; a suspension ends by itself."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """The one owner of a transaction key, and the heights at which it may sign.
+
+    Registered once and for all: a key that was revoked never comes back. `device` or `peer` is what a
+    key of that role speaks for.
+    """
+
+    organisation: OrganisationId
+    role: KeyRole
+    from_height: Height
+    revoked_height: Height | None
+    encryption_key: PublicKey | None
+    device: DeviceId | None
+    peer: PeerId | None
+
+    def is_live(self, height: Height) -> bool:
+        """Whether it may sign in the block of this height."""
+        return self.from_height <= height and (self.revoked_height is None or height < self.revoked_height)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and the gateway that it stands behind. Its life is its key's."""
+
+    key: PublicKey
+    organisation: OrganisationId
+    gateway: PeerId
+    kind: Word
+    voucher_hash: Hash
+    is_retired: bool
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway: the peer that it connects as, and its transaction key."""
+
+    peer: PeerId
+    key: PublicKey
+    organisation: OrganisationId
+
+
+@dataclass(frozen=True)
+class GatewayCount:
+    """How many gateways ever joined: they are numbered from 0, so that they can be listed."""
+
+    count: U32
+
+
+@dataclass(frozen=True)
+class GatewayNumber:
+    """A gateway's number, by its peer id."""
+
+    number: U32
+
+
+@dataclass(frozen=True)
+class InviteUse:
+    """Who came in on an invite, by the invite's id."""
+
+    key: PublicKey
+
+
+ORGANISATIONS = Table("organisation", Organisation)
+KEYS = Table("key", Key)
+DEVICES = Table("device", Device)
+GATEWAYS = Table("gateway", Gateway)
+GATEWAY_NUMBERS = Table("gateway-number", GatewayNumber)
+INVITES = Table("invite", InviteUse)
+_GATEWAY_COUNT = Table("gateway-count", GatewayCount)
+
+PEERS_INDEX = "registry.peers"
+"""A row per gateway whose standing changed: peer id -> its encoded `Gateway`."""
+
+
+def organisation(reader: Readable, name: str) -> Organisation | None:
+    """An organisation by its id."""
+    return ORGANISATIONS.get(reader, name.encode())
+
+
+def live_key(reader: Readable, key: PublicKey, height: Height) -> Key | None:
+    """The owner of a key in the block of this height; None when it may not sign there.
+
+    Also answers for heights that are past: was this key valid then?
+    """
+    row = KEYS.get(reader, key)
+    return row if row is not None and row.is_live(height) else None
+
+
+def gateway(reader: Readable, peer: PeerId) -> Gateway | None:
+    """A gateway by its peer id, live or not."""
+    number = GATEWAY_NUMBERS.get(reader, peer.encode())
+    return None if number is None else GATEWAYS.get(reader, _number(number.number))
+
+
+def allowed_peers(reader: Readable, height: Height) -> frozenset[PeerId]:
+    """The peer ids of all gateways whose key has not ended by a height: who may connect, beside authorities.
+
+    One whose key is still to begin is among them: it has to follow the chain to see that it does.
+    """
+    count = _GATEWAY_COUNT.get(reader, b"") or GatewayCount(0)
+    rows = (GATEWAYS.get(reader, _number(n)) for n in range(count.count))
+    return frozenset(row.peer for row in rows if row is not None and not _is_over(reader, row.key, height))
+
+
+def _is_over(reader: Readable, key: PublicKey, height: Height) -> bool:
+    row = KEYS.get(reader, key)
+    return row is None or (row.revoked_height is not None and row.revoked_height <= height)
+
+
+def _number(number: int) -> bytes:
+    return number.to_bytes(4, "big")
+
+
+def apply_gateway(changes: Changes, row: Gateway) -> None:
+    """Write a gateway, a new one under the next number. Raises: InvalidTransaction."""
+    known = GATEWAY_NUMBERS.get(changes, row.peer.encode())
+    if known is None:
+        count = (_GATEWAY_COUNT.get(changes, b"") or GatewayCount(0)).count
+        if count >= GATEWAYS_MAX:
+            raise InvalidTransaction(Code.TOO_MANY_GATEWAYS, f"a ledger has at most {GATEWAYS_MAX} gateways")
+        known = GatewayNumber(count)
+        _GATEWAY_COUNT.put(changes, b"", GatewayCount(count + 1))
+        GATEWAY_NUMBERS.put(changes, row.peer.encode(), known)
+    GATEWAYS.put(changes, _number(known.number), row)
+
+
+def check_sponsor(reader: Readable, name: str, round_: Round) -> Organisation:
+    """The sponsor of a transaction. Raises: InvalidTransaction when it is unknown or suspended."""
+    row = organisation(reader, name)
+    if row is None:
+        raise InvalidTransaction(Code.UNKNOWN_SPONSOR, f"there is no organisation {name!r}")
+    if round_.time_ms < row.suspended_until_ms:
+        raise InvalidTransaction(
+            Code.SPONSOR_SUSPENDED, f"{name!r} is suspended until {row.suspended_until_ms} ms"
+        )
+    return row
+
+
+def signed_in_role(*roles: KeyRole) -> CheckSigners:
+    """The check that one of the signers is a live key of the sponsor in one of these roles."""
+
+    def check_signers(changes: Changes, context: Context, payload: object) -> None:
+        for signer in context.signers:
+            row = live_key(changes, signer, context.round.height)
+            if row is not None and row.organisation == context.sponsor and row.role in roles:
+                return
+        allowed = ", ".join(role.name.lower() for role in roles)
+        raise InvalidTransaction(
+            Code.NOT_ENTITLED, f"no signer is a live key of {context.sponsor!r} in the role {allowed}"
+        )
+
+    return check_signers

@@ -1,0 +1,57 @@
+"""Which of a device's numbers are taken. Floor 4, pure.
+
+A device counts its readings; parallel writers and late data deliver them in any order. So its highest
+number is remembered with the gaps below it, and a range is accepted above the highest, or inside one
+gap. Nothing is lost, nothing is accepted twice, and what is missing can be seen.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated
+
+from p2pledger.chain.payloads import SeqNumber
+from p2pledger.codec import U64, Length
+from p2pledger.errors import Code, InvalidTransaction
+
+GAPS_MAX = 64
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Numbers from `first` to `last`, both inclusive, that have not come yet."""
+
+    first: SeqNumber
+    last: SeqNumber
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """All numbers below `next_number` were accepted, but for the gaps, which ascend and do not touch."""
+
+    next_number: U64 = 0
+    gaps: Annotated[tuple[Gap, ...], Length(0, GAPS_MAX)] = ()
+
+    def __post_init__(self) -> None:
+        if any(a.last + 1 >= b.first for a, b in pairwise(self.gaps)):
+            raise ValueError("gaps ascend and do not touch")
+
+    def accept(self, first: int, last: int) -> "Sequence":
+        """The sequence with the numbers `first` to `last` taken.
+
+        Raises: InvalidTransaction with `duplicate` when one of them was taken before, `too_many_gaps`
+        when it would leave more than GAPS_MAX gaps (deliver what is missing first).
+        """
+        if first >= self.next_number:
+            opened = (Gap(self.next_number, first - 1),) if first > self.next_number else ()
+            return self._with(last + 1, (*self.gaps, *opened))
+        for i, gap in enumerate(self.gaps):
+            if gap.first <= first and last <= gap.last:
+                left = (Gap(gap.first, first - 1),) if gap.first < first else ()
+                right = (Gap(last + 1, gap.last),) if last < gap.last else ()
+                return self._with(self.next_number, (*self.gaps[:i], *left, *right, *self.gaps[i + 1 :]))
+        raise InvalidTransaction(Code.DUPLICATE, f"of the numbers {first} to {last} one was accepted before")
+
+    def _with(self, next_number: int, gaps: tuple[Gap, ...]) -> "Sequence":
+        if len(gaps) > GAPS_MAX:
+            raise InvalidTransaction(Code.TOO_MANY_GAPS, f"more than {GAPS_MAX} gaps would be open")
+        return Sequence(next_number, gaps)
