@@ -1,0 +1,93 @@
+"""The ASGI applications: the API, and the exporter of metrics that stands beside it. Floor 7."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+import trio
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+import p2pledger
+from p2pledger.api.edge import Edge, refusal_response
+from p2pledger.api.reference import reference_page
+from p2pledger.api.refusals import Refusal
+from p2pledger.api.routes import Routes
+from p2pledger.errors import Fatal
+from p2pledger.metrics import Metrics
+from p2pledger.node.service import Service
+
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def make_app(
+    service: Service, metrics: Metrics, closing: trio.Event, on_fatal: Callable[[Fatal], None]
+) -> ASGIApp:
+    """The API over one node. `closing` ends streams and waits; `on_fatal` is told when the node must stop."""
+    app = FastAPI(
+        title="p2pledger",
+        version=p2pledger.__version__,
+        description="A node of a permissioned ledger.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(Routes(service, metrics, closing).router())
+    app.add_api_route("/docs", lambda: HTMLResponse(reference_page(app.openapi())), include_in_schema=False)
+    app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_fault)
+
+    def measure(route: str, method: str, status: str, seconds: float) -> None:
+        metrics.api_request_seconds.at(route, method, status).observe(seconds)
+
+    return Edge(app, measure, on_fatal)
+
+
+def make_exporter(registry: CollectorRegistry) -> ASGIApp:
+    """`GET /metrics` for Prometheus."""
+
+    async def scrape(request: Request) -> Response:
+        generate, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(generate(registry), headers={"Content-Type": content_type})
+
+    def unmeasured(route: str, method: str, status: str, seconds: float) -> None:
+        """Scrapes are not requests to the API."""
+
+    def raise_fatal(error: Fatal) -> None:
+        raise error
+
+    return Edge(Starlette(routes=[Route("/metrics", scrape)]), unmeasured, raise_fatal)
+
+
+async def _on_refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return refusal_response(error)
+
+
+async def _on_invalid_parameter(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = first["loc"][-1]
+    return refusal_response(Refusal(HTTPStatus.BAD_REQUEST, "invalid_parameter", f"{where}: {first['msg']}"))
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    answer = refusal_response(Refusal(status, _HTTP_CODES.get(status, "malformed"), str(error.detail)))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _on_fault(_: Request, __: Exception) -> Response:
+    # The fault itself is raised on after this answer, and logged with its traceback by the server.
+    return refusal_response(
+        Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the node failed to answer this request")
+    )

@@ -1,0 +1,129 @@
+"""Serves the API and the metrics over HTTP, under trio, until told to stop. Floor 7.
+
+A client that stops reading would hold up the stop: hypercorn shields what it is sending, so not even a
+cancellation reaches it. TCP_USER_TIMEOUT on the listening sockets (the connections inherit it) lets the
+kernel break such a connection, whether we are stopping or not.
+"""
+
+import logging
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import trio
+from hypercorn.config import Config, Sockets
+from hypercorn.trio import serve as serve_asgi
+from starlette.types import ASGIApp
+
+from p2pledger.api.app import make_app, make_exporter
+from p2pledger.errors import Fatal
+from p2pledger.metrics import Metrics
+from p2pledger.node.service import Service
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+UNREAD_MS_MAX = 5_000
+"""How long a client may leave unread what was sent to it."""
+
+GRACE_S = 3.0
+"""How long requests may go on once the stop was asked for."""
+
+IDLE_S = 15.0
+"""How long a connection is kept open between requests, and how long a request's head may take."""
+
+BACKLOG = 128
+HEAD_BYTES_MAX = 16 * 1024
+
+_log = logging.getLogger("p2pledger.api")
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the API and the metrics are served, as `host:port`; never port 0, which asks for a free one."""
+
+    api: str
+    metrics: str
+
+
+async def serve(
+    service: Service,
+    bind: str,
+    metrics_bind: str,
+    metrics: Metrics,
+    *,
+    shutdown: trio.Event,
+    task_status: "TaskStatus[Addresses]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve one node's API on `bind` and its metrics on `metrics_bind` (`host:port`) until `shutdown`.
+
+    Started once both accept connections. After `shutdown`, streams and waits end at once, other requests
+    get GRACE_S, and clients that do not read are cut off within UNREAD_MS_MAX. A request that meets a
+    Fatal sets `shutdown` itself: nothing more is to be answered.
+    Raises: OSError when an address cannot be bound; Fatal when a request met one.
+    """
+    fatals: list[Fatal] = []
+
+    def on_fatal(error: Fatal) -> None:
+        fatals.append(error)
+        shutdown.set()
+
+    with _listen(bind) as api_socket, _listen(metrics_bind) as metrics_socket:
+        addresses = Addresses(_address(api_socket), _address(metrics_socket))
+        app = make_app(service, metrics, shutdown, on_fatal)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_serve_on, api_socket, app, shutdown)
+            await nursery.start(_serve_on, metrics_socket, make_exporter(metrics.registry), shutdown)
+            task_status.started(addresses)
+    if fatals:
+        raise fatals[0]
+
+
+def _listen(bind: str) -> socket.socket:
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]")
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS_MAX)
+        listening.bind((host, int(port)))
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _OneSocket(Config):
+    """Hypercorn's configuration for a socket that is bound already."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self.backlog = BACKLOG
+        self.errorlog = _log
+        self.graceful_timeout = GRACE_S
+        self.h11_max_incomplete_size = HEAD_BYTES_MAX
+        self.include_server_header = False
+        self.keep_alive_timeout = IDLE_S
+
+    def create_sockets(self) -> Sockets:
+        return Sockets(secure_sockets=[], insecure_sockets=[self._listening], quic_sockets=[])
+
+
+async def _serve_on(
+    listening: socket.socket,
+    app: ASGIApp,
+    shutdown: trio.Event,
+    *,
+    task_status: "TaskStatus[Any]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    framework: Any = app  # the same protocol, in the words of another package
+    await serve_asgi(
+        framework, _OneSocket(listening), shutdown_trigger=shutdown.wait, task_status=task_status
+    )
