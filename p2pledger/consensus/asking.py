@@ -1,0 +1,81 @@
+"""What this node lacks and whom it asks: every question is asked again, of another peer, for ever.
+
+A question is known by its key; while it is open it is not asked twice. Peers take turns, those most
+likely to know first. Waits grow from 100 ms to 2 s, so that a lonely node does not spin.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from p2pledger.chain.message import Request
+from p2pledger.consensus.events import Ask
+from p2pledger.types import Millis
+
+QUESTIONS_MAX = 64
+WAIT_MS_MIN = 100
+WAIT_MS_MAX = 2_000
+
+
+@dataclass
+class _Question:
+    request: Request
+    peers: list[int]
+    attempts: int = 0
+    is_asked: bool = False
+    retry_ms: Millis = Millis(0)
+
+
+class Asking:
+    """The open questions."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, _Question] = {}
+
+    def want(self, key: str, request: Request, peers: Iterable[int]) -> None:
+        """Ask this, the first of `peers` first. Nothing happens while the key is open already.
+
+        At most QUESTIONS_MAX are open: beyond that the wish is dropped, to be wished again.
+        """
+        order = list(dict.fromkeys(peers))
+        if key not in self._open and order and len(self._open) < QUESTIONS_MAX:
+            self._open[key] = _Question(request, order)
+
+    def is_open(self, key: str) -> bool:
+        """Whether this is being asked."""
+        return key in self._open
+
+    def close(self, key: str) -> None:
+        """The answer came (or is not needed any more)."""
+        self._open.pop(key, None)
+
+    def retain(self, is_wanted: Callable[[str], bool]) -> None:
+        """Close every question whose key is not wanted any more."""
+        self._open = {key: question for key, question in self._open.items() if is_wanted(key)}
+
+    def fail(self, key: str, now: Millis) -> None:
+        """The peer asked did not help: ask the next one after a wait."""
+        if (question := self._open.get(key)) is not None:
+            question.is_asked = False
+            question.attempts += 1
+            rounds = question.attempts // len(question.peers)
+            wait_ms = min(WAIT_MS_MIN << min(rounds, 5), WAIT_MS_MAX) if question.attempts else 0
+            question.retry_ms = Millis(now + wait_ms)
+
+    def due(self, now: Millis) -> list[Ask]:
+        """The questions to put now."""
+        asks = []
+        for key, question in self._open.items():
+            if not question.is_asked and question.retry_ms <= now:
+                question.is_asked = True
+                peer = question.peers[question.attempts % len(question.peers)]
+                asks.append(Ask(key, peer, question.request))
+        return asks
+
+    def wake_ms(self) -> Millis | None:
+        """When the next question is due."""
+        return min((q.retry_ms for q in self._open.values() if not q.is_asked), default=None)
+
+    def shift(self, by_ms: int) -> None:
+        """The clock was set by this much."""
+        for question in self._open.values():
+            question.retry_ms = Millis(question.retry_ms + by_ms)

@@ -1,0 +1,80 @@
+"""Whether a block is what its place in the chain says it must be. Pure functions of block and parent.
+
+What needs the state (that each transaction succeeds, and what the roots are afterwards) is found out by
+executing it; what needs a clock is in `core`.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from p2pledger.chain.authority import AuthoritySet
+from p2pledger.chain.block import Header, evidence_root, tx_root
+from p2pledger.chain.vote import Evidence
+from p2pledger.errors import InvalidMessage
+from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, View
+
+
+@dataclass(frozen=True)
+class Place:
+    """What surrounds a block: the epoch it is in, and the parent it says it has."""
+
+    genesis_hash: Hash
+    epoch: Epoch
+    authorities: AuthoritySet
+    offset: int
+    epoch_blocks: int
+    parent_height: Height
+    parent_time_ms: Millis
+
+    @property
+    def is_boundary(self) -> bool:
+        """Whether the child of this parent is the last block of the epoch."""
+        return is_boundary_height(Height(self.parent_height + 1), self.epoch, self.epoch_blocks)
+
+
+def is_boundary_height(height: Height, epoch: Epoch, epoch_blocks: int) -> bool:
+    """Whether the block of this height ends the epoch."""
+    return height == (epoch + 1) * epoch_blocks
+
+
+def leader_offset(base_digest: Hash, epoch: Epoch, n: int) -> int:
+    """Where the rotation of an epoch starts: drawn from the block it grows from; 0 in the first."""
+    return int.from_bytes(base_digest[:8], "big") % n if epoch else 0
+
+
+def check_header(header: Header, place: Place) -> None:
+    """Every field that does not need the state. Raises: InvalidMessage, naming the field."""
+    leader = place.authorities.leader(header.view, place.offset)
+    wrong = {
+        "genesis_hash": header.genesis_hash != place.genesis_hash,
+        "epoch": header.epoch != place.epoch,
+        "view": header.view <= header.parent_view,
+        "height": header.height != place.parent_height + 1,
+        "time_ms": header.time_ms <= place.parent_time_ms,
+        "proposer": header.proposer != leader,
+        "next_set_hash": (header.next_set_hash != ZERO_HASH) != place.is_boundary,
+    }
+    for name, is_wrong in wrong.items():
+        if is_wrong:
+            raise InvalidMessage(f"the header's {name} is not this round's")
+
+
+def check_content(
+    header: Header,
+    transaction_ids: Collection[Hash],
+    evidence: tuple[Evidence, ...],
+    recorded: Collection[tuple[Epoch, View, int]],
+) -> None:
+    """That ids and evidence are the header's, none twice, and no evidence of what is recorded already.
+
+    Raises: InvalidMessage.
+    """
+    if tx_root(tuple(transaction_ids)) != header.tx_root:
+        raise InvalidMessage("the transaction ids are not those of the header")
+    if len(set(transaction_ids)) != len(transaction_ids):
+        raise InvalidMessage("a transaction id stands twice in a block")
+    if evidence_root(evidence) != header.evidence_root:
+        raise InvalidMessage("the evidence is not that of the header")
+    offences = [item.offence for item in evidence]
+    if len(set(offences)) != len(offences) or any(offence in recorded for offence in offences):
+        raise InvalidMessage("an offence is recorded twice")

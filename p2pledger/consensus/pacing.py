@@ -1,0 +1,87 @@
+"""When a leader proposes and when it is skipped: all that the agreement does by the clock.
+
+Nothing here decides what is right, only when it is tried: safety needs no clock.
+"""
+
+from dataclasses import dataclass, field
+
+from p2pledger.chain.genesis import Parameters
+from p2pledger.types import Millis
+
+DELTA_GROWTH_MAX = 8
+"""Δ grows by half at each deadline, up to this many times its base."""
+
+
+@dataclass
+class Pacing:
+    """The timers of the current view, and how patient this node has become."""
+
+    parameters: Parameters
+    now: Millis
+    delta_ms: int = 0
+    entered_ms: Millis = Millis(0)
+    work_since_ms: Millis | None = None
+    resend_ms: Millis | None = None
+    """Set once the deadline has passed: when to say again what was said."""
+    status_ms: Millis = Millis(0)
+    heard_ms: dict[int, Millis] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.delta_ms = self.parameters.delta_ms
+        self.entered_ms = self.status_ms = self.now
+
+    def enter(self, now: Millis, *, has_work: bool) -> None:
+        """A view begins. `has_work`: an unfinal ancestor carries transactions, so that finality is awaited."""
+        self.entered_ms = now
+        self.work_since_ms = now if has_work else None
+        self.resend_ms = None
+
+    def count_work(self, now: Millis) -> None:
+        """There is something to include in this view, since now at the latest."""
+        self.work_since_ms = now if self.work_since_ms is None else min(self.work_since_ms, now)
+
+    def deadline_ms(self) -> Millis:
+        """When this view is given up."""
+        p = self.parameters
+        patience = self.entered_ms + p.idle_interval_ms
+        if self.work_since_ms is not None:
+            patience = min(patience, self.work_since_ms + p.block_interval_ms)
+        return Millis(patience + 3 * self.delta_ms)
+
+    def propose_ms(self, parent_certified_ms: Millis) -> Millis:
+        """When a leader proposes a child of a parent that it saw certified then."""
+        p = self.parameters
+        idle = self.work_since_ms is None
+        return Millis(parent_certified_ms + (p.idle_interval_ms if idle else p.block_interval_ms))
+
+    def is_overdue(self, now: Millis) -> bool:
+        """Whether the deadline has passed for the first time in this view."""
+        return self.resend_ms is None and now >= self.deadline_ms()
+
+    def lapse(self, now: Millis) -> None:
+        """The deadline has passed: be more patient from now on, and repeat every 3Δ."""
+        self.delta_ms = min(self.delta_ms * 3 // 2, self.parameters.delta_ms * DELTA_GROWTH_MAX)
+        self.resend_ms = Millis(now + 3 * self.delta_ms)
+
+    def calm(self) -> None:
+        """Something became final: Δ is back to its base."""
+        self.delta_ms = self.parameters.delta_ms
+
+    def hear(self, peer: int, now: Millis) -> None:
+        """An authority said something."""
+        self.heard_ms[peer] = now
+
+    def silent(self, peers: range, now: Millis) -> set[int]:
+        """The positions that were not heard for `leader_silence_ms`."""
+        floor = now - self.parameters.leader_silence_ms
+        return {peer for peer in peers if self.heard_ms.get(peer, Millis(0)) < floor}
+
+    def shift(self, by_ms: int) -> None:
+        """The clock was set by this much: what was waited for is still as far away as before."""
+        self.entered_ms = Millis(self.entered_ms + by_ms)
+        self.status_ms = Millis(self.status_ms + by_ms)
+        if self.work_since_ms is not None:
+            self.work_since_ms = Millis(self.work_since_ms + by_ms)
+        if self.resend_ms is not None:
+            self.resend_ms = Millis(self.resend_ms + by_ms)
+        self.heard_ms = {peer: Millis(at + by_ms) for peer, at in self.heard_ms.items()}

@@ -1,0 +1,191 @@
+"""All that one agreement core knows, and what it is about to say. Rules are functions over this."""
+
+from dataclasses import dataclass, field
+
+from p2pledger.chain.authority import AuthoritySet
+from p2pledger.chain.genesis import Parameters
+from p2pledger.chain.message import Frame
+from p2pledger.chain.vote import Ballot, Certificate, Evidence, IsSigned, VoteKind
+from p2pledger.consensus.asking import Asking
+from p2pledger.consensus.checks import Place, leader_offset
+from p2pledger.consensus.events import (
+    Final,
+    Misbehaved,
+    Output,
+    Send,
+    Sign,
+    Work,
+)
+from p2pledger.consensus.pacing import Pacing
+from p2pledger.consensus.tally import Tally
+from p2pledger.consensus.tree import Block, Tree
+from p2pledger.consensus.voice import Voice
+from p2pledger.types import Epoch, Hash, Height, Millis, PublicKey, View
+
+EVIDENCE_MAX = 1_024
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What never changes while a core runs. `key` is this node's consensus key; None for a gateway."""
+
+    genesis_hash: Hash
+    parameters: Parameters
+    key: PublicKey | None
+    is_signed: IsSigned
+
+
+@dataclass(frozen=True)
+class PeerState:
+    """Where another authority said it stands."""
+
+    epoch: Epoch
+    view: View
+    final_height: Height
+
+
+@dataclass
+class Outbox:
+    """What the current step has to say so far."""
+
+    sign: list[Sign] = field(default_factory=list)
+    send: list[Send] = field(default_factory=list)
+    work: list[Work] = field(default_factory=list)
+    final: list[Final] = field(default_factory=list)
+    misbehaved: list[Misbehaved] = field(default_factory=list)
+
+    def take(self, wake_at: Millis | None) -> Output:
+        """Everything said, in order; the outbox is empty afterwards."""
+        output = Output(
+            tuple(self.sign),
+            tuple(self.send),
+            tuple(self.work),
+            tuple(self.final),
+            tuple(self.misbehaved),
+            wake_at,
+        )
+        self.__init__()  # type: ignore[misc]
+        return output
+
+
+@dataclass
+class Situation:
+    """The state of one core. Plain data: what is done with it, and when, the rules say."""
+
+    setting: Setting
+    now: Millis
+    epoch: Epoch
+    sets: dict[Epoch, AuthoritySet]
+    base_digest: Hash
+    base_height: Height
+    tree: Tree
+    tally: Tally
+    voice: Voice
+    pacing: Pacing
+    view: View = View(0)
+    next_view: View = View(1)
+    """One above the highest certified view: where the next settling enters."""
+    asking: Asking = field(default_factory=Asking)
+    out: Outbox = field(default_factory=Outbox)
+    certified_ms: dict[Hash, Millis] = field(default_factory=dict)
+    final_certificates: dict[Hash, Certificate] = field(default_factory=dict)
+    boundaries: dict[Epoch, Certificate] = field(default_factory=dict)
+    unsaved: list[Certificate] = field(default_factory=list)
+    """Certificates that the guard file does not hold yet; they go along with the next vote."""
+    offences: set[tuple[Epoch, View, int]] = field(default_factory=set)
+    """Recorded in final blocks already."""
+    evidence: dict[tuple[Epoch, View, int], Evidence] = field(default_factory=dict)
+    """Known, not yet recorded."""
+    peers: dict[int, PeerState] = field(default_factory=dict)
+    pulled_height: Height = Height(0)
+    """The final height at the last status tick: whether anything moved since then."""
+    building: View | None = None
+
+    @property
+    def authorities(self) -> AuthoritySet:
+        """The list that reigns now."""
+        return self.sets[self.epoch]
+
+    @property
+    def offset(self) -> int:
+        """Where this epoch's rotation starts."""
+        return leader_offset(self.base_digest, self.epoch, len(self.authorities))
+
+    def leader(self, view: View) -> int:
+        """The position of the leader of a view of this epoch."""
+        return self.authorities.leader(view, self.offset)
+
+    @property
+    def others(self) -> list[int]:
+        """The positions of the other authorities, starting behind this one, so that askers spread."""
+        n = len(self.authorities)
+        start = self.voice.index if self.voice.index is not None else self.now // 1_000 % n
+        order = [(start + 1 + i) % n for i in range(n)]
+        return [i for i in order if i != self.voice.index]
+
+    @property
+    def final_view(self) -> View:
+        """The newest view known to be final."""
+        return self.tally.final_view
+
+    @property
+    def boundary_height(self) -> Height:
+        """The height of the last block of this epoch."""
+        return Height((self.epoch + 1) * self.setting.parameters.epoch_blocks)
+
+    def place(self, parent_height: Height, parent_time_ms: Millis) -> Place:
+        """What a child of such a parent is checked against."""
+        return Place(
+            self.setting.genesis_hash,
+            self.epoch,
+            self.authorities,
+            self.offset,
+            self.setting.parameters.epoch_blocks,
+            parent_height,
+            parent_time_ms,
+        )
+
+    def known(self, digest: Hash) -> tuple[Height, Millis] | None:
+        """Height and time of a block that is the root or held above it."""
+        if digest == self.tree.root.digest:
+            return self.tree.root.height, self.tree.root.time_ms
+        block = self.tree.get(digest)
+        return (block.header.height, block.header.time_ms) if block is not None else None
+
+    def carries_work(self, digest: Hash) -> bool:
+        """Whether this unfinal block or an unfinal ancestor of it carries transactions or evidence."""
+        blocks, _ = self.tree.branch(digest)
+        return any(block.transaction_ids or block.evidence for block in blocks)
+
+    def best_parent(self) -> tuple[Hash, View]:
+        """The highest notarised block below the current view, else the final one."""
+        for view in sorted(self.tally.notarised, reverse=True):
+            if view < self.view:
+                return self.tally.notarised[view].ballot.digest, view
+        return self.tree.root.digest, self.final_view
+
+    def say(self, frame: Frame, peer: int | None = None) -> None:
+        """Send a frame, to all other authorities unless one is named."""
+        self.out.send.append(Send(frame, peer))
+
+    def ask_for_vote(self, ballot: Ballot, block: Block | None = None, reason: str = "") -> bool:
+        """Have the signer sign this ballot, if the guard allows it; False when it does not."""
+        if not self.voice.allows(ballot):
+            return False
+        assert self.voice.index is not None
+        self.voice.plan(ballot)
+        proposal = block.proposal if block is not None else None
+        certificates, self.unsaved = tuple(self.unsaved), []
+        self.out.sign.append(Sign(ballot, self.voice.index, certificates, proposal, reason))
+        return True
+
+    def keep_certificate(self, certificate: Certificate) -> None:
+        """Note a new certificate of this epoch: when it came, where it leads, that it is to be saved."""
+        ballot = certificate.ballot
+        self.unsaved.append(certificate)
+        self.next_view = max(self.next_view, View(ballot.view + 1))
+        if ballot.kind is not VoteKind.SKIP:
+            self.certified_ms.setdefault(ballot.digest, self.now)
+        if ballot.kind is VoteKind.FINALISE:
+            self.final_certificates[ballot.digest] = certificate
+            self.pacing.calm()

@@ -1,0 +1,187 @@
+"""Judging the proposal of the current view, and casting N, F and X.
+
+upon a proposal of the current view:  all of it held and justified, valid: sign N; invalid: sign X
+upon an N certificate:                block valid, nothing signed above: sign F
+upon the deadline:                    sign X, unless F was signed (R2)
+"""
+
+from p2pledger.chain.block import Proposal
+from p2pledger.chain.message import BODIES_MAX, BodiesRequest, CertificatesRequest, ProposalsRequest
+from p2pledger.chain.vote import check_evidence, finalise, notarise, skip
+from p2pledger.consensus.checks import check_content, check_header
+from p2pledger.consensus.events import Execute, Judgement
+from p2pledger.consensus.situation import Situation
+from p2pledger.consensus.tree import Block
+from p2pledger.errors import Fatal, InvalidMessage
+from p2pledger.types import Hash, View
+
+
+def execute_wanted(s: Situation) -> None:
+    """Have executed what is to be voted on, built on, or made final: each block after its parent."""
+    wanted = [certificate.ballot.digest for certificate in s.tally.notarised.values()]
+    if (proposal := s.tally.proposals.get(s.view)) is not None:
+        wanted.append(proposal.header.digest)
+    if s.tally.final is not None:
+        wanted.append(s.tally.final.ballot.digest)
+    for digest in dict.fromkeys(wanted):
+        execute_branch(s, digest)
+
+
+def execute_branch(s: Situation, digest: Hash) -> None:
+    """Execute the next unexecuted block on the way to `digest`, or ask for what the way lacks."""
+    blocks, end = s.tree.branch(digest)
+    if end != s.tree.root.digest:
+        want_proposal(s, end)
+        return
+    for block in blocks:
+        if block.is_valid:
+            continue
+        if block.judgement is None and not block.is_executing and not s.asking.is_open(_bodies_key(block)):
+            _judge(s, block)
+        return
+
+
+def want_proposal(s: Situation, digest: Hash) -> None:
+    """Ask for an unfinal block by digest, from those whose signatures say that they have it first."""
+    if digest in s.final_certificates:
+        return  # fetched by height
+    certificates = [c for c in s.tally.notarised.values() if c.ballot.digest == digest]
+    signers = [vote.signer for c in certificates for vote in c.votes() if vote.signer != s.voice.index]
+    request = ProposalsRequest(s.epoch, (digest,))
+    s.asking.want(f"proposal:{digest.hex()}", request, [*signers, *s.others])
+
+
+def want_bodies(s: Situation, block: Block, missing: tuple[Hash, ...]) -> None:
+    """Ask for bodies: the proposer first, then whoever signed N for the block, then the others in turn."""
+    digest = block.header.digest
+    certificates = [c for c in s.tally.notarised.values() if c.ballot.digest == digest]
+    signers = [vote.signer for c in certificates for vote in c.votes()]
+    peers = [i for i in (block.header.proposer, *signers, *s.others) if i != s.voice.index]
+    s.asking.want(_bodies_key(block), BodiesRequest(missing[:BODIES_MAX]), peers)
+
+
+def _bodies_key(block: Block) -> str:
+    return f"bodies:{block.header.digest.hex()}"
+
+
+def _judge(s: Situation, block: Block) -> None:
+    parent = s.known(block.header.parent_digest)
+    assert parent is not None, "a branch that ends at the root has all its parents"
+    recorded = s.offences | {e.offence for a in s.tree.ancestors(block.header) for e in a.evidence}
+    try:
+        check_header(block.header, s.place(*parent))
+        check_content(block.header, block.transaction_ids, block.evidence, recorded)
+        for item in block.evidence:
+            accused = s.sets.get(item.first.ballot.epoch)
+            if accused is None or item.first.ballot.epoch + 1 < s.epoch:
+                raise InvalidMessage("evidence of an epoch that is over")
+            check_evidence(item, s.setting.genesis_hash, accused, s.setting.is_signed)
+    except InvalidMessage as error:
+        condemn(s, block, str(error))
+        return
+    block.is_executing = True
+    s.out.work.append(Execute(block.header, block.transaction_ids))
+
+
+def condemn(s: Situation, block: Block, reason: str) -> None:
+    """A block is invalid, and with it all that descends from it.
+
+    Raises: Fatal when it is final all the same: then our own execution is not to be trusted.
+    """
+    if block.header.digest in s.final_certificates:
+        raise Fatal(f"block {block.header.height} is final, but not valid here: {reason}")
+    block.judgement, block.reason = Judgement.INVALID, reason
+    for child in s.tree.children(block.header.digest):
+        condemn(s, child, f"its parent is invalid: {reason}")
+
+
+def notarise_proposal(s: Situation) -> None:
+    """Sign N for the current view's proposal once nothing speaks against it; X once something does."""
+    proposal = s.tally.proposals.get(s.view)
+    if proposal is None:
+        return
+    digest = proposal.header.digest
+    ballot = notarise(s.epoch, s.view, digest)
+    if not s.voice.allows(ballot):
+        return
+    try:
+        if not is_justified(s, proposal):
+            return
+    except InvalidMessage:
+        skip_view(s, "invalid")
+        return
+    block = s.tree.get(digest)
+    if block is None or block.judgement is None:
+        return
+    if block.judgement is Judgement.INVALID:
+        skip_view(s, "invalid")
+    elif proposal.header.view == s.view and _is_stale(s, proposal):
+        skip_view(s, "stale")
+    elif proposal.header.view != s.view or s.now >= hold_until(s, proposal):
+        s.ask_for_vote(ballot, block)
+
+
+def hold_until(s: Situation, proposal: Proposal) -> int:
+    """When the clock has come near enough to a block's time to vote for it."""
+    return proposal.header.time_ms - s.setting.parameters.clock_drift_ms
+
+
+def _is_stale(s: Situation, proposal: Proposal) -> bool:
+    p = s.setting.parameters
+    return s.now - proposal.header.time_ms > p.clock_drift_ms + p.idle_interval_ms
+
+
+def is_justified(s: Situation, proposal: Proposal) -> bool:
+    """Whether its parent is certified and every view between is skipped (R4); False while we must ask.
+
+    Raises: InvalidMessage when no certificate could ever justify it.
+    """
+    header = proposal.header
+    is_again = header.view != proposal.view
+    certificate = proposal.justification.parent
+    parent_view = certificate.ballot.view if certificate is not None else View(0)
+    extended = header.digest if is_again else header.parent_digest
+    if is_again and header.height != s.boundary_height:
+        raise InvalidMessage("only a boundary block is proposed again")
+    if not is_again and header.parent_view != parent_view:
+        raise InvalidMessage("the justification is for another parent view")
+    if not is_again and header.height > s.boundary_height:
+        raise InvalidMessage("the boundary block of an epoch has no child in it")  # (R5)
+    if certificate is None and extended != s.base_digest:
+        raise InvalidMessage("a parent without a certificate is the block that the epoch grows from")
+    if certificate is not None and certificate.ballot.digest != extended:
+        raise InvalidMessage("the certificate is another block's")
+    if parent_view < s.final_view:
+        raise InvalidMessage("a later view than the parent's is final")
+    missing = [view for view in range(parent_view + 1, s.view) if view not in s.tally.skipped]
+    if missing:
+        s.asking.want(
+            f"certificates:{s.epoch}:{missing[0]}",
+            CertificatesRequest(s.epoch, View(missing[0]), View(missing[-1])),
+            [s.leader(proposal.view), *s.others],
+        )
+    return not missing
+
+
+def finalise_notarised(s: Situation) -> None:
+    """Sign F for notarised blocks that are valid here, in views not below what was voted in already."""
+    for view in sorted(s.tally.notarised):
+        digest = s.tally.notarised[view].ballot.digest
+        block = s.tree.get(digest)
+        if view > s.final_view and block is not None and block.is_valid:
+            s.ask_for_vote(finalise(s.epoch, view, digest), block)
+
+
+def skip_view(s: Situation, reason: str) -> None:
+    """Sign X for the current view, if the guard allows it."""
+    s.ask_for_vote(skip(s.epoch, s.view), reason=reason)
+
+
+def skip_silent_leader(s: Situation) -> None:
+    """Skip a leader at once that a quorum without it shows to be away: nobody waits for its deadline."""
+    leader = s.leader(s.view)
+    if leader == s.voice.index or s.view in s.tally.proposals:
+        return
+    silent = s.pacing.silent(range(len(s.authorities)), s.now) - {s.voice.index}
+    if leader in silent and len(s.authorities) - len(silent) >= s.authorities.quorum:
+        skip_view(s, "silent")
