@@ -10,18 +10,9 @@ from typing import Protocol
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt, Result
-from p2pledger.chain.transaction import Outcome, Transaction
+from p2pledger.chain.transaction import Transaction
+from p2pledger.ledger.fates import Fate as Fate
 from p2pledger.types import Hash, Height, Millis
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What is known of a transaction id. `height` when final; `code` and `message` when refused."""
-
-    outcome: Outcome
-    height: Height | None = None
-    code: str | None = None
-    message: str | None = None
 
 
 @dataclass(frozen=True)

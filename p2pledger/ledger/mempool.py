@@ -1,0 +1,151 @@
+"""Transactions that were accepted and are not final yet. Floor 4, pure, bounded.
+
+What is here has been judged once (`Machine.check`); nothing here judges. A transaction stays while it
+is in a block that is not final, because that block may never be: leaders and counts leave it out by the
+ids of the ancestors, and it is removed when its fate is known.
+"""
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+from p2pledger.chain.transaction import Transaction
+from p2pledger.types import Epoch, Hash, Millis, View
+
+_EXPIRY_SLOT_MS = 1_000
+
+
+class Full(Exception):
+    """There is no room: the sender may try again after `retry_after_ms`. Nothing was taken."""
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__(f"the mempool is full; try again in {retry_after_ms} ms")
+        self.retry_after_ms = retry_after_ms
+
+
+@dataclass
+class _Pending:
+    transaction: Transaction
+    arrived_ms: Millis
+    views: int = 0
+
+
+class Mempool:
+    """Accepted transactions in the order of arrival, at most `count_max` of `bytes_max` together."""
+
+    def __init__(self, count_max: int, bytes_max: int, retry_after_ms: int) -> None:
+        self._count_max, self._bytes_max = count_max, bytes_max
+        self._retry_after_ms = retry_after_ms
+        self._pending: dict[Hash, _Pending] = {}
+        self._size_bytes = 0
+        self._expiring: dict[int, dict[Hash, Millis]] = {}
+        self._turn: tuple[Epoch, View] | None = None
+        self._uncounted: dict[Hash, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def __contains__(self, transaction_id: Hash) -> bool:
+        return transaction_id in self._pending
+
+    @property
+    def size_bytes(self) -> int:
+        """The encoded transactions, together."""
+        return self._size_bytes
+
+    def get(self, transaction_id: Hash) -> Transaction | None:
+        """A transaction by id; None when it is not here."""
+        pending = self._pending.get(transaction_id)
+        return None if pending is None else pending.transaction
+
+    def transactions(self) -> list[Transaction]:
+        """All of them, in the order of arrival."""
+        return [pending.transaction for pending in self._pending.values()]
+
+    def add(self, transaction: Transaction, now: Millis) -> bool:
+        """Take a transaction; False when it is here already. Raises: Full."""
+        if transaction.id in self._pending:
+            return False
+        size = len(transaction.encoded)
+        if len(self._pending) >= self._count_max or self._size_bytes + size > self._bytes_max:
+            raise Full(self._retry_after_ms)
+        self._pending[transaction.id] = _Pending(transaction, now)
+        self._size_bytes += size
+        expires_ms = transaction.body.expires_ms
+        self._expiring.setdefault(expires_ms // _EXPIRY_SLOT_MS, {})[transaction.id] = expires_ms
+        self._uncounted[transaction.id] = None
+        return True
+
+    def remove(self, transaction_ids: Iterable[Hash]) -> None:
+        """Let go of transactions whose fate is known. Unknown ids are passed over."""
+        for transaction_id in transaction_ids:
+            pending = self._pending.pop(transaction_id, None)
+            if pending is None:
+                continue
+            self._size_bytes -= len(pending.transaction.encoded)
+            self._uncounted.pop(transaction_id, None)
+            slot = pending.transaction.body.expires_ms // _EXPIRY_SLOT_MS
+            del self._expiring[slot][transaction_id]
+            if not self._expiring[slot]:
+                del self._expiring[slot]
+
+    def expire(self, time_ms: Millis) -> list[Hash]:
+        """Let go of what no block of this time or later may hold, and return the ids.
+
+        Sure of their fate is who gives the newest final block's time, since block times only rise.
+        """
+        slots = sorted(slot for slot in self._expiring if slot * _EXPIRY_SLOT_MS < time_ms)
+        expired = [
+            transaction_id
+            for slot in slots
+            for transaction_id, expires_ms in self._expiring[slot].items()
+            if expires_ms < time_ms
+        ]
+        self.remove(expired)
+        return expired
+
+    def candidates(
+        self, count_max: int, bytes_max: int, min_age_ms: int, now: Millis, exclude: Container[Hash]
+    ) -> list[Transaction]:
+        """What a leader may put into a block, in the order of arrival, within count and bytes.
+
+        Left out: `exclude` (the ids in ancestors that are not final), and what came less than
+        `min_age_ms` ago, so that voters have had time to get it too.
+        """
+        chosen: list[Transaction] = []
+        for transaction_id, pending in self._pending.items():
+            if len(chosen) == count_max or pending.arrived_ms + min_age_ms > now:
+                break
+            if transaction_id in exclude:
+                continue
+            size = len(pending.transaction.encoded)
+            if size > bytes_max:
+                break
+            bytes_max -= size
+            chosen.append(pending.transaction)
+        return chosen
+
+    def count_for_view(
+        self, epoch: Epoch, view: View, views_max: int, exclude: Container[Hash]
+    ) -> list[Transaction]:
+        """The transactions that newly count towards the deadline of a view: send them to its leader.
+
+        Each is returned once per view, and in at most `views_max` views (PROTOCOL: the number of
+        authorities), so that one which leaders refuse cannot burn views for ever. One in `exclude` is
+        left for a later call. Views only rise.
+        """
+        if self._turn != (epoch, view):
+            self._turn = (epoch, view)
+            self._uncounted = dict.fromkeys(self._pending)
+        counted: list[Transaction] = []
+        left: dict[Hash, None] = {}
+        for transaction_id in self._uncounted:
+            pending = self._pending[transaction_id]
+            if pending.views >= views_max:
+                continue
+            if transaction_id in exclude:
+                left[transaction_id] = None
+                continue
+            pending.views += 1
+            counted.append(pending.transaction)
+        self._uncounted = left
+        return counted
