@@ -1,0 +1,98 @@
+"""Changes and overlays against a plain dict."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from p2pledger.ledger.commitment import Commitment
+from p2pledger.ledger.state import Changes, EmptyState, Overlay, entry_of
+
+KEYS = st.integers(0, 20).map(lambda n: b"key-%d" % n)
+VALUES = st.one_of(st.none(), st.binary(max_size=3))
+
+
+class Effects:
+    def __init__(self, writes, nodes, used):
+        self.writes, self.nodes, self.used = writes, nodes, used
+
+
+class ChangesAgainstDicts(RuleBasedStateMachine):
+    """`model` is the present content; `saved` is the content at every open mark."""
+
+    def __init__(self):
+        super().__init__()
+        self.commitment = Commitment(16)
+        self.reader = EmptyState()
+        self.layers = []
+        self.below: dict[bytes, bytes] = {}
+        self.ids: set[bytes] = set()
+        self.restart()
+
+    def restart(self):
+        self.changes = Changes(self.reader)
+        self.model = dict(self.below)
+        self.saved: list[tuple[int, dict[bytes, bytes]]] = []
+
+    @rule(key=KEYS, value=VALUES)
+    def put(self, key, value):
+        self.changes.put(key, value)
+        self.model.pop(key, None)
+        if value is not None:
+            self.model[key] = value
+
+    @rule()
+    def mark(self):
+        self.saved.append((self.changes.mark(), dict(self.model)))
+
+    @rule(how_far=st.integers(1, 3))
+    def undo(self, how_far):
+        if not self.saved:
+            return
+        how_far = min(how_far, len(self.saved))
+        del self.saved[len(self.saved) - how_far + 1 :]
+        mark, self.model = self.saved.pop()
+        self.changes.undo(mark)
+
+    @rule(transaction_id=st.binary(min_size=32, max_size=32))
+    def stack(self, transaction_id):
+        writes = self.changes.writes()
+        _, nodes = self.commitment.update(self.reader, writes)
+        self.reader = Overlay(self.reader, Effects(writes, nodes, {transaction_id: 1}))
+        self.layers.append(self.reader)
+        self.ids.add(transaction_id)
+        self.below = dict(self.model)
+        self.restart()
+
+    @rule()
+    def rebase_the_upper_half_on_one_layer_of_the_same_content(self):
+        if len(self.layers) < 2:
+            return
+        content = {}
+        nodes = {}
+        used = {}
+        for layer in self.layers[:-1]:
+            content |= layer._effects.writes
+            nodes |= layer._effects.nodes
+            used |= layer._effects.used
+        flat = Overlay(EmptyState(), Effects(content, nodes, used))
+        self.layers[-1].rebase(flat)
+        self.layers = [flat, self.layers[-1]]
+
+    @invariant()
+    def reads_what_was_written(self):
+        for n in range(21):
+            assert self.changes.get(b"key-%d" % n) == self.model.get(b"key-%d" % n)
+            assert self.reader.get(b"key-%d" % n) == self.below.get(b"key-%d" % n)
+
+    @invariant()
+    def entries_are_those_of_the_content(self):
+        expected = sorted((entry_of(k, v) for k, v in self.below.items()), key=lambda entry: entry.path)
+        assert list(self.reader.entries("")) == expected
+        for digit in "07f":
+            assert list(self.reader.entries(digit)) == [e for e in expected if e.path.hex()[0] == digit]
+
+    @invariant()
+    def ids_are_remembered(self):
+        assert all(self.reader.is_used(one) for one in self.ids)
+        assert not self.reader.is_used(bytes(33))
+
+
+TestChangesAgainstDicts = ChangesAgainstDicts.TestCase

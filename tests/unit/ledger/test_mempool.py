@@ -1,0 +1,73 @@
+import pytest
+from p2pledger.chain.payloads import KeyRevoke, RevocationReason
+from p2pledger.ledger.mempool import Full, Mempool
+from tests.ledgers import START_MS, genesis, signer, transaction
+
+GENESIS = genesis()
+PAYLOAD = KeyRevoke(signer("anyone").public_key, RevocationReason.UNSPECIFIED, 0)
+
+
+def make(count: int):
+    return [transaction(GENESIS, PAYLOAD, "city", "city 1") for _ in range(count)]
+
+
+def test_bytes_are_a_bound_of_their_own():
+    one, other = make(2)
+    mempool = Mempool(10, len(one.encoded) + 1, retry_after_ms=250)
+    assert mempool.add(one, START_MS)
+    with pytest.raises(Full) as full:
+        mempool.add(other, START_MS)
+    assert full.value.retry_after_ms == 250
+    assert other.id not in mempool and mempool.get(one.id) is one
+    mempool.remove([one.id])
+    assert mempool.add(other, START_MS)
+
+
+def test_a_known_transaction_is_no_news_even_when_full():
+    (one,) = make(1)
+    mempool = Mempool(1, 10**6, retry_after_ms=1)
+    assert mempool.add(one, START_MS)
+    assert not mempool.add(one, START_MS + 5)
+
+
+def test_what_stays_unincluded_counts_in_at_most_n_views():
+    (one,) = make(1)
+    mempool = Mempool(10, 10**6, retry_after_ms=1)
+    mempool.add(one, START_MS)
+    counts = [len(mempool.count_for_view(0, view, 4, set())) for view in range(1, 8)]
+    assert counts == [1, 1, 1, 1, 0, 0, 0]
+
+
+def test_a_view_of_a_later_epoch_is_another_view():
+    (one,) = make(1)
+    mempool = Mempool(10, 10**6, retry_after_ms=1)
+    mempool.add(one, START_MS)
+    assert mempool.count_for_view(0, 1, 4, set()) == [one]
+    assert mempool.count_for_view(0, 1, 4, set()) == []
+    assert mempool.count_for_view(1, 1, 4, set()) == [one]
+
+
+def test_what_left_an_unfinal_ancestor_counts_again_in_the_same_view():
+    (one,) = make(1)
+    mempool = Mempool(10, 10**6, retry_after_ms=1)
+    mempool.add(one, START_MS)
+    assert mempool.count_for_view(0, 1, 4, {one.id}) == []
+    assert mempool.count_for_view(0, 1, 4, set()) == [one]
+
+
+def test_a_young_transaction_waits_and_holds_back_what_came_after_it():
+    old, young = make(2)
+    mempool = Mempool(10, 10**6, retry_after_ms=1)
+    mempool.add(old, START_MS)
+    mempool.add(young, START_MS + 30)
+    assert mempool.candidates(10, 10**6, 20, START_MS + 40, set()) == [old]
+    assert mempool.candidates(10, 10**6, 20, START_MS + 50, set()) == [old, young]
+
+
+def test_expiry_is_exact_to_the_millisecond():
+    one = transaction(GENESIS, PAYLOAD, "city", "city 1", expires_ms=START_MS + 500)
+    mempool = Mempool(10, 10**6, retry_after_ms=1)
+    mempool.add(one, START_MS)
+    assert mempool.expire(START_MS + 500) == []
+    assert mempool.expire(START_MS + 501) == [one.id]
+    assert len(mempool) == 0
