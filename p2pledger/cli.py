@@ -1,0 +1,129 @@
+"""The command `p2pledger`. Floor 9."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from p2pledger import __version__
+
+# What a command needs is imported when it runs: libp2p alone takes longer than `p2pledger version`.
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def main() -> None:
+    """A permissioned ledger that a city can run without an owner."""
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+@main.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="The node's TOML file; P2PLEDGER_* variables stand over it.",
+)
+@click.option("--parent", type=int, hidden=True, help="Stop when this process, our parent, ends.")
+def node(config: Path, parent: int | None) -> None:
+    """Run one node until SIGTERM or Ctrl-C."""
+    from p2pledger.node.main import run
+    from p2pledger.testnet.processes import end_with_parent
+
+    if parent is not None:
+        end_with_parent(parent)
+    sys.exit(run(config))
+
+
+@main.command()
+@click.option("--dir", "home", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--role", type=click.Choice(["authority", "gateway"]), required=True)
+@click.option("--passphrase-file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--genesis", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--listen", default="/ip4/127.0.0.1/tcp/7160", show_default=True, metavar="MULTIADDR")
+@click.option("--peer", "peers", multiple=True, metavar="MULTIADDR", help="A peer to dial, with /p2p/ID.")
+def init(
+    home: Path,
+    role: str,
+    passphrase_file: Path | None,
+    genesis: Path | None,
+    listen: str,
+    peers: tuple[str, ...],
+) -> None:
+    """Make a node's keys; with --genesis also its guard and its configuration.
+
+    Run it once without --genesis, give what it prints to those who write the genesis file, and run it
+    again with that file. Keys are never made over.
+    """
+    from p2pledger.node.config import Role
+    from p2pledger.node.home import prepare
+
+    for line in prepare(home, Role(role), passphrase_file, genesis, listen, peers):
+        click.echo(line)
+
+
+@main.group()
+def testnet() -> None:
+    """A ledger of several nodes on this machine."""
+
+
+@testnet.command()
+@click.option("--authorities", type=click.IntRange(1, 20), help="How many nodes decide.  [default: 4]")
+@click.option(
+    "--gateways", type=click.IntRange(1, 10), help="How many nodes follow and take data in.  [default: 1]"
+)
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the testnet here and go on with it next time; else it is temporary.",
+)
+@click.option(
+    "--replay",
+    type=click.Choice(["all", "meters", "ride", "water", "none"]),
+    default="all",
+    show_default=True,
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 10_000),
+    default=100,
+    show_default=True,
+    help="Transactions a second.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=1),
+    metavar="S",
+    help="Stop after so many seconds; else after Ctrl-C.",
+)
+@click.option(
+    "--json", "is_json", is_flag=True, help="Print a report as the last line; the rest goes to stderr."
+)
+def up(
+    authorities: int | None,
+    gateways: int | None,
+    directory: Path | None,
+    replay: str,
+    rate: float,
+    duration: float | None,
+    is_json: bool,
+) -> None:
+    """Start a testnet and replay real data through its gateways.
+
+    Exits with 0 when all nodes agree and something became final.
+    """
+    from p2pledger.testnet.up import EXPECTED, Options, run
+
+    try:
+        sys.exit(run(Options(authorities, gateways, directory, replay, rate, duration, is_json)))
+    except EXPECTED as error:
+        raise click.ClickException(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -31,8 +31,8 @@ FLOORS = {
     "api": 7,
     "client": 7,
     "testnet": 8,
-    "cli": 8,
-    "__main__": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 CEILINGS = {"client": 3}
 """Packages that look no higher than this, wherever they stand themselves."""

@@ -19,7 +19,6 @@ import difflib
 import ipaddress
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,9 +26,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, get_origin, get_type_hints
 
+from p2pledger.signer.keyfile import PASSPHRASE_VARIABLE, KeyFileRefused, read_passphrase
+
 PREFIX = "P2PLEDGER_"
-PASSPHRASE_VARIABLE = "P2PLEDGER_KEYS_PASSPHRASE"  # noqa: S105 - its name, not its value
-PASSPHRASE_BYTES_MAX = 1_024
 
 _HOSTS = {"ip4": ipaddress.IPv4Address, "ip6": ipaddress.IPv6Address}
 _ADDRESS = re.compile(
@@ -160,7 +159,7 @@ class KeysSection:
     consensus: Annotated[Path | None, _file] = None
     transaction: Annotated[Path | None, _file] = None
     passphrase_file: Annotated[Path | None, _file] = None
-    passphrase: str = field(default="", repr=False)
+    passphrase: bytes = field(default=b"", repr=False)
     """Read from the file, or from P2PLEDGER_KEYS_PASSPHRASE; never from the configuration itself."""
 
 
@@ -309,19 +308,12 @@ def _section(name: str, document: Mapping[str, Any], base: Path, faults: list[st
 
 
 def _with_passphrase(keys: KeysSection, environment: Mapping[str, str], faults: list[str]) -> KeysSection:
-    if PASSPHRASE_VARIABLE in environment:
-        passphrase = environment[PASSPHRASE_VARIABLE]
-    elif keys.passphrase_file is not None:
-        path = keys.passphrase_file
-        if path.stat().st_mode & stat.S_IRWXO:
-            faults.append(f"keys.passphrase_file: others can read {path}; run `chmod 600 {path}`")
-        # An editor's last line break is not part of a passphrase.
-        passphrase = path.read_bytes()[:PASSPHRASE_BYTES_MAX].decode(errors="replace").rstrip("\r\n")
-    else:
-        passphrase = ""
-    if not passphrase:
-        faults.append(f"keys.passphrase_file: no passphrase; name its file here or set {PASSPHRASE_VARIABLE}")
-    return dataclasses.replace(keys, passphrase=passphrase)
+    file = None if PASSPHRASE_VARIABLE in environment else keys.passphrase_file
+    try:
+        return dataclasses.replace(keys, passphrase=read_passphrase(file, environment))
+    except KeyFileRefused as refused:
+        faults.append(f"keys.passphrase_file: {refused}")
+        return keys
 
 
 def _across(configuration: Configuration) -> list[str]:

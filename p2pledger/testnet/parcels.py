@@ -82,7 +82,9 @@ class Schedule:
 
     def __init__(self, streams: Sequence[Iterable[Parcel]]) -> None:
         self._streams = [_Stream(stream) for stream in streams]
-        self.parcels = sum(stream.size for stream in self._streams)
+        self.size = sum(stream.size for stream in self._streams)
+        self.settled = 0
+        """How many parcels were settled."""
 
     def take(self) -> tuple[int, Parcel] | None:
         """The next parcel with the index of its stream; None while there is none that may go."""
@@ -97,6 +99,7 @@ class Schedule:
     def settle(self, index: int) -> None:
         """A parcel of this stream is final or refused."""
         self._streams[index].under_way -= 1
+        self.settled += 1
 
     def put_back(self, index: int, parcel: Parcel) -> None:
         """A parcel did not get there and goes again, before all that is waiting."""

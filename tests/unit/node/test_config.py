@@ -55,7 +55,7 @@ def test_relative_paths_start_at_the_file_and_the_rest_has_defaults(home: Path) 
     assert configuration.node.role is Role.AUTHORITY
     assert configuration.node.data_dir == home / "data"
     assert configuration.keys.consensus == home / "consensus.key"
-    assert configuration.keys.passphrase == "open sesame"
+    assert configuration.keys.passphrase == b"open sesame"
     assert configuration.network.peers == (f"/ip4/127.0.0.1/tcp/7161/p2p/{PEER}",)
     assert (configuration.api.host, configuration.log.format) == ("127.0.0.1", LogFormat.JSON)
 
@@ -77,7 +77,7 @@ def test_the_environment_stands_over_the_file(home: Path) -> None:
     assert configuration.log.format is LogFormat.CONSOLE
     assert configuration.network.allow_peers == (PEER, PEER[:-1] + "G")
     assert configuration.network.peers == ()
-    assert configuration.keys.passphrase == "from the environment"
+    assert configuration.keys.passphrase == b"from the environment"
 
 
 def test_the_passphrase_is_not_shown(home: Path) -> None:

@@ -88,7 +88,6 @@ def test_the_real_data_never_stall_and_never_pass_the_limit() -> None:
     streams = [list(parcels(s.rows(data_directory()), s.readings_per_batch)) for s in SOURCES]
     schedule, chance = Schedule(streams), random.Random(4)
     under_way: list[tuple[int, Parcel]] = []
-    settled = 0
     while not schedule.is_done():
         if (found := schedule.take()) is not None and len(under_way) < 100:
             under_way.append(found)
@@ -99,5 +98,4 @@ def test_the_real_data_never_stall_and_never_pass_the_limit() -> None:
         if found is not None:
             schedule.put_back(*found)
         schedule.settle(under_way.pop(chance.randrange(len(under_way)))[0])
-        settled += 1
-    assert settled == schedule.parcels == sum(len(stream) for stream in streams)
+    assert schedule.settled == schedule.size == sum(len(stream) for stream in streams)
