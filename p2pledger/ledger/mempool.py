@@ -75,6 +75,11 @@ class Mempool:
         self._uncounted[transaction.id] = None
         return True
 
+    def arrived_ms(self, transaction_id: Hash) -> Millis | None:
+        """When a transaction was taken; None when it is not here."""
+        pending = self._pending.get(transaction_id)
+        return None if pending is None else pending.arrived_ms
+
     def remove(self, transaction_ids: Iterable[Hash]) -> None:
         """Let go of transactions whose fate is known. Unknown ids are passed over."""
         for transaction_id in transaction_ids:
@@ -125,13 +130,18 @@ class Mempool:
         return chosen
 
     def count_for_view(
-        self, epoch: Epoch, view: View, views_max: int, exclude: Container[Hash]
+        self,
+        epoch: Epoch,
+        view: View,
+        views_max: int,
+        exclude: Container[Hash],
+        arrived_by_ms: Millis = Millis(2**63),
     ) -> list[Transaction]:
         """The transactions that newly count towards the deadline of a view: send them to its leader.
 
         Each is returned once per view, and in at most `views_max` views (PROTOCOL: the number of
-        authorities), so that one which leaders refuse cannot burn views for ever. One in `exclude` is
-        left for a later call. Views only rise.
+        authorities), so that one which leaders refuse cannot burn views for ever. One in `exclude`, or
+        that arrived after `arrived_by_ms`, is left for a later call. Views only rise.
         """
         if self._turn != (epoch, view):
             self._turn = (epoch, view)
@@ -142,10 +152,14 @@ class Mempool:
             pending = self._pending[transaction_id]
             if pending.views >= views_max:
                 continue
-            if transaction_id in exclude:
+            if transaction_id in exclude or pending.arrived_ms > arrived_by_ms:
                 left[transaction_id] = None
                 continue
             pending.views += 1
             counted.append(pending.transaction)
         self._uncounted = left
         return counted
+
+    def has_uncounted(self, exclude: Container[Hash]) -> bool:
+        """Whether a later `count_for_view` in the present view may find more: one too young is waiting."""
+        return any(transaction_id not in exclude for transaction_id in self._uncounted)

@@ -67,14 +67,23 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         good = [i for i, came in self.model.items() if i not in exclude and came + min_age_ms <= self.now]
         assert [one.id for one in offered] == good[:3]
 
-    @rule(exclude=st.sets(chosen.map(lambda one: one.id)), enter=st.booleans())
-    def count(self, exclude, enter):
+    @rule(
+        exclude=st.sets(chosen.map(lambda one: one.id)),
+        enter=st.booleans(),
+        age_ms=st.sampled_from([0, 500]),
+    )
+    def count(self, exclude, enter, age_ms):
         self.view += enter
-        counted = [one.id for one in self.mempool.count_for_view(0, self.view, AUTHORITIES, exclude)]
+        by_ms = self.now - age_ms
+        found = self.mempool.count_for_view(0, self.view, AUTHORITIES, exclude, by_ms)
+        counted = [one.id for one in found]
         expected = [
             i
-            for i in self.model
-            if i not in exclude and self.view not in self.views[i] and len(self.views[i]) < AUTHORITIES
+            for i, came in self.model.items()
+            if i not in exclude
+            and came <= by_ms
+            and self.view not in self.views[i]
+            and len(self.views[i]) < AUTHORITIES
         ]
         assert sorted(counted) == sorted(expected)
         for one in counted:

@@ -34,7 +34,7 @@ def test_what_stays_unincluded_counts_in_at_most_n_views():
     (one,) = make(1)
     mempool = Mempool(10, 10**6, retry_after_ms=1)
     mempool.add(one, START_MS)
-    counts = [len(mempool.count_for_view(0, view, 4, set())) for view in range(1, 8)]
+    counts = [len(mempool.count_for_view(0, view, 4, set(), START_MS)) for view in range(1, 8)]
     assert counts == [1, 1, 1, 1, 0, 0, 0]
 
 
@@ -42,17 +42,17 @@ def test_a_view_of_a_later_epoch_is_another_view():
     (one,) = make(1)
     mempool = Mempool(10, 10**6, retry_after_ms=1)
     mempool.add(one, START_MS)
-    assert mempool.count_for_view(0, 1, 4, set()) == [one]
-    assert mempool.count_for_view(0, 1, 4, set()) == []
-    assert mempool.count_for_view(1, 1, 4, set()) == [one]
+    assert mempool.count_for_view(0, 1, 4, set(), START_MS) == [one]
+    assert mempool.count_for_view(0, 1, 4, set(), START_MS) == []
+    assert mempool.count_for_view(1, 1, 4, set(), START_MS) == [one]
 
 
 def test_what_left_an_unfinal_ancestor_counts_again_in_the_same_view():
     (one,) = make(1)
     mempool = Mempool(10, 10**6, retry_after_ms=1)
     mempool.add(one, START_MS)
-    assert mempool.count_for_view(0, 1, 4, {one.id}) == []
-    assert mempool.count_for_view(0, 1, 4, set()) == [one]
+    assert mempool.count_for_view(0, 1, 4, {one.id}, START_MS) == []
+    assert mempool.count_for_view(0, 1, 4, set(), START_MS) == [one]
 
 
 def test_a_young_transaction_waits_and_holds_back_what_came_after_it():
@@ -71,3 +71,12 @@ def test_expiry_is_exact_to_the_millisecond():
     assert mempool.expire(START_MS + 500) == []
     assert mempool.expire(START_MS + 501) == [one.id]
     assert len(mempool) == 0
+
+
+def test_what_is_too_young_for_its_leader_counts_later_in_the_same_view():
+    (one,) = make(1)
+    mempool = Mempool(10, 10**6, retry_after_ms=1)
+    mempool.add(one, START_MS)
+    assert mempool.arrived_ms(one.id) == START_MS
+    assert mempool.count_for_view(0, 1, 4, set(), START_MS - 1) == []
+    assert mempool.count_for_view(0, 1, 4, set(), START_MS) == [one]
