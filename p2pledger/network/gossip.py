@@ -296,8 +296,6 @@ class Bus(Pubsub):
         if self.seen_messages.has(key):
             self._meter.gossip(topic, "duplicate")
             return
-        if not self._standing.allow_publish(msg_forwarder, [msg.topicIDs[0]]):
-            return
         peer = PeerId(str(msg_forwarder))
         verdict = self._check(topic, peer, msg)
         if verdict is Verdict.REJECT:

@@ -7,6 +7,7 @@ The library's own classes are kept and these faults of theirs are mended by over
     handshake                       and reads it in large pieces;
     inbound places are never given  `PatientSwarm` holds a place for a handshake only as long as it lasts, and
     back                            few for each address;
+    dead connections are preferred  `PatientSwarm` keeps and uses the newest of a peer's connections;
     dials on its own                only the host dials: `PatientSwarm` refuses, `IdleConnector` rests;
     one bad stream ends the process `Switchboard` ends the stream;
     streams without limit           `Switchboard` serves a few of each protocol to each peer.
@@ -159,6 +160,17 @@ class PatientSwarm(Swarm):
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
         """Raises: SwarmException always: opening a stream must not open a connection."""
         raise SwarmException(f"not connected to {peer_id}")
+
+    def _trim_connections(self, peer_id: ID) -> None:
+        """Close the oldest connections beyond the limit: the newest proves that the peer is there."""
+        conns = self.connections[peer_id]
+        self.connections[peer_id] = conns[-MAX_CONNECTIONS_PER_PEER:]
+        for conn in conns[:-MAX_CONNECTIONS_PER_PEER]:
+            self.manager.run_task(self._close_connection_async, conn)
+
+    def _best_connection(self, connections: list[INetConn]) -> INetConn:
+        """Open streams on the newest connection, for the same reason."""
+        return connections[-1]
 
     async def _handle_inbound_connection(self, read_write_closer: ReadWriteCloser, maddr: Multiaddr) -> None:
         remote = read_write_closer.get_remote_address()

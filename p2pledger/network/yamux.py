@@ -28,8 +28,8 @@ from p2pledger.network.flow import (
     FIN,
     FRAME_BYTES,
     GO_AWAY,
-    GROWN_WINDOW_BYTES,
     HEADER,
+    INITIAL_WINDOW_BYTES,
     PING,
     RST,
     SYN,
@@ -82,6 +82,7 @@ class Mux(IMuxedConn):
         self._streams: dict[int, Stream] = {}
         self._next_id = 1 if conn.is_initiator else 2
         self._n_inbound = 0
+        self._stray_bytes = 0
         self._is_closing = False
         self._raw = bytearray()
         self._outbox = bytearray()
@@ -171,6 +172,7 @@ class Mux(IMuxedConn):
     def forget_if_done(self, stream: Stream) -> None:
         if stream.send_closed and stream.receive_closed and stream.stream_id in self._streams:
             del self._streams[stream.stream_id]
+            self._stray_bytes += stream.receive_window
             self._n_inbound -= self._is_theirs(stream.stream_id)
 
     def get_transport_addresses(self) -> list[Multiaddr]:
@@ -255,16 +257,7 @@ class Mux(IMuxedConn):
             self._on_new_stream(stream_id)
         stream = self._streams.get(stream_id)
         if kind == DATA:
-            # The window is checked on the header: what was not allowed is not even read.
-            if length > (stream.receive_window if stream else GROWN_WINDOW_BYTES):
-                raise Violation("receive window overrun")
-            if stream is None or stream.receive_closed:
-                await self._discard(length)
-            elif length:
-                data = await self._take(length)
-                # The stream may have been reset while its data was on the way.
-                if not stream.is_reset:
-                    stream.accept_data(data)
+            await self._take_data(stream, length)
         elif stream is not None:
             stream.accept_credit(length)
         if stream is None:
@@ -279,6 +272,7 @@ class Mux(IMuxedConn):
         if stream_id in self._streams or not self._is_theirs(stream_id):
             raise Violation("stream opened twice")
         if self._n_inbound >= MAX_INBOUND_STREAMS:
+            self._stray_bytes += INITIAL_WINDOW_BYTES
             self.put(WINDOW_UPDATE, RST, stream_id, 0)
             return
         stream = self._streams[stream_id] = Stream(stream_id, self, self)
@@ -291,6 +285,23 @@ class Mux(IMuxedConn):
             self.put(WINDOW_UPDATE, RST, stream_id, 0)
             stream.break_off()
             self.forget_if_done(stream)
+
+    async def _take_data(self, stream: Stream | None, length: int) -> None:
+        """Read the body of a data frame. The window is checked first: what was not allowed is not read."""
+        if stream is None:
+            # It was on the way while we reset the stream: as much as that stream had left, and no more.
+            if length > self._stray_bytes:
+                raise Violation("data for no stream")
+            self._stray_bytes -= length
+            await self._discard(length)
+            return
+        if length > stream.receive_window or (length and stream.receive_closed):
+            raise Violation("receive window overrun")
+        data = await self._take(length)
+        if stream.is_reset:
+            self._stray_bytes -= length
+        elif data:
+            stream.accept_data(data)
 
     async def _discard(self, n_bytes: int) -> None:
         while n_bytes > 0:

@@ -13,7 +13,7 @@ from p2pledger.network.seam import PeerAddress, Topic, Verdict
 from p2pledger.types import PeerId
 
 CHAIN_TAG = "00112233445566aa"
-PATIENCE_S = 30
+PATIENCE_S = 20
 
 
 class Counts:
