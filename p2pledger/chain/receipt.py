@@ -1,6 +1,7 @@
 """Results, and the receipts that prove them without a network. Floor 3."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from p2pledger import merkle
@@ -30,9 +31,13 @@ class Result:
     position: U32
     output: Annotated[bytes, Length(0, 256)]
 
-    def leaf(self) -> Hash:
-        """Its leaf hash."""
+    @cached_property
+    def _leaf(self) -> Hash:
         return merkle.leaf_hash(encode(self))
+
+    def leaf(self) -> Hash:
+        """Its leaf hash, worked out once: the machine, the store and the receipt all ask for it."""
+        return self._leaf
 
 
 @dataclass(frozen=True)

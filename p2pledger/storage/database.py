@@ -73,16 +73,21 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", type(error).__name__)
-            meaning = next((text for start, text in _MEANINGS if name.startswith(start)), str(error))
-            raise Fatal(f"{self.file}: {meaning} ({name})") from error
+            raise self._fatal(error) from error
         except OSError as error:
             raise Fatal(f"{self.file}: {error.strerror}") from error
 
+    def _fatal(self, error: sqlite3.Error) -> Fatal:
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        meaning = next((text for start, text in _MEANINGS if name.startswith(start)), str(error))
+        return Fatal(f"{self.file}: {meaning} ({name})")
+
     def _take(self) -> sqlite3.Connection:
-        with suppress(IndexError):
+        try:
             return self._idle.pop()
-        with self._lock:
+        except IndexError:
+            pass
+        with self._failing():
             connection = self._open(READER_CACHE_KB)
             connection.execute("PRAGMA query_only = ON")
             self._readers.append(connection)
@@ -90,12 +95,14 @@ class Database:
 
     def rows(self, statement: str, *parameters: Any) -> list[Any]:
         """All rows that one statement finds."""
-        with self._failing():
-            connection = self._take()
-            try:
-                return connection.execute(statement, parameters).fetchall()
-            finally:
-                self._idle.append(connection)
+        # The state is read this way, key by key, thousands of times a block: hence no `with`.
+        connection = self._take()
+        try:
+            return connection.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self._fatal(error) from error
+        finally:
+            self._idle.append(connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:

@@ -18,7 +18,6 @@ from p2pledger.codec import decode, encode
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.state import Entry, entry_of, path_of, path_range
-from p2pledger.merkle import leaf_hash
 from p2pledger.storage import result_tree, schema
 from p2pledger.storage.checks import boundary_of, check_child, check_start, prefix_end, receipt_of, short_id
 from p2pledger.storage.database import Database
@@ -119,9 +118,7 @@ class SqliteStore:
         """See `Store.commit`."""
         tip, header = self._tip, block.header
         check_child(self._genesis, tip, block, transactions, execution)
-        outputs = [encode(result) for result in execution.results]
-        leaves = [leaf_hash(output) for output in outputs]
-        nodes, frontier = result_tree.grow(tip.frontier, leaves)
+        nodes, frontier = result_tree.grow(tip.frontier, [result.leaf() for result in execution.results])
         if frontier != execution.frontier:
             raise Fatal(f"the tree of results of block {header.height} does not grow from the tip's")
         content = encode(block)
