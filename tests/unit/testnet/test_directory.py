@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from p2pledger.node.config import Role, load_configuration
 from p2pledger.signer.keyfile import SecretRole, load_key_file, read_passphrase
 from p2pledger.testnet.directory import NotATestnet, Plan, create_directory, find_plan, open_directory

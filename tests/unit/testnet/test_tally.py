@@ -1,7 +1,6 @@
 """What a replay reports is counted, not estimated."""
 
 import pytest
-
 from p2pledger.testnet.tally import Tally, percentile
 
 
