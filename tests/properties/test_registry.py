@@ -1,0 +1,119 @@
+"""The registry's invariants under any run of rules: one owner per key, and a past that stays as it was."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from p2pledger.chain.genesis import KeyRole
+from p2pledger.chain.payloads import (
+    DeviceEnroll,
+    DeviceRetire,
+    KeyAdd,
+    KeyRevoke,
+    KeyRotate,
+    RevocationReason,
+)
+from p2pledger.errors import InvalidTransaction
+from p2pledger.ledger.modules.registry import live_key, organisation
+from p2pledger.types import Height, PeerId
+from tests.ledgers import Ledger, genesis, signer, transaction
+
+GENESIS = genesis()
+FIRST = {"city 1": "city", "city 2": "city", "utility 1": "utility", "city gateway": "city"}
+NAMES = (*FIRST, "a", "b", "c", "d")
+names = st.sampled_from(NAMES)
+sponsors = st.sampled_from(["city", "utility"])
+ahead = st.sampled_from([0, 0, 1, 2, 5, -1])
+AHEAD_MAX = 8
+
+
+class Registry(RuleBasedStateMachine):
+    """Submits anything; judges only by who could sign at which height, as observed while it was so."""
+
+    def __init__(self):
+        super().__init__()
+        self.ledger = Ledger(GENESIS)
+        self.history: dict[int, dict[str, str]] = {}
+        self.observe()
+
+    def owners(self, height: int) -> dict[str, str]:
+        found = {}
+        for name in NAMES:
+            row = live_key(self.ledger.reader, signer(name).public_key, Height(height))
+            if row is not None:
+                found[name] = row.organisation
+        return found
+
+    def observe(self):
+        self.history[self.ledger.height] = self.owners(self.ledger.height)
+        # What the next block is judged by is settled by now: nothing in it can change it.
+        self.history[self.ledger.height + 1] = self.owners(self.ledger.height + 1)
+
+    def submit(self, payload, sponsor, *signers):
+        entitled = self.history[self.ledger.height + 1]
+        one = transaction(GENESIS, payload, sponsor, *set(signers), expires_ms=self.ledger.time_ms + 60_000)
+        try:
+            self.ledger.block(one)
+        except InvalidTransaction:
+            return
+        assert sponsor in {entitled.get(name) for name in signers}, "nobody of the sponsor could sign"
+        self.observe()
+
+    def height(self, by):
+        return Height(max(0, self.ledger.height + 1 + by) if by else 0)
+
+    @rule(new=names, admin=names, sponsor=sponsors, by=ahead, is_admin=st.booleans())
+    def add(self, new, admin, sponsor, by, is_admin):
+        role = KeyRole.ADMIN if is_admin else KeyRole.SERVICE
+        payload = KeyAdd(signer(new).public_key, role, None, self.height(by))
+        self.submit(payload, sponsor, admin, new)
+
+    @rule(old=names, new=names, admin=names, sponsor=sponsors, by=ahead)
+    def rotate(self, old, new, admin, sponsor, by):
+        payload = KeyRotate(signer(old).public_key, signer(new).public_key, None, self.height(by))
+        self.submit(payload, sponsor, admin, new)
+
+    @rule(key=names, admin=names, sponsor=sponsors, by=ahead)
+    def revoke(self, key, admin, sponsor, by):
+        payload = KeyRevoke(signer(key).public_key, RevocationReason.CEASED, self.height(by))
+        self.submit(payload, sponsor, admin)
+
+    @rule(key=names, gateway=names)
+    def enroll(self, key, gateway):
+        device = key.encode().ljust(16)
+        payload = DeviceEnroll(
+            device, signer(key).public_key, PeerId("city-gateway-peer"), "meter", bytes(32)
+        )
+        self.submit(payload, "city", gateway, key)
+
+    @rule(key=names, gateway=names)
+    def retire(self, key, gateway):
+        self.submit(DeviceRetire(key.encode().ljust(16), bytes(32)), "city", gateway, key)
+
+    @rule()
+    def time_passes(self):
+        self.ledger.block()
+        self.observe()
+
+    @invariant()
+    def the_past_and_the_next_block_never_change(self):
+        for height, owners in self.history.items():
+            assert self.owners(height) == owners
+
+    @invariant()
+    def a_key_keeps_its_owner_and_never_comes_back(self):
+        for name in NAMES:
+            lives = [owners.get(name) for owners in self.history.values()]
+            assert len({owner for owner in lives if owner}) <= 1
+            first = next((i for i, owner in enumerate(lives) if owner), len(lives))
+            alive = [bool(owner) for owner in lives[first:]]
+            assert alive == sorted(alive, reverse=True)
+
+    @invariant()
+    def admins_can_always_act(self):
+        for name in ("city", "utility"):
+            row = organisation(self.ledger.reader, name)
+            assert len(row.admins) >= row.threshold
+
+
+TestRegistry = Registry.TestCase
+TestRegistry.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

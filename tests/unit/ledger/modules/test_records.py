@@ -1,0 +1,237 @@
+"""What may be recorded, by whom, and what is refused."""
+
+from dataclasses import replace
+
+import pytest
+from p2pledger.chain.payloads import (
+    Action,
+    CorrectionReason,
+    DeviceEnroll,
+    DeviceRetire,
+    GatewayJoin,
+    Item,
+    RecordAppend,
+    RecordBatch,
+    RecordCorrect,
+)
+from p2pledger.chain.schema import DAY_MS, SCHEMAS, SchemaClass, day_of
+from p2pledger.ledger.modules import records
+from p2pledger.ledger.modules.sequence import Gap
+from p2pledger.types import PeerId
+from tests.ledgers import START_MS, Ledger, signer, transaction
+from tests.unit.ledger.modules.test_registry import invite
+
+METER, SCALE = b"meter".ljust(16), b"scale".ljust(16)
+PEER = PeerId("city-gateway-peer")
+ACT = RecordAppend(
+    "admin.act/1", START_MS, None, None, Action.OBSERVE, (), "office-7", None, None, (), b"granted", None
+)
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    ledger = Ledger()
+    for name, device in (("meter", METER), ("scale", SCALE)):
+        enroll = DeviceEnroll(device, signer(name).public_key, PEER, "meter", bytes(32))
+        ledger.does(enroll, "city", "city gateway", name)
+    return ledger
+
+
+def fact(seq: int, device: bytes = METER, **changes) -> RecordAppend:
+    one = RecordAppend(
+        "sensor.reading/1", START_MS, device, seq, Action.OBSERVE, (Item("flow", -3, "MTQ"),),
+        None, None, None, (), None, None,
+    )  # fmt: skip
+    return replace(one, **changes)
+
+
+def batch(first: int, last: int, **changes) -> RecordBatch:
+    count = last - first + 1
+    one = RecordBatch("sensor.reading/1", METER, first, last, count, START_MS, START_MS, bytes(32))
+    return replace(one, **changes)
+
+
+def rows(ledger: Ledger, index: str) -> list[tuple[bytes, bytes]]:
+    return [(row.key, row.value) for row in ledger.rows if row.index == index]
+
+
+def test_a_record_stands_under_its_transactions_id(ledger):
+    one = ledger.does(fact(0), "city", "meter")
+    assert records.record(ledger.reader, one.id) == records.Record(
+        "sensor.reading/1", "city", METER, START_MS, ledger.height, None
+    )
+    when = START_MS.to_bytes(8, "big") + one.id
+    assert rows(ledger, records.BY_DEVICE) == [(METER + bytes(8), bytes(8) + one.id)]
+    assert rows(ledger, records.BY_SCHEMA) == [(b"sensor.reading/1\0" + when, b"")]
+    assert rows(ledger, records.BY_ORGANISATION) == [(b"city\0" + when, b"")]
+
+
+def test_an_act_of_an_organisation_is_found_by_place(ledger):
+    one = ledger.does(ACT, "city", "city 1")
+    assert rows(ledger, records.BY_PLACE) == [(b"office-7\0" + START_MS.to_bytes(8, "big") + one.id, b"")]
+    assert rows(ledger, records.BY_DEVICE) == []
+
+
+def test_transactions_of_a_device_are_small(ledger):
+    assert len(ledger.does(fact(70_000), "city", "meter").encoded) <= 260
+    assert len(ledger.does(batch(100, 104), "city", "city gateway").encoded) <= 280
+
+
+def test_a_devices_records_are_signed_by_it_or_its_gateway(ledger):
+    ledger.does(fact(0), "city", "meter")
+    ledger.does(fact(1), "city", "city gateway")
+    ledger.does(batch(2, 3), "city", "meter")
+    ledger.does(batch(4, 5), "city", "city gateway")
+    assert ledger.refuses(fact(6), "city", "scale") == "missing_signature"
+    assert ledger.refuses(batch(6, 7), "city", "scale") == "missing_signature"
+    assert ledger.refuses(fact(6), "city", "city 1") == "not_entitled"
+    assert ledger.refuses(batch(6, 7), "city", "city 1") == "not_entitled"
+
+
+def test_another_gateway_does_not_speak_for_a_device(ledger):
+    join = GatewayJoin(signer("new").public_key, PeerId("new-peer"), invite(ledger))
+    ledger.does(join, "city", "new")
+    assert ledger.refuses(batch(0, 1), "city", "new") == "missing_signature"
+
+
+def test_another_organisation_does_not_pay_for_a_device(ledger):
+    terms = invite(ledger, 7, "utility 1", organisation="utility")
+    join = GatewayJoin(signer("new").public_key, PeerId("new-peer"), terms)
+    ledger.does(join, "utility", "new")
+    assert ledger.refuses(fact(0), "utility", "new") == "missing_signature"
+    assert ledger.refuses(fact(0), "utility", "meter", "new") == "missing_signature"
+    assert ledger.refuses(fact(0), "utility", "meter") == "not_entitled"
+
+
+def test_an_unnumbered_record_is_not_a_devices_to_write(ledger):
+    assert ledger.refuses(ACT, "city", "meter") == "not_entitled"
+
+
+def test_no_number_twice_and_no_overlap(ledger):
+    ledger.does(batch(10, 14), "city", "city gateway")
+    for again in (fact(10), fact(14), batch(10, 14), batch(8, 10), batch(14, 20), batch(5, 20)):
+        assert ledger.refuses(again, "city", "city gateway") == "duplicate"
+    ledger.does(batch(5, 9), "city", "city gateway")
+    ledger.does(fact(0, SCALE), "city", "scale")
+    assert records.sequence(ledger.reader, METER).gaps == (Gap(0, 4),)
+    assert records.sequence(ledger.reader, SCALE).gaps == ()
+
+
+def test_too_many_gaps(ledger):
+    ledger.block(*[transaction(ledger.genesis, fact(2 * n + 1), "city", "meter") for n in range(64)])
+    assert ledger.refuses(fact(1_000), "city", "meter") == "too_many_gaps"
+    ledger.does(fact(0), "city", "meter")
+    ledger.does(fact(1_000), "city", "meter")
+
+
+def test_a_leader_orders_a_devices_records_and_leaves_the_others_where_they_came(ledger):
+    acts = [transaction(ledger.genesis, ACT, "city", "city 1") for _ in range(2)]
+    meter = {n: transaction(ledger.genesis, fact(n), "city", "meter") for n in (5, 1, 3)}
+    scale = {n: transaction(ledger.genesis, fact(n, SCALE), "city", "scale") for n in (9, 2)}
+    arrived = [meter[5], acts[0], scale[9], meter[1], scale[2], acts[1], meter[3]]
+    built = ledger.machine.build(ledger.reader, ledger.execution.frontier, ledger.next_round, arrived)
+    assert built.transactions == (meter[1], acts[0], scale[2], meter[3], scale[9], acts[1], meter[5])
+    assert built.refused == ()
+
+
+def test_a_reversed_flood_does_not_run_out_of_gaps(ledger):
+    flood = [transaction(ledger.genesis, fact(n), "city", "meter") for n in reversed(range(0, 400, 2))]
+    inside = [transaction(ledger.genesis, fact(n), "city", "meter") for n in reversed(range(1, 400, 2))]
+    built = ledger.machine.build(ledger.reader, ledger.execution.frontier, ledger.next_round, flood + inside)
+    assert built.refused == () and len(built.transactions) == 400
+
+
+def test_an_event_lies_at_most_120_s_ahead(ledger):
+    limit_ms = ledger.next_round.time_ms + 120_000
+    assert ledger.refuses(fact(0, time_ms=limit_ms + 1), "city", "meter") == "in_future"
+    late = batch(0, 1, first_ms=START_MS, last_ms=limit_ms + 1)
+    assert ledger.refuses(late, "city", "meter") == "in_future"
+    ledger.does(fact(0, time_ms=limit_ms), "city", "meter")
+
+
+def test_an_event_may_lie_long_past(ledger):
+    ledger.does(batch(0, 1, first_ms=0, last_ms=0), "city", "meter")
+
+
+def test_an_unknown_schema_or_device(ledger):
+    assert ledger.refuses(fact(0, schema="moon.dust/1"), "city", "meter") == "unknown_schema"
+    assert ledger.refuses(batch(0, 1, schema="sensor.reading/2"), "city", "meter") == "unknown_schema"
+    assert ledger.refuses(fact(0, b"?" * 16), "city", "meter") == "unknown_device"
+
+
+def test_a_personal_batch_names_its_day_and_nothing_finer(ledger):
+    first, last = day_of(START_MS)
+
+    def personal(first_ms: int, last_ms: int) -> RecordBatch:
+        return batch(0, 1, schema="personal.reading/1", first_ms=first_ms, last_ms=last_ms)
+
+    assert last > ledger.time_ms + 120_000, "the day is not over, and its batch may be written"
+    for bad in (
+        (first, first),
+        (first + 1, last + 1),
+        (first, last + 1),
+        (first, last - 1),
+        (first, last + DAY_MS),
+    ):
+        assert ledger.refuses(personal(*bad), "city", "meter") == "not_a_day"
+    tomorrow = personal(first + DAY_MS, last + DAY_MS)
+    assert ledger.refuses(tomorrow, "city", "meter") == "in_future"
+    ledger.does(personal(first, last), "city", "meter")
+
+
+def test_a_personal_record_holds_a_commitment_and_nothing_in_clear(ledger):
+    day, _ = day_of(START_MS)
+    good = fact(0, schema="personal.reading/1", what=(), time_ms=day, commitment=bytes(32))
+    for change in ({"body": b"1234", "commitment": None}, {"what": (Item("x", 1, "WHR"),)}, {"where": "x"}):
+        assert ledger.refuses(replace(good, **change), "city", "meter") == "personal_in_clear"
+    assert ledger.refuses(replace(good, time_ms=day + 1), "city", "meter") == "not_a_day"
+    ledger.does(good, "city", "meter")
+
+
+def test_a_retired_device_records_nothing_even_through_its_gateway(ledger):
+    ledger.does(DeviceRetire(METER, bytes(32)), "city", "city gateway", "meter")
+    assert ledger.refuses(fact(0), "city", "city gateway") == "device_retired"
+
+
+def test_references_are_traced_forward(ledger):
+    one = ledger.does(ACT, "city", "city 1")
+    other = ledger.does(replace(ACT, references=(one.id,)), "utility", "utility 1")
+    assert rows(ledger, records.BY_REFERENCE) == [(one.id + other.id, b"")]
+    assert ledger.refuses(replace(ACT, references=(bytes(32),)), "city", "city 1") == "unknown_record"
+
+
+def correct(target: bytes, *replacements: bytes) -> RecordCorrect:
+    return RecordCorrect(target, CorrectionReason.INCORRECT_DATA, replacements)
+
+
+def test_a_correction_marks_and_never_edits(ledger):
+    wrong, right = (ledger.does(ACT, "city", "city 1") for _ in range(2))
+    before = records.record(ledger.reader, wrong.id)
+    correction = ledger.does(correct(wrong.id, right.id), "city", "city 2")
+    assert records.record(ledger.reader, wrong.id) == replace(before, corrected_by=correction.id)
+    assert rows(ledger, records.CORRECTIONS) == [(wrong.id, correction.id)]
+    assert ledger.refuses(correct(wrong.id), "city", "city 1") == "already_corrected"
+
+
+def test_a_correction_is_of_the_own_records_only(ledger):
+    theirs = ledger.does(ACT, "utility", "utility 1")
+    ours = ledger.does(ACT, "city", "city 1")
+    assert ledger.refuses(correct(theirs.id), "city", "city 1") == "unknown_record"
+    assert ledger.refuses(correct(ours.id, theirs.id), "city", "city 1") == "unknown_record"
+    assert ledger.refuses(correct(bytes(32)), "city", "city 1") == "unknown_record"
+
+
+def test_a_device_corrects_what_it_wrote(ledger):
+    mine = ledger.does(fact(0), "city", "meter")
+    act = ledger.does(ACT, "city", "city 1")
+    assert ledger.refuses(correct(mine.id), "city", "scale") == "missing_signature"
+    assert ledger.refuses(correct(act.id), "city", "meter") == "missing_signature"
+    ledger.does(correct(mine.id), "city", "meter")
+
+
+def test_every_shipped_schema_is_taken(ledger):
+    day, _ = day_of(START_MS)
+    for schema, kind in SCHEMAS.items():
+        clear = {"body": None, "where": None, "commitment": bytes(32), "time_ms": day}
+        act = replace(ACT, schema=schema, **(clear if kind is SchemaClass.PERSONAL else {}))
+        ledger.does(act, "city", "city 1")
