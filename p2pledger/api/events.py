@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import trio
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from p2pledger.api.views import event_of, event_view
 from p2pledger.node.service import FinalEvent, Service
@@ -95,8 +95,15 @@ class EventStream(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
+
+        async def send_whole(message: Message) -> None:
+            # Hypercorn calls the client gone as soon as the last message is out, and goes on to arm the
+            # connection's idle timer: cancelled in between, the connection would be kept for ever.
+            with trio.CancelScope(shield=not message.get("more_body", True)):
+                await send(message)
+
         try:
             async with self._channel:
-                await super().__call__(scope, receive, send)
+                await super().__call__(scope, receive, send_whole)
         finally:
             self._on_end()

@@ -1,7 +1,7 @@
 """The client for programs with an event loop: the same under trio and under asyncio. Floor 7."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -104,10 +104,13 @@ class AsyncClient:
             try:
                 async with self._http.stream(**wire.asked(request)) as response:
                     wire.check_streams(response)
-                    async with _chunks_of(response) as chunks:
+                    chunks = response.aiter_raw()
+                    try:
                         async for chunk in chunks:
                             for event in subscription.feed(chunk):
                                 yield event
+                    finally:
+                        await _finish(response, chunks)
                 subscription.ended("the node ended the stream")
             except (httpx.TransportError, InvalidAnswer) as error:
                 subscription.ended(repr(error))
@@ -137,17 +140,13 @@ class AsyncClient:
         return wire.answer_of(response, content)
 
 
-@asynccontextmanager
-async def _chunks_of(response: httpx.Response) -> AsyncGenerator[AsyncIterator[bytes], None]:
-    """The body as it comes; left in the middle, it is closed and read to its end, which is near by then.
+async def _finish(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
+    """Close a response that may be left in the middle.
 
-    httpx nests generators, and trio complains of each one that is dropped unfinished.
+    Then read it to its end, which is near: httpx nests generators, and trio complains of each one that
+    is dropped unfinished.
     """
-    chunks = response.aiter_raw()
-    try:
-        yield chunks
-    finally:
-        await response.aclose()
-        with suppress(httpx.TransportError, httpx.StreamError):
-            async for _ in chunks:
-                pass
+    await response.aclose()
+    with suppress(httpx.TransportError, httpx.StreamError):
+        async for _ in chunks:
+            pass

@@ -8,7 +8,6 @@ import pytest
 import trio
 from p2pledger import api
 from p2pledger.metrics import Metrics
-
 from tests.unit.api.small_ledger import SmallLedger
 
 
