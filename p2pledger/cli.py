@@ -31,7 +31,7 @@ def version() -> None:
 @click.option("--parent", type=int, hidden=True, help="Stop when this process, our parent, ends.")
 def node(config: Path, parent: int | None) -> None:
     """Run one node until SIGTERM or Ctrl-C."""
-    from p2pledger.node.main import run
+    from p2pledger.daemon import run
     from p2pledger.testnet.processes import end_with_parent
 
     if parent is not None:

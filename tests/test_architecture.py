@@ -30,6 +30,7 @@ FLOORS = {
     "node": 6,
     "api": 7,
     "client": 7,
+    "daemon": 8,
     "testnet": 8,
     "cli": 9,
     "__main__": 10,

@@ -68,6 +68,21 @@ def _errors(*statuses: int) -> Answers:
     return {status: {"model": ErrorView} for status in statuses}
 
 
+ROUTES = (
+    "/v1/transactions",
+    "/v1/transactions/{transaction_id}",
+    "/v1/transactions/{transaction_id}/receipt",
+    "/v1/blocks/{height}",
+    "/v1/genesis",
+    "/v1/status",
+    "/v1/events",
+    "/healthz/live",
+    "/healthz/ready",
+    "/healthz/startup",
+)
+"""The templates of all routes: the closed list of a metric's label."""
+
+
 class Routes:
     """The handlers, over one node. `closing` ends what would otherwise wait."""
 

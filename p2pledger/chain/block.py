@@ -133,6 +133,8 @@ class FinalBlock:
     parents' digests. Its view is the header's, or a later one when a boundary block was proposed again.
     """
 
+    TAG = 8
+
     header: Header
     transaction_ids: Annotated[tuple[Hash, ...], Length(0, BLOCK_TRANSACTIONS_MAX)]
     evidence: Annotated[tuple[Evidence, ...], Length(0, BLOCK_EVIDENCE_MAX)]
@@ -142,6 +144,8 @@ class FinalBlock:
 @dataclass(frozen=True)
 class Boundary:
     """The end of an epoch, as a light client needs it: who signed it, and who reigns two epochs later."""
+
+    TAG = 7
 
     header: Header
     certificate: Certificate

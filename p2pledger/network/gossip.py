@@ -297,12 +297,12 @@ class Bus(Pubsub):
             self._meter.gossip(topic, "duplicate")
             return
         peer = PeerId(str(msg_forwarder))
-        verdict = self._check(topic, peer, msg)
+        self.seen_messages.add(key)  # before the check can wait: the next copy is a duplicate already
+        verdict = await self._check(topic, peer, msg)
         if verdict is Verdict.REJECT:
             self._meter.gossip(topic, "reject")
             self._standing.refuse(msg_forwarder, msg.topicIDs[0])
             return
-        self.seen_messages.add(key)
         if verdict is Verdict.IGNORE:
             self._meter.gossip(topic, "ignore")
             return
@@ -315,11 +315,11 @@ class Bus(Pubsub):
         except Exception:  # noqa: BLE001 - an edge: the peer is not to lose its stream for our fault
             _log.exception("taking a gossip message failed")
 
-    def _check(self, topic: Topic, peer: PeerId, message: rpc_pb2.Message) -> Verdict:
+    async def _check(self, topic: Topic, peer: PeerId, message: rpc_pb2.Message) -> Verdict:
         if len(message.data) > GOSSIP_BYTES_MAX or not _is_signed(message):
             return Verdict.REJECT
         try:
-            return self._handler.check_gossip(topic, peer, message.data)
+            return await self._handler.check_gossip(topic, peer, message.data)
         except Fatal as error:
             self._on_fatal(error)
         except Exception:  # noqa: BLE001 - an edge: a fault of ours is not to be blamed on the peer

@@ -65,8 +65,12 @@ class PeerAddress:
 class Handler(Protocol):
     """What the node does with what arrives. Given to the network when it is made."""
 
-    def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
-        """Judge a message by its bytes alone, before it is forwarded. Quick; must not raise."""
+    async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
+        """Judge a message by its bytes and signatures, before it is forwarded; must not raise.
+
+        Awaited by the reader of that peer: being slow pushes back on it. Whoever forwards vouches, so
+        an honest peer cannot be made to be scored down for what another one signed falsely.
+        """
 
     async def on_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> None:
         """Take an accepted message. Awaited by the reader of that peer: being slow pushes back on it."""

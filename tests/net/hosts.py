@@ -52,7 +52,7 @@ class Recorder:
     gossip_gate: trio.Event | None = None
     open_answers: int = 0
 
-    def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
+    async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
         if data.startswith(b"raise in check"):
             raise RuntimeError("a fault of the node")
         return {b"!": Verdict.REJECT, b"?": Verdict.IGNORE}.get(data[:1], Verdict.ACCEPT)

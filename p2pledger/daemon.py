@@ -1,0 +1,154 @@
+"""One node as a process: opened, run until a signal, closed in order. Floor 8."""
+
+import gc
+import json
+import signal
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+
+from p2pledger import __version__
+from p2pledger.api.routes import ROUTES
+from p2pledger.api.server import serve
+from p2pledger.chain.authority import AuthoritySet
+from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.schema import SCHEMAS
+from p2pledger.codec import from_json
+from p2pledger.crypto import KeySigner
+from p2pledger.errors import Code, Fatal, InvalidMessage
+from p2pledger.ledger.machine import Machine
+from p2pledger.ledger.modules import RULES
+from p2pledger.metrics import Metrics
+from p2pledger.node.config import Configuration, ConfigurationError, Role, load_configuration
+from p2pledger.node.logs import set_up_logs
+from p2pledger.node.node import Node
+from p2pledger.signer.guardfile import GuardFile, GuardMissing
+from p2pledger.signer.keyfile import KeyFileRefused, SecretRole, load_key_file
+from p2pledger.signer.local import LocalSigner
+from p2pledger.storage.sqlite import SqliteStore
+from p2pledger.types import Epoch
+
+GC_THRESHOLD = 50_000
+"""Young objects before a collection: most of what a block makes is gone before the next."""
+
+_log = structlog.get_logger("p2pledger.daemon")
+
+
+def run(path: Path) -> int:
+    """Run the node that a configuration file describes; returns its exit code.
+
+    0 after SIGTERM or SIGINT, 1 after a fault that is logged, 2 when it could not be started.
+    """
+    try:
+        configuration = load_configuration(path)
+        genesis = load_genesis(configuration.node.genesis)
+    except (ConfigurationError, InvalidMessage, OSError, ValueError) as error:
+        print(f"p2pledger: cannot start:\n{error}")
+        return 2
+    metrics = _metrics(configuration, genesis)
+    set_up_logs(configuration.log, metrics)
+    try:
+        with ExitStack() as stack:
+            node = _open(configuration, genesis, metrics, stack)
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_THRESHOLD, 20, 100)
+            trio.run(_run, node, configuration, metrics)
+    except (KeyFileRefused, OSError) as error:
+        _log.error("cannot_start", why=str(error))
+        return 2
+    except Fatal as error:
+        _log.critical("fatal", why=str(error))
+        return 1
+    except BaseExceptionGroup as group:
+        fatal = group.subgroup(Fatal)
+        if fatal is None:
+            raise
+        _log.critical("fatal", why="; ".join(str(error) for error in _leaves(fatal)))
+        return 1
+    _log.info("stopped")
+    return 0
+
+
+def load_genesis(path: Path) -> Genesis:
+    """The genesis file. Raises: InvalidMessage, ValueError, OSError."""
+    genesis: Genesis = from_json(Genesis, json.loads(path.read_text(encoding="utf-8")))
+    return genesis
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves
+
+
+def _metrics(configuration: Configuration, genesis: Genesis) -> Metrics:
+    members = (*genesis.authorities.members, *genesis.next_authorities.members)
+    return Metrics(
+        version=__version__,
+        chain_id=genesis.chain_id,
+        node=configuration.node.data_dir.parent.name,
+        authorities=sorted({member.organisation for member in members}),
+        kinds=sorted(RULES),
+        codes=sorted(Code),
+        schemas=sorted(SCHEMAS),
+        routes=ROUTES,
+    )
+
+
+def _open(configuration: Configuration, genesis: Genesis, metrics: Metrics, stack: ExitStack) -> Node:
+    """Open keys, guard and store; whatever was opened is closed by `stack`."""
+    passphrase = configuration.keys.passphrase
+    identity = load_key_file(configuration.keys.identity, SecretRole.IDENTITY, passphrase)
+    machine = Machine(genesis)
+    configuration.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = SqliteStore(configuration.node.data_dir, genesis, machine.start())
+    stack.callback(store.close)
+    signer = _open_signer(configuration, genesis, passphrase, store)
+    if signer is not None:
+        stack.callback(signer.close)
+    return Node(configuration, genesis, store, machine, signer, identity.secret, metrics)
+
+
+def _open_signer(
+    configuration: Configuration, genesis: Genesis, passphrase: bytes, store: SqliteStore
+) -> LocalSigner | None:
+    if configuration.node.role is not Role.AUTHORITY:
+        return None
+    path, guard_dir = configuration.keys.consensus, configuration.node.guard_dir
+    assert path is not None and guard_dir is not None, "the configuration was checked"
+    key = KeySigner(load_key_file(path, SecretRole.CONSENSUS, passphrase).secret)
+    try:
+        guard = GuardFile(guard_dir, key.public_key, genesis.hash)
+    except GuardMissing as error:
+        _log.error("guard_missing", why=str(error), cure="it follows only; replace the key by governance")
+        return None
+    sets = {Epoch(0): genesis.authorities, Epoch(1): genesis.next_authorities}
+
+    def authorities_of(epoch: Epoch) -> AuthoritySet | None:
+        if epoch not in sets and (boundary := store.boundary(Epoch(epoch - 2))) is not None:
+            sets[epoch] = boundary.next_set
+        return sets.get(epoch)
+
+    return LocalSigner(key, guard, genesis.hash, authorities_of)
+
+
+async def _run(node: Node, configuration: Configuration, metrics: Metrics) -> None:
+    api, exporter = configuration.api, configuration.metrics
+    shutdown = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(node.run)
+            bind, metrics_bind = f"{api.host}:{api.port}", f"{exporter.host}:{exporter.port}"
+            listen = partial(serve, node, bind, metrics_bind, metrics, shutdown=shutdown)
+            addresses = await nursery.start(listen)
+            _log.info("started", api=addresses.api, metrics=addresses.metrics, peer=node.status().peer)
+            async for _ in signals:
+                break
+            _log.info("stopping")
+            shutdown.set()
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,110 @@
+"""Carrying out what the agreement asks of the ledger: executing blocks and building them. Floor 6."""
+
+from p2pledger.chain.authority import AuthoritySet
+from p2pledger.chain.block import HEADER_VERSION, Header, evidence_root
+from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.transaction import Transaction
+from p2pledger.consensus import events
+from p2pledger.errors import InvalidMessage, InvalidTransaction
+from p2pledger.ledger.machine import Machine, Round
+from p2pledger.node.layers import Layers
+from p2pledger.node.pool import Pool
+from p2pledger.types import ZERO_HASH, Hash, Millis
+
+GOSSIP_AGE_MS = 20
+"""Only transactions this old are proposed: by then the voters have got them by gossip."""
+
+
+class Executor:
+    """Executes blocks on the states of their parents, and keeps the states after them."""
+
+    def __init__(self, genesis: Genesis, machine: Machine, layers: Layers, pool: Pool) -> None:
+        self._genesis, self._machine, self._layers, self._pool = genesis, machine, layers, pool
+
+    def unfinal_ids(self, digest: Hash) -> frozenset[Hash]:
+        """The ids in a block and its ancestors that are not stored yet."""
+        return frozenset(t.id for layer in self._layers.branch(digest) for t in layer.transactions)
+
+    def body(self, digest: Hash, transaction_id: Hash) -> Transaction | None:
+        """A transaction of a block that was executed here and is not stored yet."""
+        layer = self._layers.get(digest)
+        return next((t for t in layer.transactions if t.id == transaction_id), None) if layer else None
+
+    def execute(self, work: events.Execute) -> events.Executed:
+        """Whether a block's claims hold on its parent's state; the ids of the bodies that are lacking."""
+        header, digest = work.header, work.header.digest
+        if self._layers.get(digest) is not None:
+            return self._valid(header)
+        found: list[Transaction] = []
+        missing: list[Hash] = []
+        for transaction_id in work.transaction_ids:
+            transaction = self._pool.get(transaction_id)
+            if transaction is None:
+                missing.append(transaction_id)
+            else:
+                found.append(transaction)
+        if missing:
+            return events.Executed(digest, events.Judgement.MISSING, missing=tuple(missing))
+        parent = self._layers.after(header.parent_digest)
+        assert parent is not None, "the agreement executes a block after its parent"
+        at = Round(header.epoch, header.height, header.time_ms)
+        try:
+            execution = self._machine.execute(*parent, at, found)
+        except (InvalidTransaction, InvalidMessage) as error:
+            return events.Executed(digest, events.Judgement.INVALID, str(error))
+        for name in ("tx_root", "state_root", "receipts_root"):
+            if getattr(execution, name) != getattr(header, name):
+                return events.Executed(digest, events.Judgement.INVALID, f"the {name} is another")
+        next_set = self.next_set(header)
+        if header.next_set_hash not in (ZERO_HASH, next_set.hash):
+            return events.Executed(digest, events.Judgement.INVALID, "the next authority list is another")
+        self._layers.add(header, found, execution)
+        return self._valid(header)
+
+    def _valid(self, header: Header) -> events.Executed:
+        next_set = self.next_set(header) if header.next_set_hash != ZERO_HASH else None
+        return events.Executed(header.digest, events.Judgement.VALID, next_set=next_set)
+
+    def next_set(self, header: Header) -> AuthoritySet:
+        """The list that takes office two epochs after this block's: the genesis file's."""
+        return self._genesis.next_authorities
+
+    def build(self, work: events.Build, now: Millis) -> events.Built:
+        """The block that a leader proposes: what of the mempool succeeds on this parent."""
+        parent = self._layers.after(work.parent_digest)
+        assert parent is not None, "a leader builds on an executed parent"
+        parameters = self._genesis.parameters
+        candidates = (
+            []
+            if work.is_empty
+            else self._pool.mempool.candidates(
+                parameters.block_transactions_max,
+                parameters.block_bytes_max,
+                GOSSIP_AGE_MS,
+                now,
+                self.unfinal_ids(work.parent_digest),
+            )
+        )
+        built = self._machine.build(*parent, Round(work.epoch, work.height, work.time_ms), candidates)
+        self._pool.suspect(refusal.transaction_id for refusal in built.refused)
+        execution = built.execution
+        header = Header(
+            version=HEADER_VERSION,
+            genesis_hash=self._genesis.hash,
+            epoch=work.epoch,
+            view=work.view,
+            height=work.height,
+            parent_digest=work.parent_digest,
+            parent_view=work.parent_view,
+            time_ms=work.time_ms,
+            tx_root=execution.tx_root,
+            state_root=execution.state_root,
+            receipts_root=execution.receipts_root,
+            next_set_hash=self._genesis.next_authorities.hash if work.is_boundary else ZERO_HASH,
+            evidence_root=evidence_root(work.evidence),
+            proposer=work.proposer,
+        )
+        self._layers.add(header, built.transactions, execution)
+        ids = tuple(transaction.id for transaction in built.transactions)
+        next_set = self._genesis.next_authorities if work.is_boundary else None
+        return events.Built(work.view, header, ids, work.evidence, next_set)

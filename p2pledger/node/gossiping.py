@@ -1,0 +1,47 @@
+"""Packing accepted transactions into gossip batches: by bytes and by milliseconds. Floor 6.
+
+One pubsub message carries many transactions, because a message costs far more than a transaction.
+"""
+
+from collections import deque
+
+import trio
+
+from p2pledger.chain.transaction import Batch, Transaction
+from p2pledger.codec import encode
+from p2pledger.network.seam import Network, Topic
+
+BATCH_BYTES_MAX = 64 * 1024
+LINGER_MS = 5
+"""How long the first transaction of a batch waits for company."""
+
+
+class Batcher:
+    """Transactions that wait to be gossiped. Bounded by the mempool: only what it took comes here."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._waiting: deque[bytes] = deque()
+        self._news = trio.Event()
+
+    def put(self, transactions: list[Transaction]) -> None:
+        """Have these gossiped soon."""
+        self._waiting.extend(transaction.encoded for transaction in transactions)
+        if self._waiting:
+            self._news.set()
+
+    async def run(self) -> None:
+        """Gossip what waits, for ever."""
+        while True:
+            await self._news.wait()
+            await trio.sleep(LINGER_MS / 1_000)
+            while self._waiting:
+                await self._network.publish(Topic.TRANSACTIONS, encode(Batch(tuple(self._take()))))
+            self._news = trio.Event()
+
+    def _take(self) -> list[bytes]:
+        batch, size = [self._waiting.popleft()], 0
+        while self._waiting and size + len(self._waiting[0]) <= BATCH_BYTES_MAX:
+            size += len(self._waiting[0])
+            batch.append(self._waiting.popleft())
+        return batch

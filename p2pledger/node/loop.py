@@ -1,0 +1,257 @@
+"""The one task that owns the agreement core: an event in, a step, its output carried out in order. Floor 6.
+
+    persist, then send, then apply
+
+A vote is asked of the signer in a thread; while the disk syncs, nothing else steps the core. What the
+signer gives back is the very next event, and only that step's output holds the vote to be sent.
+"""
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+import trio
+
+from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.message import (
+    BodiesRequest,
+    Frame,
+    Reply,
+    Request,
+)
+from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
+from p2pledger.chain.vote import VoteKind
+from p2pledger.codec import decode, encode
+from p2pledger.consensus import events
+from p2pledger.consensus.core import Consensus
+from p2pledger.errors import InvalidMessage
+from p2pledger.metrics import Metrics
+from p2pledger.network.seam import Network, Topic, Unreachable
+from p2pledger.node.clock import Clock
+from p2pledger.node.executor import GOSSIP_AGE_MS, Executor
+from p2pledger.node.pool import Pool
+from p2pledger.signer.local import Refused, VoteSigner
+from p2pledger.types import Hash, Millis, PeerId
+
+EVENTS_MAX = 1_024
+ASK_MS_MAX = 5_000
+REPLY_BYTES_MAX = 64 * 1024 * 1024
+TO_LEADER_BYTES_MAX = 1024 * 1024
+
+_log = structlog.get_logger("p2pledger.loop")
+
+
+class Inbox:
+    """Events on their way to the core, from the network and from answers."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[events.Event](EVENTS_MAX)
+
+    async def put(self, event: events.Event) -> None:
+        """Give the core an event; waits while EVENTS_MAX are waiting, and so pushes back on the peer."""
+        await self._send.send(event)
+
+    def nudge(self) -> None:
+        """Have the loop look at its alarms again."""
+        with suppress(trio.WouldBlock):  # it is awake
+            self._send.send_nowait(events.Tick())
+
+    async def take(self) -> events.Event:
+        """The next event."""
+        return await self._receive.receive()
+
+
+class Loop:
+    """Runs one core on the events of an inbox; `on_final` takes what it makes final, in order."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        core: Consensus,
+        inbox: Inbox,
+        signer: VoteSigner | None,
+        network: Network,
+        executor: Executor,
+        pool: Pool,
+        clock: Clock,
+        metrics: Metrics,
+        on_final: Callable[[events.Final], Awaitable[None]],
+    ) -> None:
+        self._genesis, self._core, self._inbox, self._signer = genesis, core, inbox, signer
+        self._network, self._executor, self._pool = network, executor, pool
+        self._clock, self._metrics, self._on_final = clock, metrics, on_final
+        self._wake_at = clock.now()
+        self._entered: events.Enter | None = None
+        self._count_at: Millis | None = None
+        self.beat_s = math.inf
+        pool.on_news = self._expect_count
+
+    async def run(self) -> None:
+        """Step the core for ever. Raises: Fatal."""
+        async with trio.open_nursery() as asking:
+            await self._process(events.Tick(), asking)
+            while True:
+                self.beat_s = trio.current_time()
+                event = await self._next()
+                if (by_ms := self._clock.correct()) != 0:
+                    _log.warning("clock_set", by_ms=by_ms)
+                    await self._process(events.ClockStepped(by_ms), asking)
+                await self._process(event, asking)
+
+    async def _next(self) -> events.Event:
+        wait_ms = min(self._wake_at, self._count_at or self._wake_at) - self._clock.now()
+        with trio.move_on_after(max(0, min(wait_ms, 1_000)) / 1_000):
+            return await self._inbox.take()
+        return events.Tick()
+
+    async def _process(self, event: events.Event, asking: trio.Nursery) -> None:
+        waiting = deque([event])
+        while waiting:
+            output = self._core.step(waiting.popleft(), self._clock.now())
+            for sign in output.sign:
+                answer = await self._sign(sign)
+                if answer is not None:
+                    waiting.append(answer)
+            for send in output.send:
+                self._say(send)
+            for work in output.work:
+                answer = self._work(work, asking)
+                if answer is not None:
+                    waiting.append(answer)
+            for final in output.final:
+                await self._on_final(final)
+            for misbehaved in output.misbehaved:
+                await self._report(misbehaved)
+            if output.wake_at is not None:
+                self._wake_at = output.wake_at
+            if not waiting and (pending := self._count()) is not None:
+                waiting.append(pending)
+
+    # --- carrying out ----------------------------------------------------------------------------------
+
+    async def _sign(self, sign: events.Sign) -> events.Event | None:
+        assert self._signer is not None, "a core without a key asks for no votes"
+        bodies: list[Transaction] = []
+        if sign.proposal is not None:
+            found = (self._body(sign.proposal.header.digest, i) for i in sign.proposal.transaction_ids)
+            bodies = [transaction for transaction in found if transaction is not None]
+        vote = await trio.to_thread.run_sync(
+            self._signer.sign_vote, sign.ballot, sign.certificates, sign.proposal, bodies
+        )
+        if isinstance(vote, Refused):
+            self._metrics.signer_refusals_total.at(vote.reason.value).inc()
+            _log.warning("vote_refused", reason=vote.reason.value, view=sign.ballot.view)
+            return events.SignatureRefused(sign.ballot, vote.reason.value)
+        if sign.ballot.kind is VoteKind.SKIP:
+            self._metrics.consensus_views_skipped_total.at(sign.reason).inc()
+        return events.Signed(vote)
+
+    def _body(self, digest: Hash, transaction_id: Hash) -> Transaction | None:
+        return self._pool.get(transaction_id) or self._executor.body(digest, transaction_id)
+
+    def _say(self, send: events.Send) -> None:
+        members = self._core.situation.authorities.members
+        data = encode(send.frame, Frame)
+        for member in members if send.peer is None else [members[send.peer]]:
+            if member.peer != self._network.local:
+                self._network.send(member.peer, data)
+
+    def _work(self, work: events.Work, asking: trio.Nursery) -> events.Event | None:
+        match work:
+            case events.Execute():
+                with self._metrics.block_execution_seconds.time():
+                    return self._executor.execute(work)
+            case events.Build():
+                return self._executor.build(work, self._clock.now())
+            case events.Enter():
+                self._entered = work
+                self._count_at = self._clock.now()
+            case events.Ask(key, peer, request):
+                asking.start_soon(self._ask, key, peer, request)
+        return None
+
+    async def _report(self, misbehaved: events.Misbehaved) -> None:
+        members = self._core.situation.authorities.members
+        name = members[misbehaved.peer].organisation if misbehaved.peer < len(members) else "other"
+        _log.warning("misbehaved", authority=name, reason=misbehaved.reason)
+        if misbehaved.evidence is not None:
+            self._metrics.consensus_equivocations_total.at(name).inc()
+            await self._network.publish(Topic.EVIDENCE, encode(misbehaved.evidence))
+
+    # --- asking ----------------------------------------------------------------------------------------
+
+    async def _ask(self, key: str, peer: int, request: Request) -> None:
+        members = self._core.situation.authorities.members
+        answer: events.Event = events.AskFailed(key, peer)
+        if peer < len(members):
+            try:
+                replies = await self._replies(members[peer].peer, request)
+                answer = events.Answered(key, peer, replies)
+            except (Unreachable, InvalidMessage) as error:
+                _log.debug("ask_failed", key=key[:32], peer=members[peer].organisation, why=str(error))
+        await self._inbox.put(answer)
+
+    async def _replies(self, peer: PeerId, request: Request) -> tuple[Reply, ...]:
+        """All replies to a request. Raises: Unreachable; InvalidMessage for one that is not of use."""
+        replies: list[Reply] = []
+        size = 0
+        async for data in self._network.ask(peer, encode(request, Request), timeout_ms=ASK_MS_MAX):
+            size += len(data)
+            if size > REPLY_BYTES_MAX:
+                raise InvalidMessage("more replies than were asked for")
+            reply: Reply = decode(Reply, data)
+            if isinstance(reply, Batch):
+                if not isinstance(request, BodiesRequest):
+                    raise InvalidMessage("transactions that were not asked for")
+                bodies = [decode_transaction(body) for body in reply.transactions]
+                if not await self._pool.take_fetched(bodies, request.ids):
+                    raise InvalidMessage("a body whose signatures are false")
+            replies.append(reply)
+        if isinstance(request, BodiesRequest) and not any(self._pool.get(i) for i in request.ids):
+            return ()
+        return tuple(replies)
+
+    # --- what counts towards a view's deadline -----------------------------------------------------------
+
+    def _expect_count(self) -> None:
+        """New transactions are pending: look again once the voters have them too, and wake the loop."""
+        if self._count_at is None:
+            self._count_at = Millis(self._clock.now() + GOSSIP_AGE_MS)
+            self._inbox.nudge()
+
+    def _count(self) -> events.Event | None:
+        """Tell the core once per view that there is work; send what waits long to the view's leader."""
+        now = self._clock.now()
+        entered = self._entered
+        if entered is None or self._count_at is None or now < self._count_at:
+            return None
+        self._count_at = None
+        s = self._core.situation
+        exclude = self._executor.unfinal_ids(entered.parent_digest)
+        n = len(s.authorities)
+        mempool = self._pool.mempool
+        counted = mempool.count_for_view(entered.epoch, entered.view, n, exclude, Millis(now - GOSSIP_AGE_MS))
+        if mempool.has_uncounted(exclude):
+            self._count_at = Millis(now + GOSSIP_AGE_MS)
+        if not counted:
+            return None
+        self._send_to_leader(entered.leader, counted, now)
+        return events.Pending(entered.epoch, entered.view)
+
+    def _send_to_leader(self, leader: int, counted: list[Transaction], now: Millis) -> None:
+        """What gossip has had time to spread and is pending all the same goes to the leader directly."""
+        s = self._core.situation
+        if s.voice.index is None or leader == s.voice.index:
+            return
+        patience = self._genesis.parameters.delta_ms
+        batch: list[bytes] = []
+        size = 0
+        for transaction in counted:
+            arrived = self._pool.mempool.arrived_ms(transaction.id)
+            size += len(transaction.encoded)
+            if arrived is not None and now - arrived > patience and size < TO_LEADER_BYTES_MAX:
+                batch.append(transaction.encoded)
+        if batch:
+            self._network.send(s.authorities.members[leader].peer, encode(Batch(tuple(batch)), Frame))

@@ -1,0 +1,270 @@
+"""A node, put together: what it runs on, what it runs, and what the API may ask of it. Floor 6."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+from p2pledger import __version__
+from p2pledger.chain.block import FinalBlock, genesis_digest
+from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.receipt import Receipt, Result
+from p2pledger.chain.transaction import Transaction
+from p2pledger.consensus import catchup
+from p2pledger.consensus.core import Consensus
+from p2pledger.consensus.situation import Setting
+from p2pledger.crypto import is_signed
+from p2pledger.ledger.fates import Fate
+from p2pledger.ledger.machine import Machine
+from p2pledger.ledger.modules.registry import allowed_peers
+from p2pledger.metrics import Metrics
+from p2pledger.network.host import Host, topic_name
+from p2pledger.network.seam import PeerAddress, Topic
+from p2pledger.network.streams import ASK, FRAMES
+from p2pledger.node.clock import Clock
+from p2pledger.node.config import Configuration, Role
+from p2pledger.node.exchange import Exchange
+from p2pledger.node.executor import Executor
+from p2pledger.node.finals import Finals, GossipSeen
+from p2pledger.node.gauges import NetworkMeter, keep_gauges
+from p2pledger.node.gossiping import Batcher
+from p2pledger.node.layers import Layers
+from p2pledger.node.loop import Inbox, Loop
+from p2pledger.node.pool import Pool, Refusal
+from p2pledger.node.recovery import recovered
+from p2pledger.node.service import FinalEvent, Health, NodeStatus
+from p2pledger.signer.local import VoteSigner
+from p2pledger.storage.store import Store
+from p2pledger.types import Hash, Height, PeerId
+
+STALLED_S = 30.0
+"""A long-lived task that gave no sign for so long is stuck: the liveness probe fails."""
+
+_log = structlog.get_logger("p2pledger.node")
+
+
+class Node:
+    """One node of a ledger. `run` runs it; everything else answers the API (`service.Service`).
+
+    `signer` is None for a gateway, and for an authority whose guard is missing: it follows only.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        genesis: Genesis,
+        store: Store,
+        machine: Machine,
+        signer: VoteSigner | None,
+        identity_seed: bytes,
+        metrics: Metrics,
+    ) -> None:
+        self.genesis = genesis
+        self._configuration, self._store, self._metrics = configuration, store, metrics
+        self._clock = Clock()
+        tip = store.tip()
+        base = tip.header.digest if tip.header is not None else genesis_digest(genesis)
+        durable = signer.load() if signer is not None else None
+        key = signer.public_key if signer is not None else None
+        setting = Setting(genesis.hash, genesis.parameters, key, is_signed)
+        self._core = Consensus(setting, recovered(genesis, store, durable), self._clock.now())
+        limits, now = configuration.mempool, self._clock.now
+        self._pool = Pool(
+            genesis,
+            machine,
+            store,
+            metrics,
+            now,
+            transactions_max=limits.transactions_max,
+            bytes_max=limits.bytes_max,
+        )
+        self._pool.keep(durable.bodies if durable is not None else ())
+        inbox, self._seen = Inbox(), GossipSeen()
+        self._network = Host(
+            seed=identity_seed,
+            listen=[configuration.network.listen],
+            chain_tag=genesis.hash.hex()[:16],
+            handler=Exchange(genesis, store, self._pool, self._core, inbox, self._seen, metrics, now),
+            meter=NetworkMeter(metrics),
+        )
+        layers = Layers(store, base)
+        executor = Executor(genesis, machine, layers, self._pool)
+        self._finals = Finals(
+            store, layers, self._pool, signer, self._network, self._seen, metrics, now, self._proposer
+        )
+        self._finals.on_stored = self._on_stored
+        self._loop = Loop(
+            genesis,
+            self._core,
+            inbox,
+            signer,
+            self._network,
+            executor,
+            self._pool,
+            self._clock,
+            metrics,
+            self._finals.put,
+        )
+        self._batcher = Batcher(self._network)
+        self._started = False
+        metrics.mempool_capacity_bytes.set(limits.bytes_max)
+
+    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled; the network is left in order. Raises: Fatal."""
+        self._admit()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._network.run)
+            nursery.start_soon(self._finals.run)
+            nursery.start_soon(self._loop.run)
+            nursery.start_soon(self._batcher.run)
+            nursery.start_soon(keep_gauges, self)
+            self._started = True
+            task_status.started()
+
+    def _admit(self) -> None:
+        """Who may connect: the authorities around this epoch, live gateways, and whom the file names."""
+        sets = self._core.situation.sets.values()
+        peers = {member.peer for authorities in sets for member in authorities.members}
+        peers |= allowed_peers(self._store, self._store.tip().height)
+        peers |= {PeerId(peer) for peer in self._configuration.network.allow_peers}
+        dial: dict[PeerId, PeerAddress] = {}
+        for address in self._configuration.network.peers:
+            base, _, peer = address.rpartition("/p2p/")
+            known = dial.get(PeerId(peer), PeerAddress(PeerId(peer), ()))
+            dial[PeerId(peer)] = PeerAddress(known.peer, (*known.addresses, base))
+        # A key that the ledger no longer knows is not dialled either.
+        allowed = frozenset(peers)
+        self._network.admit(allowed, {peer: a for peer, a in dial.items() if peer in allowed})
+
+    def _on_stored(self, block: FinalBlock) -> None:
+        if block.transaction_ids or block.header.next_set_hash:
+            self._admit()
+
+    def _proposer(self, block: FinalBlock) -> str:
+        authorities = self._core.situation.sets.get(block.header.epoch)
+        return authorities.members[block.header.proposer].organisation if authorities else "other"
+
+    # --- what the API asks -------------------------------------------------------------------------------
+
+    async def submit(self, encoded: Sequence[bytes]) -> Sequence[Hash | Exception]:
+        """See `Service.submit`."""
+        answers = await self._pool.submit(encoded)
+        accepted = [answer for answer in answers if isinstance(answer, Transaction)]
+        self._batcher.put(accepted)
+        return [_answer(answer) for answer in answers]
+
+    def fate(self, transaction_id: Hash) -> Fate:
+        """See `Service.fate`."""
+        return self._pool.fate(transaction_id)
+
+    async def wait(self, transaction_id: Hash, timeout_ms: int) -> Fate:
+        """See `Service.wait`."""
+        return await self._pool.wait(transaction_id, timeout_ms)
+
+    def result(self, transaction_id: Hash) -> Result | None:
+        """See `Service.result`."""
+        located = self._store.locate(transaction_id)
+        return located.result if located is not None else None
+
+    def receipt(self, transaction_id: Hash) -> Receipt | None:
+        """See `Service.receipt`."""
+        return self._store.receipt(transaction_id)
+
+    def transaction(self, transaction_id: Hash) -> Transaction | None:
+        """See `Service.transaction`."""
+        pending = self._pool.get(transaction_id)
+        located = self._store.locate(transaction_id) if pending is None else None
+        return located.transaction if located is not None else pending
+
+    def block(self, height: Height) -> FinalBlock | None:
+        """See `Service.block`."""
+        return self._store.block(height)
+
+    def status(self) -> NodeStatus:
+        """See `Service.status`."""
+        s, tip, tag = self._core.situation, self._store.tip(), self.genesis.hash.hex()[:16]
+        return NodeStatus(
+            version=__version__,
+            chain_id=self.genesis.chain_id,
+            genesis_hash=self.genesis.hash,
+            role=self._configuration.node.role.value,
+            peer=self._network.local,
+            addresses=tuple(self._network.addresses),
+            topics=tuple(topic_name(tag, topic) for topic in Topic),
+            protocols=(str(ASK), str(FRAMES)),
+            peers=tuple(sorted(self._network.connected())),
+            height=tip.height,
+            digest=tip.header.digest if tip.header is not None else genesis_digest(self.genesis),
+            head_time_ms=tip.header.time_ms if tip.header is not None else self.genesis.time_ms,
+            best_known_height=Height(max(tip.height, self._seen.best_height)),
+            epoch=s.epoch,
+            view=s.view,
+            authorities=len(s.authorities),
+            is_authority=s.voice.index is not None,
+            is_voting=not s.voice.is_silent,
+            notice=s.voice.notice if self._configuration.node.role is Role.AUTHORITY else "",
+            mempool_transactions=len(self._pool.mempool),
+            mempool_bytes=self._pool.mempool.size_bytes,
+        )
+
+    def health(self) -> Health:
+        """See `Service.health`. Live: every long-lived task gives signs; syncing or idling is not death."""
+        now, reasons = trio.current_time(), []
+        if now - self._loop.beat_s > STALLED_S:
+            reasons.append("the agreement loop gives no sign of life")
+        if not self._finals.is_idle and now - self._finals.beat_s > STALLED_S:
+            reasons.append("storing a block takes too long")
+        is_live = not reasons
+        if not self._started:
+            reasons.append("starting")
+        elif not self._is_in_sync():
+            reasons.append("catching up with the chain")
+        if not self._network.connected() and len(self.genesis.authorities) > 1:
+            reasons.append("no peer is connected")
+        return Health(self._started, is_live, not reasons, tuple(reasons))
+
+    def _is_in_sync(self) -> bool:
+        behind = self._seen.best_height - self._store.tip().height
+        return behind <= 2 and catchup.is_caught_up(self._core.situation)
+
+    async def final_events(self) -> AsyncIterator[FinalEvent]:
+        """See `Service.final_events`."""
+        async with aclosing(self._finals.subscribe()) as stream:  # type: ignore[type-var]
+            async for event in stream:
+                yield event
+
+    # --- what the gauges read ----------------------------------------------------------------------------
+
+    def count_lag(self, seconds: float) -> None:
+        """The event loop woke a timer so much too late."""
+        self._metrics.event_loop_lag_seconds.observe(seconds)
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        metrics, s = self._metrics, self._core.situation
+        metrics.consensus_view.set(s.view)
+        metrics.consensus_epoch.set(s.epoch)
+        metrics.consensus_authorities.set(len(s.authorities))
+        metrics.consensus_is_authority.set(s.voice.index is not None)
+        metrics.mempool_txs.set(len(self._pool.mempool))
+        metrics.mempool_bytes.set(self._pool.mempool.size_bytes)
+        metrics.chain_height.set(max(s.tree.root.height, self._store.tip().height))
+        metrics.chain_finalized_height.set(self._store.tip().height)
+        metrics.set_sync_state(
+            "starting" if not self._started else "in_sync" if self._is_in_sync() else "catching_up"
+        )
+        for direction, count in self._network.peers_by_direction().items():
+            metrics.p2p_peers.at(direction).set(count)
+        for topic, size in self._network.mesh_sizes().items():
+            metrics.gossip_mesh_peers.at(topic.value).set(size)
+        for score in self._network.scores().values():
+            metrics.gossip_peer_score.observe(score)
+
+
+def _answer(answer: Transaction | Refusal) -> Hash | Exception:
+    return answer.id if isinstance(answer, Transaction) else answer

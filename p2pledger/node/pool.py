@@ -1,0 +1,236 @@
+"""Transactions on their way: judged, waiting, final or refused. Floor 6.
+
+Every transaction is decoded once and its signatures are verified once, in batches off the event loop.
+What was accepted ends as exactly one of final, refused with a code, or expired.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import trio
+
+from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.transaction import Outcome, Transaction, decode_transaction, is_authentic
+from p2pledger.crypto import is_signed
+from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
+from p2pledger.ledger.fates import EXPIRED, Fate, Fates
+from p2pledger.ledger.machine import Machine, Round
+from p2pledger.ledger.mempool import Full, Mempool
+from p2pledger.metrics import Metrics
+from p2pledger.node.service import Busy
+from p2pledger.storage.store import Store
+from p2pledger.types import Epoch, Hash, Height, Millis
+
+FETCHED_MAX = 65_536
+"""Bodies kept for blocks that were proposed or are being caught up with, beside the mempool."""
+FATES_MAX = 200_000
+INLINE_MAX = 4
+"""So few signatures are verified where they stand: handing them to a thread costs more."""
+RECHECKED_MAX = 64
+"""Left-over transactions that are tried anew after each final block, the oldest first."""
+SUSPECTS_MAX = 10_000
+RETRY_AFTER_MS = 500
+
+Refusal = InvalidMessage | InvalidTransaction | Busy
+
+_verifiers = trio.CapacityLimiter(max(1, os.cpu_count() or 1))
+
+
+async def authentic(transactions: Sequence[Transaction], metrics: Metrics) -> list[bool]:
+    """Which of these are signed by all their signers; verified on other threads when they are many."""
+    started = trio.current_time()
+    if len(transactions) <= INLINE_MAX:
+        verdicts = _verify(transactions)
+    else:
+        verdicts = await trio.to_thread.run_sync(_verify, transactions, limiter=_verifiers)
+    metrics.signature_verify_seconds.observe(trio.current_time() - started)
+    return verdicts
+
+
+def _verify(transactions: Sequence[Transaction]) -> list[bool]:
+    return [is_authentic(transaction, is_signed) for transaction in transactions]
+
+
+class Pool:
+    """What this node knows of transactions that are not in the chain, and of how recent ones ended.
+
+    `on_news` is called when transactions were added to the mempool.
+    """
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        machine: Machine,
+        store: Store,
+        metrics: Metrics,
+        now: Callable[[], Millis],
+        *,
+        transactions_max: int,
+        bytes_max: int,
+    ) -> None:
+        self.mempool = Mempool(transactions_max, bytes_max, RETRY_AFTER_MS)
+        self.on_news: Callable[[], None] = lambda: None
+        self._genesis, self._machine, self._store = genesis, machine, store
+        self._metrics, self._now = metrics, now
+        self._fates = Fates(FATES_MAX)
+        self._fetched: OrderedDict[Hash, Transaction] = OrderedDict()
+        self._suspects: OrderedDict[Hash, None] = OrderedDict()
+        self._submitted_ms: dict[Hash, Millis] = {}
+        self._waiting: dict[Hash, trio.Event] = {}
+
+    def get(self, transaction_id: Hash) -> Transaction | None:
+        """A body that is not in the chain yet, its signatures verified."""
+        return self.mempool.get(transaction_id) or self._fetched.get(transaction_id)
+
+    async def submit(self, encoded: Sequence[bytes]) -> list[Transaction | Refusal]:
+        """Judge transactions from a client; the good ones are pending when this returns."""
+        answers: list[Transaction | Refusal] = [self._open(data) for data in encoded]
+        await self._judge(answers, "api")
+        for answer in answers:
+            if isinstance(answer, Transaction) and answer.id in self.mempool:
+                self._submitted_ms.setdefault(answer.id, self._now())
+        return answers
+
+    async def take(self, transactions: Sequence[Transaction], *, verified: bool) -> bool:
+        """Take transactions that a peer sent; what is known already costs nothing. False: one was forged."""
+        answers: list[Transaction | Refusal] = [t for t in transactions if self.get(t.id) is None]
+        await self._judge(answers, "gossip", verified=verified)
+        return not any(isinstance(a, InvalidTransaction) and a.code == Code.BAD_SIGNATURE for a in answers)
+
+    async def take_fetched(self, transactions: Sequence[Transaction], asked: Collection[Hash]) -> bool:
+        """Keep bodies that were asked for; whoever takes a body verifies it. False: one was forged."""
+        wanted = [t for t in transactions if t.id in asked and self.get(t.id) is None]
+        verdicts = await authentic(wanted, self._metrics)
+        self.keep([t for t, is_good in zip(wanted, verdicts, strict=True) if is_good])
+        return all(verdicts)
+
+    def keep(self, transactions: Iterable[Transaction]) -> None:
+        """Keep verified bodies for blocks that need them."""
+        for transaction in transactions:
+            self._fetched[transaction.id] = transaction
+        while len(self._fetched) > FETCHED_MAX:
+            self._fetched.popitem(last=False)
+
+    def _open(self, data: bytes) -> Transaction | Refusal:
+        try:
+            transaction = decode_transaction(data)
+            self._machine.check_form(transaction)
+        except (InvalidMessage, InvalidTransaction) as error:
+            return error
+        return transaction
+
+    async def _judge(
+        self, answers: list[Transaction | Refusal], source: str, *, verified: bool = False
+    ) -> None:
+        """Verify, try and take each transaction of the list; put the refusal in the place of a bad one."""
+        fresh = {
+            i: a for i, a in enumerate(answers) if isinstance(a, Transaction) and a.id not in self.mempool
+        }
+        verdicts = [True] * len(fresh) if verified else await authentic(list(fresh.values()), self._metrics)
+        height, is_news = self._store.tip().height, False
+        for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
+            try:
+                if not is_good:
+                    raise InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
+                self._check(transaction, height)
+                is_news |= self.mempool.add(transaction, self._now())
+                self._fates.reopen(transaction.id)
+            except InvalidTransaction as error:
+                answers[i] = error
+            except Full as full:
+                answers[i] = Busy(full.retry_after_ms)
+        for i, answer in enumerate(answers):
+            result = "accepted" if i in fresh else "repeated"
+            if isinstance(answer, Busy):
+                result = "busy"
+            elif isinstance(answer, InvalidMessage | InvalidTransaction):
+                result = answer.code
+            self._metrics.mempool_txs_received_total.at(source, result).inc()
+        if is_news:
+            self.on_news()
+
+    def _check(self, transaction: Transaction, height: Height) -> None:
+        at = Round(epoch=self._epoch, height=Height(height + 1), time_ms=self._now())
+        self._machine.check(self._store, at, transaction)
+
+    @property
+    def _epoch(self) -> Epoch:
+        return Epoch(self._store.tip().height // self._genesis.parameters.epoch_blocks)
+
+    def suspect(self, transaction_ids: Iterable[Hash]) -> None:
+        """These failed on a parent that is not final: try them first once more is."""
+        for transaction_id in transaction_ids:
+            self._suspects[transaction_id] = None
+        while len(self._suspects) > SUSPECTS_MAX:
+            self._suspects.popitem(last=False)
+
+    def settle(self, transactions: Sequence[Transaction], height: Height, time_ms: Millis) -> None:
+        """A block is stored: its transactions are final, and what cannot follow any more has ended too."""
+        ids = [transaction.id for transaction in transactions]
+        self.mempool.remove(ids)
+        self._fates.end_final(ids, height)
+        for transaction in transactions:
+            self._fetched.pop(transaction.id, None)
+            self._suspects.pop(transaction.id, None)
+            self._count_end(transaction, "final")
+            since = self._submitted_ms.pop(transaction.id, None)
+            if since is not None:
+                self._metrics.tx_finality_latency_seconds.observe(max(0, self._now() - since) / 1_000)
+            self._wake(transaction.id)
+        for transaction in self.mempool.transactions()[:RECHECKED_MAX]:
+            self._suspects.setdefault(transaction.id, None)
+        self._expire(time_ms)
+        self._recheck(height)
+
+    def _expire(self, time_ms: Millis) -> None:
+        for transaction_id in self.mempool.expire(time_ms):
+            self._end(transaction_id, EXPIRED)
+            self._metrics.txs_finalized_total.at("other", "expired").inc()
+
+    def _recheck(self, height: Height) -> None:
+        """Drop what no longer applies to the final state, with its code."""
+        for transaction_id in list(self._suspects)[: 2 * RECHECKED_MAX]:
+            del self._suspects[transaction_id]
+            transaction = self.mempool.get(transaction_id)
+            if transaction is None:
+                continue
+            try:
+                self._check(transaction, height)
+            except InvalidTransaction as error:
+                self.mempool.remove([transaction_id])
+                self._count_end(transaction, error.code)
+                self._end(transaction_id, Fate(Outcome.REFUSED, code=error.code, message=error.message))
+
+    def _end(self, transaction_id: Hash, fate: Fate) -> None:
+        self._fates.end(transaction_id, fate)
+        self._submitted_ms.pop(transaction_id, None)
+        self._wake(transaction_id)
+
+    def _count_end(self, transaction: Transaction, result: str) -> None:
+        self._metrics.txs_finalized_total.at(transaction.body.kind, result).inc()
+
+    def fate(self, transaction_id: Hash) -> Fate:
+        """What is known now of a transaction."""
+        known = self._fates.get(transaction_id)
+        if known is not None:
+            return known
+        if transaction_id in self.mempool:
+            return Fate(Outcome.PENDING)
+        located = self._store.locate(transaction_id)
+        return Fate(Outcome.UNKNOWN) if located is None else Fate(Outcome.FINAL, height=located.result.height)
+
+    async def wait(self, transaction_id: Hash, timeout_ms: int) -> Fate:
+        """Like `fate`, but waits up to `timeout_ms` for an end."""
+        with trio.move_on_after(timeout_ms / 1_000):
+            while self.fate(transaction_id).outcome in (Outcome.PENDING, Outcome.UNKNOWN):
+                await self._waiting.setdefault(transaction_id, trio.Event()).wait()
+        event = self._waiting.get(transaction_id)
+        if event is not None and event.statistics().tasks_waiting == 0:
+            del self._waiting[transaction_id]
+        return self.fate(transaction_id)
+
+    def _wake(self, transaction_id: Hash) -> None:
+        event = self._waiting.pop(transaction_id, None)
+        if event is not None:
+            event.set()
