@@ -63,9 +63,13 @@ class Database:
 
     def _open(self, cache_kb: int) -> sqlite3.Connection:
         connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cell_size_check = ON")
-        connection.execute(f"PRAGMA cache_size = -{cache_kb}")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA cell_size_check = ON")
+            connection.execute(f"PRAGMA cache_size = -{cache_kb}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     @contextmanager

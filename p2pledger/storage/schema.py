@@ -86,10 +86,7 @@ IS_USED = "SELECT 1 FROM transactions WHERE short_id = ? AND id = ? AND expires_
 
 NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"
-LEAVES = (
-    "SELECT hash FROM result_nodes WHERE number >= 2 * ?1 AND number < 2 * ?2 AND number % 2 = 0"
-    " ORDER BY number"
-)
+LEAVES = "SELECT hash FROM result_nodes WHERE number >= ? AND number < ? AND number % 2 = 0 ORDER BY number"
 
 STATE_PUT = "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)"
 STATE_REMOVE = "DELETE FROM state WHERE path = ?"
@@ -100,7 +97,7 @@ NODE_PUT = "INSERT OR REPLACE INTO nodes VALUES (?, ?)"
 NODE_REMOVE = "DELETE FROM nodes WHERE prefix = ?"
 NODE_GET = "SELECT hash FROM nodes WHERE prefix = ?"
 NODES_TO_DEPTH = "SELECT prefix, hash FROM nodes WHERE LENGTH(prefix) <= ?"
-NODES_BELOW_DEPTH = "SELECT DISTINCT SUBSTR(prefix, 1, ?1) FROM nodes WHERE LENGTH(prefix) > ?1"
+NODES_BELOW_DEPTH = "SELECT DISTINCT SUBSTR(prefix, 1, ?) FROM nodes WHERE LENGTH(prefix) > ?"
 
 INDEX_PUT = "INSERT OR REPLACE INTO index_rows VALUES (?, ?, ?, ?)"
 INDEX_GET = "SELECT value, checksum FROM index_rows WHERE name = ? AND key = ?"

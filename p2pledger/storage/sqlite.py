@@ -49,7 +49,8 @@ class SqliteStore:
                 self._create(start)
             self._check_meta(start)
             self._nodes = self._load_nodes()
-            self._split = {row[0] for row in self._database.rows(schema.NODES_BELOW_DEPTH, self._depth)}
+            below = self._database.rows(schema.NODES_BELOW_DEPTH, self._depth, self._depth)
+            self._split = {prefix for (prefix,) in below}
             self._tip = self._load_tip()
             self._check_tip(start)
         except BaseException:
@@ -254,7 +255,7 @@ class SqliteStore:
 
     def result_leaves(self, start: int, count: int) -> Sequence[Hash]:
         """See `Store.result_leaves`."""
-        return [Hash(row[0]) for row in self._database.rows(schema.LEAVES, start, start + count)]
+        return [Hash(row[0]) for row in self._database.rows(schema.LEAVES, 2 * start, 2 * (start + count))]
 
     # --- the files
 
