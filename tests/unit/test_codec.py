@@ -1,0 +1,199 @@
+"""One encoding per value; everything else refused."""
+
+import enum
+import json
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any
+
+import cbor2
+import pytest
+from p2pledger.codec import U8, U64, Length, Pattern, Range, decode, encode, from_json, to_json
+from p2pledger.errors import InvalidMessage
+from p2pledger.types import Hash, Height, PeerId, PublicKey, Signature
+
+
+class Colour(enum.Enum):
+    RED = 1
+    DARK_BLUE = 2
+
+
+@dataclass(frozen=True)
+class Inner:
+    TAG = 1
+
+    name: Annotated[str, Length(1, 8), Pattern("[a-zß]+")]
+    height: Height
+
+
+@dataclass(frozen=True)
+class Other:
+    TAG = 2
+
+    flag: bool
+
+
+@dataclass(frozen=True)
+class Outer:
+    small: U8
+    signed: Annotated[int, Range(-5, 5)]
+    data: Annotated[bytes, Length(0, 3)]
+    colour: Colour
+    inner: Inner
+    many: Annotated[tuple[Inner, ...], Length(0, 2)]
+    maybe: Hash | None
+    either: Inner | Other
+    neither: Inner | Other | None
+
+    def __post_init__(self) -> None:
+        if self.small == 13:
+            raise ValueError("13 brings bad luck")
+
+
+GOOD = Outer(
+    200, -5, b"\x01\x02", Colour.DARK_BLUE, Inner("abc", Height(2**40)), (Inner("x", Height(0)),),
+    Hash(bytes(32)), Other(True), None,
+)  # fmt: skip
+PLAIN = [200, -5, b"\x01\x02", 2, ["abc", 2**40], [["x", 0]], bytes(32), [2, True], None]
+
+
+def changed(position: int, value: Any) -> bytes:
+    return cbor2.dumps([*PLAIN[:position], value, *PLAIN[position + 1 :]])
+
+
+def test_the_encoding_is_an_array_of_the_fields():
+    assert encode(GOOD) == cbor2.dumps(PLAIN)
+    assert decode(Outer, cbor2.dumps(PLAIN)) == GOOD
+
+
+def test_json_is_an_object_of_the_fields():
+    shown = to_json(GOOD)
+    assert shown["data"] == "0102" and shown["colour"] == "dark_blue"
+    assert shown["either"] == {"type": "Other", "flag": True} and shown["neither"] is None
+    assert from_json(Outer, json.loads(json.dumps(shown))) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("position", "value"),
+    [
+        (0, 256), (0, -1), (0, True), (0, 1.0), (0, "1"), (0, None), (0, 13), (0, 2**70),
+        (1, -6), (1, 6),
+        (2, b"1234"), (2, "12"), (2, [1]),
+        (3, 3), (3, "RED"), (3, True), (3, [1]), (3, {}),
+        (4, ["", 0]), (4, ["a" * 9, 0]), (4, ["ßßßßß", 0]), (4, ["A", 0]), (4, ["abc"]), (4, ["abc", 0, 0]),
+        (4, "abc"), (4, {"name": "abc", "height": 0}), (4, ["abc", 2**64]),
+        (5, [["x", 0]] * 3), (5, "xx"), (5, {}), (5, None),
+        (6, bytes(31)), (6, bytes(33)), (6, False),
+        (7, [3, True]), (7, [1, True]), (7, [2]), (7, []), (7, None), (7, True), (7, [True, True]),
+        (7, [[2], 1]),
+        (8, []), (8, False),
+        (2, cbor2.CBORTag(2, b"12")), (0, cbor2.CBORTag(35, "(a+)+$")), (0, cbor2.undefined),
+        (0, cbor2.CBORSimpleValue(99)),
+    ],
+)  # fmt: skip
+def test_a_field_beyond_its_limits_is_malformed(position, value):
+    with pytest.raises(InvalidMessage) as refusal:
+        decode(Outer, changed(position, value))
+    assert refusal.value.code == "malformed"
+
+
+OTHERWISE = [
+    pytest.param(b"\x9f" + cbor2.dumps(PLAIN)[1:] + b"\xff", "malformed", id="indefinite array"),
+    pytest.param(b"\x98\x09" + cbor2.dumps(PLAIN)[1:], "not_canonical", id="long array length"),
+    pytest.param(b"\x89\x19\x00\xc8" + cbor2.dumps(PLAIN)[3:], "not_canonical", id="long integer"),
+    pytest.param(cbor2.dumps(PLAIN) + b"\x00", "not_canonical", id="trailing byte"),
+    pytest.param(cbor2.dumps(PLAIN)[:-1], "malformed", id="truncated"),
+    pytest.param(b"", "malformed", id="nothing"),
+    pytest.param(b"\x9b" + b"\xff" * 8, "malformed", id="endless array"),
+    pytest.param(b"\x9b\x00\x00\x00\x00\xff\xff\xff\xff", "malformed", id="array of four thousand millions"),
+    pytest.param(b"\x5b\x00\x00\x00\xff\xff\xff\xff\xff", "malformed", id="string of a terabyte"),
+    pytest.param(b"\x81" * 100_000, "malformed", id="deep nesting"),
+    pytest.param(b"\xd8\x1c\x81\xd8\x1d\x00", "malformed", id="shared reference to itself"),
+    pytest.param(b"\x63\xff\xff\xff", "malformed", id="not UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("data", "code"), OTHERWISE)
+def test_another_encoding_is_refused(data, code):
+    with pytest.raises(InvalidMessage) as refusal:
+        decode(Outer, data)
+    assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Inner("", Height(0)),
+        Inner("abc", Height(-1)),
+        Inner("abc", Height(2**64)),
+        Inner("\ud800", Height(0)),
+        Inner(b"abc", Height(0)),  # type: ignore[arg-type]
+        Other(1),  # type: ignore[arg-type]
+    ],
+)
+def test_what_could_not_be_decoded_is_not_encoded(bad):
+    with pytest.raises(ValueError):
+        encode(bad)
+
+
+def test_a_list_is_not_a_tuple():
+    with pytest.raises(ValueError):
+        encode(Outer(1, 0, b"", Colour.RED, GOOD.inner, [], None, GOOD.either, None))  # type: ignore[arg-type]
+
+
+def test_a_union_is_encoded_as_a_union():
+    assert encode(Other(True)) == cbor2.dumps([True])
+    assert encode(Other(True), Inner | Other) == cbor2.dumps([2, True])
+    assert decode(Inner | Other, cbor2.dumps([1, "abc", 7])) == Inner("abc", Height(7))
+    with pytest.raises(ValueError):
+        encode(GOOD, Inner | Other)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"more": 1}, "unknown field 'more'"),
+        ({"data": "0G"}, "data: not lower-case"),
+        ({"data": "AB"}, "data: not lower-case"),
+        ({"data": "012"}, "data: not lower-case"),
+        ({"colour": "RED"}, "colour: not a Colour"),
+        ({"colour": {}}, "colour: not a Colour"),
+        ({"small": 1.0}, "small: not an integer"),
+        ({"small": 13}, "bad luck"),
+        ({"inner": {"name": "abc"}}, "inner: field 'height' is missing"),
+        ({"inner": []}, "inner: not an object"),
+        ({"inner": {"name": "\ud800", "height": 0}}, "inner: name: not a Unicode text"),
+        ({"many": {}}, "many: not a list"),
+        ({"either": {"flag": True}}, "either: unknown type"),
+        ({"either": 7}, "either: unknown type"),
+        ({"either": {"type": [], "flag": True}}, "either: unknown type"),
+    ],
+)
+def test_bad_json_names_its_field(change, message):
+    with pytest.raises(InvalidMessage, match=message):
+        from_json(Outer, {**to_json(GOOD), **change})
+
+
+def test_a_field_without_a_limit_is_our_own_mistake():
+    @dataclass(frozen=True)
+    class Endless:
+        data: bytes
+
+    with pytest.raises(TypeError, match="everything has a limit"):
+        decode(Endless, b"\x81\x40")
+
+
+def test_the_basic_types_have_the_lengths_they_should():
+    @dataclass(frozen=True)
+    class Basic:
+        hash: Hash
+        key: PublicKey
+        signature: Signature
+        peer: PeerId
+        number: U64
+
+    good = [bytes(32), bytes(33), bytes(64), "p", 2**64 - 1]
+    assert len(fields(decode(Basic, cbor2.dumps(good)))) == 5
+    for i, bad in enumerate([bytes(33), bytes(32), bytes(65), "p" * 65, 2**64]):
+        with pytest.raises(InvalidMessage):
+            decode(Basic, cbor2.dumps([*good[:i], bad, *good[i + 1 :]]))
+    assert is_dataclass(Basic)
