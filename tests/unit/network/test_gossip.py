@@ -1,0 +1,61 @@
+import trio
+import trio.testing
+from libp2p.pubsub.pb import rpc_pb2
+from p2pledger.network import gossip
+from p2pledger.network.gossip import IDS_MAX, RECENT_BYTES, SEEN_S, RecentMessages, SeenMessages, message_id
+
+
+def message(data: bytes, topic: str = "topic") -> rpc_pb2.Message:
+    return rpc_pb2.Message(data=data, topicIDs=[topic])
+
+
+async def test_an_id_is_seen_for_a_while(autojump_clock: trio.testing.MockClock) -> None:
+    seen = SeenMessages()
+    seen.add(b"old")
+    await trio.sleep(SEEN_S - 1)
+    seen.add(b"young")
+    assert seen.has(b"old") and seen.has(b"young") and not seen.has(b"other")
+    await trio.sleep(2)
+    seen.add(b"new")
+    assert not seen.has(b"old") and seen.has(b"young")
+
+
+async def test_seen_ids_are_bounded() -> None:
+    seen = SeenMessages()
+    for index in range(gossip.SEEN_MAX + 5):
+        seen.add(index.to_bytes(4, "big"))
+    assert not seen.has((4).to_bytes(4, "big")) and seen.has((5).to_bytes(4, "big"))
+
+
+def test_recent_messages_last_five_heartbeats_and_are_announced_for_three() -> None:
+    recent, first = RecentMessages(), message(b"first")
+    recent.put(first)
+    recent.put(first)
+    for _ in range(2):
+        recent.shift()
+        assert recent.window("topic") == [message_id(first)]
+    recent.shift()
+    assert recent.window("topic") == [] and recent.get(message_id(first)) is first
+    recent.shift()
+    recent.shift()
+    assert recent.get(message_id(first)) is None
+
+
+def test_recent_messages_are_bounded_in_bytes() -> None:
+    recent = RecentMessages()
+    sent = [message(bytes([index]) * (RECENT_BYTES // 4)) for index in range(6)]
+    for each in sent:
+        recent.put(each)
+    kept = [message_id(each) for each in sent[2:]]
+    assert recent.window("topic") == kept
+    for _ in range(5):
+        recent.shift()
+    recent.put(message(bytes(RECENT_BYTES)))
+    assert len(recent.msgs) == 1
+
+
+def test_announcements_are_bounded() -> None:
+    recent = RecentMessages()
+    for index in range(IDS_MAX + 10):
+        recent.put(message(b"%d" % index))
+    assert len(recent.window("topic")) == IDS_MAX

@@ -1,0 +1,62 @@
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+from p2pledger.network.outbox import URGENT_BYTES, WRITE_BYTES, Outbox
+
+
+async def test_what_is_queued_together_leaves_together_and_in_order() -> None:
+    outbox = Outbox(1000)
+    assert all(outbox.push(data) for data in (b"one", b"two", b"three"))
+    assert len(outbox) == 3
+    assert await outbox.pull() == b"onetwothree"
+    assert len(outbox) == 0
+
+
+async def test_pull_waits_for_a_message() -> None:
+    outbox, pulled = Outbox(1000), []
+
+    async def pull() -> None:
+        pulled.append(await outbox.pull())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pull)
+        await trio.testing.wait_all_tasks_blocked()
+        assert pulled == []
+        outbox.push(b"late")
+    assert pulled == [b"late"]
+
+
+async def test_a_full_outbox_refuses_until_it_is_pulled() -> None:
+    outbox = Outbox(10)
+    assert outbox.push(bytes(10))
+    assert not outbox.push(b"x")
+    assert outbox.push(bytes(URGENT_BYTES), is_urgent=True)
+    assert not outbox.push(b"x", is_urgent=True)
+    assert len(await outbox.pull() or b"") == 10 + URGENT_BYTES
+    assert outbox.push(b"x")
+
+
+async def test_a_closed_outbox_tells_what_is_lost_and_wakes_its_reader() -> None:
+    outbox = Outbox(10)
+    outbox.push(b"a")
+    outbox.push(b"b")
+    assert outbox.close() == 2
+    assert await outbox.pull() is None
+    assert not outbox.push(b"x")
+
+
+@given(st.lists(st.integers(0, WRITE_BYTES * 2), max_size=8))
+def test_nothing_is_lost_or_reordered(sizes: list[int]) -> None:
+    outbox, messages = Outbox(10**9), [bytes([index]) * size for index, size in enumerate(sizes)]
+
+    async def run() -> bytes:
+        for message in messages:
+            assert outbox.push(message)
+        writes = []
+        while len(outbox):
+            writes.append(await outbox.pull() or b"")
+        assert all(len(write) <= max(WRITE_BYTES, *sizes) for write in writes)
+        return b"".join(writes)
+
+    assert trio.run(run) == b"".join(messages)
