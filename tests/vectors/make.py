@@ -1,0 +1,340 @@
+"""Writes the golden vectors: the bytes of every type that is hashed, signed or sent.
+
+    python -m tests.vectors.make
+
+They are for other implementations, and against ourselves: a change of a byte here is a change of the
+protocol, and makes a new ledger necessary. Keys come from names (SHA-256), so the vectors can be made
+again anywhere.
+"""
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from p2pledger import merkle
+from p2pledger.chain.authority import Authority, AuthoritySet
+from p2pledger.chain.block import (
+    Boundary,
+    FinalBlock,
+    Header,
+    Justification,
+    Proposal,
+    evidence_root,
+    genesis_digest,
+    receipts_root,
+    tx_root,
+)
+from p2pledger.chain.genesis import LAN, Genesis, GenesisGateway, GenesisOrganisation, KeyRole, Quota
+from p2pledger.chain.invite import InviteTerms, invite_text, sign_invite
+from p2pledger.chain.message import (
+    BlocksRequest,
+    BodiesRequest,
+    BoundariesRequest,
+    Certificates,
+    CertificatesRequest,
+    Frame,
+    ProposalsRequest,
+    Reply,
+    Request,
+    Status,
+)
+from p2pledger.chain.payloads import (
+    Action,
+    CorrectionReason,
+    DeviceEnroll,
+    DeviceRetire,
+    DeviceTransfer,
+    GatewayJoin,
+    Item,
+    KeyAdd,
+    KeyRevoke,
+    KeyRotate,
+    RecordAppend,
+    RecordBatch,
+    RecordCorrect,
+    RevocationReason,
+)
+from p2pledger.chain.reading import Reading, prove_reading, readings_root
+from p2pledger.chain.receipt import Receipt, Result
+from p2pledger.chain.transaction import Batch, Body, Transaction
+from p2pledger.chain.vote import Ballot, Vote, certificate_of, evidence_of, finalise, notarise, skip
+from p2pledger.codec import encode
+from p2pledger.crypto import KeySigner
+from p2pledger.ledger.commitment import Commitment
+from p2pledger.ledger.state import EmptyState, entry_of
+from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, Signature, View
+
+PATH = Path(__file__).with_name("chain.json")
+START_MS = Millis(1_700_000_000_000)
+
+
+def signer(name: str) -> KeySigner:
+    return KeySigner(sha256(name.encode()).digest())
+
+
+def digest(name: str) -> Hash:
+    return Hash(sha256(name.encode()).digest())
+
+
+AUTHORITIES = AuthoritySet(
+    tuple(Authority(f"org-{i}", signer(f"authority {i}").public_key, PeerId(f"peer-{i}")) for i in range(4))
+)
+GENESIS = Genesis(
+    version=1,
+    chain_id="vectors",
+    time_ms=START_MS,
+    parameters=LAN,
+    authorities=AUTHORITIES,
+    next_authorities=AUTHORITIES,
+    organisations=tuple(
+        GenesisOrganisation(
+            f"org-{i}", "department", (signer(f"admin {i}").public_key,), 1, Quota(600_000, 2**30)
+        )
+        for i in range(4)
+    ),
+    gateways=(GenesisGateway("org-0", signer("gateway").public_key, PeerId("gateway-peer")),),
+    residents_quota=Quota(1_000, 2**20),
+)
+INVITE = sign_invite(
+    InviteTerms(
+        id=bytes(range(16)),
+        organisation="org-0",
+        role=KeyRole.GATEWAY,
+        expires_ms=Millis(START_MS + 3_600_000),
+        uses=1,
+        genesis_hash=GENESIS.hash,
+        issuer=signer("admin 0").public_key,
+    ),
+    signer("admin 0"),
+)
+DEVICE = bytes(range(16, 32))
+READINGS = tuple(
+    Reading(7 + i, Millis(START_MS + 1_000 * i), (i * 100, -i), bytes([i]) * 16) for i in range(5)
+)
+PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "key.add": (
+        KeyAdd(signer("new").public_key, KeyRole.SERVICE, signer("sealed").public_key, Height(0)),
+        ("admin 0", "new"),
+    ),
+    "key.rotate": (
+        KeyRotate(signer("admin 0").public_key, signer("new").public_key, None, Height(9)),
+        ("admin 0", "new"),
+    ),
+    "key.revoke": (
+        KeyRevoke(signer("new").public_key, RevocationReason.COMPROMISED, Height(0)),
+        ("admin 0",),
+    ),
+    "gateway.join": (GatewayJoin(signer("new").public_key, PeerId("new-peer"), INVITE), ("new",)),
+    "device.enroll": (
+        DeviceEnroll(
+            DEVICE, signer("device").public_key, PeerId("gateway-peer"), "water_meter", digest("voucher")
+        ),
+        ("gateway", "device"),
+    ),
+    "device.transfer": (
+        DeviceTransfer(DEVICE, PeerId("new-peer"), digest("voucher 2")),
+        ("gateway", "device"),
+    ),
+    "device.retire": (DeviceRetire(DEVICE, digest("voucher 3")), ("gateway", "device")),
+    "record.append": (
+        RecordAppend(
+            schema="epcis.object/1",
+            time_ms=START_MS,
+            device=DEVICE,
+            seq=6,
+            action=Action.OBSERVE,
+            what=(Item("urn:epc:id:sgtin:0614141.107346.2017", 1_250, "GRM"),),
+            where="urn:epc:id:sgln:0614141.00777.0",
+            business_step="receiving",
+            disposition="in_progress",
+            references=(digest("earlier"),),
+            body=b"anything",
+            commitment=None,
+        ),
+        ("device",),
+    ),
+    "record.batch": (
+        RecordBatch(
+            schema="sensor.reading/1",
+            device=DEVICE,
+            from_seq=7,
+            to_seq=11,
+            count=5,
+            first_ms=START_MS,
+            last_ms=Millis(START_MS + 4_000),
+            root=readings_root(READINGS),
+        ),
+        ("gateway",),
+    ),
+    "record.correct": (
+        RecordCorrect(digest("wrong"), CorrectionReason.INCORRECT_DATA, (digest("right"),)),
+        ("admin 0",),
+    ),
+}
+
+
+def transaction(number: int, kind: str) -> Transaction:
+    payload, names = PAYLOADS[kind]
+    signers = sorted(map(signer, names), key=lambda one: one.public_key)
+    body = Body(
+        version=1,
+        genesis_hash=GENESIS.hash,
+        expires_ms=Millis(START_MS + 60_000),
+        salt=number.to_bytes(8, "big"),
+        kind=kind,
+        payload=encode(payload),
+        sponsor="org-0",
+        signers=tuple(one.public_key for one in signers),
+    )
+    return Transaction(body, tuple(one.sign(body.id) for one in signers))
+
+
+TRANSACTIONS = {kind: transaction(i, kind) for i, kind in enumerate(PAYLOADS)}
+IDS = tuple(one.id for one in TRANSACTIONS.values())
+RESULTS = tuple(Result(one, Height(1), i, b"") for i, one in enumerate(IDS))
+LEAVES = [result.leaf() for result in RESULTS]
+HEADER = Header(
+    version=1,
+    genesis_hash=GENESIS.hash,
+    epoch=Epoch(0),
+    view=View(1),
+    height=Height(1),
+    parent_digest=genesis_digest(GENESIS),
+    parent_view=View(0),
+    time_ms=Millis(START_MS + 50),
+    tx_root=tx_root(IDS),
+    state_root=digest("state"),
+    receipts_root=receipts_root(len(LEAVES), merkle.root(LEAVES)),
+    next_set_hash=ZERO_HASH,
+    evidence_root=evidence_root(()),
+    proposer=1,
+)
+LAST = replace(HEADER, next_set_hash=AUTHORITIES.hash)
+
+
+def vote(ballot: Ballot, i: int) -> Vote:
+    key = signer(f"authority {i}")
+    return Vote(ballot, i, Signature(key.sign(ballot.sign_digest(GENESIS.hash, AUTHORITIES.hash))))
+
+
+BALLOTS = {
+    "N": notarise(Epoch(0), View(1), HEADER.digest),
+    "X": skip(Epoch(0), View(1)),
+    "F": finalise(Epoch(0), View(1), HEADER.digest),
+}
+CERTIFICATES = {
+    name: certificate_of([vote(ballot, i) for i in (0, 2, 3)], 4) for name, ballot in BALLOTS.items()
+}
+EVIDENCE = {
+    "X and F": evidence_of(vote(BALLOTS["X"], 2), vote(BALLOTS["F"], 2)),
+    "N and N": evidence_of(vote(BALLOTS["N"], 3), vote(notarise(Epoch(0), View(1), digest("another")), 3)),
+}
+PROPOSAL = Proposal(
+    header=HEADER,
+    transaction_ids=IDS,
+    evidence=(),
+    justification=Justification(None, (CERTIFICATES["X"],)),
+    newest_final=CERTIFICATES["F"],
+    vote=vote(BALLOTS["N"], 1),
+)
+BLOCK = FinalBlock(HEADER, IDS, (EVIDENCE["X and F"],), CERTIFICATES["F"])
+BOUNDARY = Boundary(
+    LAST,
+    certificate_of([vote(finalise(Epoch(0), View(2), LAST.digest), i) for i in (0, 1, 2)], 4),
+    AUTHORITIES,
+)
+RECEIPT = Receipt(
+    transaction=TRANSACTIONS["record.batch"].encoded,
+    inclusion=merkle.path([merkle.leaf_hash(one) for one in IDS], list(PAYLOADS).index("record.batch")),
+    result=RESULTS[list(PAYLOADS).index("record.batch")],
+    result_path=merkle.path(LEAVES, list(PAYLOADS).index("record.batch")),
+    headers=(HEADER,),
+    certificate=CERTIFICATES["F"],
+    boundaries=(),
+)
+STATUS = Status(Epoch(0), View(3), View(1), Height(1), HEADER.digest, (vote(BALLOTS["N"], 2),), False)
+BATCH = Batch((TRANSACTIONS["record.batch"].encoded,))
+
+VALUES: dict[str, tuple[Any, Any]] = {
+    "genesis": (Genesis, GENESIS),
+    "authority set": (AuthoritySet, AUTHORITIES),
+    "header": (Header, HEADER),
+    "final block": (FinalBlock, BLOCK),
+    "boundary": (Boundary, BOUNDARY),
+    "result": (Result, RESULTS[3]),
+    "receipt": (Receipt, RECEIPT),
+    "invite": (type(INVITE), INVITE),
+    "reading": (Reading, READINGS[2]),
+    "merkle path": (merkle.Path, prove_reading(READINGS, 9)),
+    "frontier": (merkle.Frontier, merkle.Frontier().append(LEAVES)),
+    **{f"payload {kind}": (type(payload), payload) for kind, (payload, _) in PAYLOADS.items()},
+    **{f"transaction {kind}": (Transaction, one) for kind, one in TRANSACTIONS.items()},
+    **{f"certificate {name}": (type(one), one) for name, one in CERTIFICATES.items()},
+    **{
+        f"frame {type(one).__name__}": (Frame, one)
+        for one in (
+            PROPOSAL,
+            vote(BALLOTS["F"], 2),
+            STATUS,
+            Certificates((CERTIFICATES["N"], CERTIFICATES["X"])),
+            BATCH,
+            EVIDENCE["N and N"],
+        )
+    },
+    **{
+        f"request {type(one).__name__}": (Request, one)
+        for one in (
+            BoundariesRequest(Epoch(2), 64),
+            BlocksRequest(Height(5), 256),
+            BodiesRequest(IDS[:2]),
+            CertificatesRequest(Epoch(0), View(3), View(9)),
+            ProposalsRequest(Epoch(0), (HEADER.digest,)),
+        )
+    },
+    **{
+        f"reply {type(one).__name__}": (Reply, one)
+        for one in (BOUNDARY, BLOCK, BATCH, Certificates(()), PROPOSAL)
+    },
+}
+"""Every encoding: by name, the class or union that it is decoded as, and the value."""
+
+HASHES: dict[str, bytes] = {
+    "genesis hash": GENESIS.hash,
+    "set hash": AUTHORITIES.hash,
+    "genesis digest": genesis_digest(GENESIS),
+    "header digest": HEADER.digest,
+    **{
+        f"sign digest {name}": ballot.sign_digest(GENESIS.hash, AUTHORITIES.hash)
+        for name, ballot in BALLOTS.items()
+    },
+    **{f"transaction id {kind}": one.id for kind, one in TRANSACTIONS.items()},
+    "tx_root": HEADER.tx_root,
+    "receipts_root": HEADER.receipts_root,
+    "empty tx_root": tx_root(()),
+    "empty receipts_root": receipts_root(0, merkle.EMPTY_ROOT),
+    "evidence_root": evidence_root(tuple(EVIDENCE.values())),
+    "result leaf": LEAVES[0],
+    "reading leaf": READINGS[0].leaf(),
+    "readings root": readings_root(READINGS),
+    "invite digest": INVITE.terms.sign_digest(),
+    "state leaf": entry_of(b"key", b"value").leaf,
+    "state root of two keys": Commitment(65_536).update(EmptyState(), {b"a": b"1", b"b": b"2"})[0],
+    "state root of a split bucket": Commitment(16).update(
+        EmptyState(), {b"%d" % n: b"x" for n in range(2_000)}
+    )[0],
+}
+
+
+def vectors() -> dict[str, Any]:
+    """All vectors, as they stand in the file."""
+    return {
+        "encodings": {name: encode(value, kind).hex() for name, (kind, value) in VALUES.items()},
+        "hashes": {name: value.hex() for name, value in HASHES.items()},
+        "texts": {"invite": invite_text(INVITE)},
+    }
+
+
+if __name__ == "__main__":
+    PATH.write_text(json.dumps(vectors(), indent=1) + "\n")
