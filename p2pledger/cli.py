@@ -32,7 +32,7 @@ def version() -> None:
 def node(config: Path, parent: int | None) -> None:
     """Run one node until SIGTERM or Ctrl-C."""
     from p2pledger.daemon import run
-    from p2pledger.testnet.processes import end_with_parent
+    from p2pledger.testnet.lifeline import end_with_parent
 
     if parent is not None:
         end_with_parent(parent)
@@ -59,11 +59,16 @@ def init(
     Run it once without --genesis, give what it prints to those who write the genesis file, and run it
     again with that file. Keys are never made over.
     """
+    from p2pledger.errors import Fatal, InvalidMessage
     from p2pledger.node.config import Role
     from p2pledger.node.home import prepare
+    from p2pledger.signer.keyfile import KeyFileRefused
 
-    for line in prepare(home, Role(role), passphrase_file, genesis, listen, peers):
-        click.echo(line)
+    try:
+        lines = prepare(home, Role(role), passphrase_file, genesis, listen, peers)
+    except (KeyFileRefused, Fatal, InvalidMessage, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("\n".join(lines))
 
 
 @main.group()

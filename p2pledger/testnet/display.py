@@ -1,5 +1,6 @@
 """What a testnet shows to people: its endpoints, how far a replay is, what it came to. Floor 8."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
@@ -13,12 +14,12 @@ from p2pledger.testnet.tally import Tally
 
 
 def endpoint_table(nodes: Sequence[Node]) -> Table:
-    """The table of endpoints."""
+    """The table of endpoints: narrow enough for a terminal of 80 columns."""
     table = Table(title="p2pledger testnet", title_justify="left", title_style="bold")
-    for column in ("node", "HTTP API", "metrics", "libp2p", "log"):
+    for column in ("node", "HTTP API", "metrics"):
         table.add_column(column, no_wrap=True)
     for node in nodes:
-        table.add_row(node.name, node.http_url, node.metrics_url, node.p2p, str(node.log))
+        table.add_row(node.name, node.http_url, node.metrics_url)
     return table
 
 
@@ -35,8 +36,10 @@ def sum_of(tally: Tally) -> str:
 class ReplayDisplay:
     """The progress of a replay: a bar for the pass and a line of counts. A context manager.
 
-    Where there is no terminal it prints nothing while it runs.
+    Where there is no terminal it prints the counts now and then.
     """
+
+    PLAIN_S = 10.0
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -49,6 +52,7 @@ class ReplayDisplay:
         )
         self._task: TaskID | None = None
         self._line = Text()
+        self._plain_due_s = time.monotonic() + self.PLAIN_S
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def _render(self) -> RenderableType:
@@ -65,6 +69,11 @@ class ReplayDisplay:
 
     def update(self, passes: int, done: int, size: int, tally: Tally, heights: Mapping[str, int]) -> None:
         """Show how far the replay is. `heights`: by node."""
+        if not self._console.is_terminal:
+            if time.monotonic() > self._plain_due_s:
+                self._plain_due_s += self.PLAIN_S
+                self._console.print(f"pass {passes}: {done:,} of {size:,}; {sum_of(tally)}", soft_wrap=True)
+            return
         if self._task is None:
             self._task = self._progress.add_task("", total=size)
         self._progress.update(self._task, description=f"pass {passes}", completed=done, total=size)

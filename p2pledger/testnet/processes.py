@@ -2,10 +2,9 @@
 
 A node gets a session of its own, so that Ctrl-C in the terminal reaches the launcher alone, which then
 stops the nodes in order. Should the launcher itself be killed, the kernel tells the nodes to stop
-(`end_with_parent`).
+(`lifeline`).
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -22,7 +21,6 @@ STOP_S = 12.0
 
 POLL_S = 0.1
 LOG_TAIL_LINES = 15
-_PR_SET_PDEATHSIG = 1
 
 
 class NodeDied(Exception):
@@ -109,15 +107,3 @@ async def stop_all(nodes: Sequence[NodeProcess]) -> list[str]:
     for node in nodes:
         node.kill()
     return stubborn
-
-
-def end_with_parent(parent: int) -> None:
-    """From now on, the end of the process `parent` sends this one SIGTERM (Linux only; else nothing).
-
-    Called in the child itself, by its first thread: what runs between fork and exec has to be simpler.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before we could ask
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -141,6 +141,7 @@ class _Run:
         self._console = console
         self._tally = Tally()
         self._stop = trio.Event()
+        self._is_ready = False
         self._processes: list[NodeProcess] = []
         self._urls = {node.name: node.http_url for node in directory.nodes}
 
@@ -166,8 +167,9 @@ class _Run:
                     scope.cancel()
                     return
                 self._stop.set()
-                if not self._processes:
+                if not self._is_ready:
                     scope.cancel()
+                    return
                 self._console.print("Stopping; once more to stop at once.")
 
     async def _run_nodes(self, nursery: trio.Nursery) -> Report | None:
@@ -177,7 +179,9 @@ class _Run:
             async with trio.open_nursery() as waiting:
                 for process in self._processes:
                     waiting.start_soon(process.wait_until_ready, http)
+            self._is_ready = True
             self._console.print(endpoint_table(self._directory.nodes))
+            self._console.print(f"Logs: {self._directory.path}/*/node.log", soft_wrap=True)
             self._say_what_to_try()
             nursery.start_soon(self._watch_processes)
             began_s = trio.current_time()
@@ -232,7 +236,9 @@ class _Run:
         for fault in agreement.faults:
             self._console.print(fault, style="red")
         verdict = "All nodes agree" if agreement.agree else "The nodes do NOT agree"
-        self._console.print(f"{verdict} at height {agreement.height:,}. {sum_of(self._tally)}")
+        self._console.print(
+            f"{verdict} at height {agreement.height:,}. {sum_of(self._tally)}", soft_wrap=True
+        )
         return Report(
             authorities=self._directory.plan.authorities,
             gateways=self._directory.plan.gateways,
@@ -258,7 +264,7 @@ class _Run:
 
     def _say_that_it_stays(self, replay: Replay) -> None:
         url = self._directory.nodes[self._directory.plan.authorities].http_url
-        self._console.print(f"The replay is done: {sum_of(self._tally)}")
+        self._console.print(f"The replay is done: {sum_of(self._tally)}", soft_wrap=True)
         if replay.last_final is not None:
             self._console.print("Try next, for the proof of one transaction:")
             command = f"curl {url}/v1/transactions/{replay.last_final.hex()}/receipt"
