@@ -1,3 +1,4 @@
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -31,10 +32,8 @@ def test_a_changed_letter_is_another_invite_or_none(where, letter):
     changed = TEXT[:where] + letter + TEXT[where + 1 :]
     if changed == TEXT:
         return
-    try:
+    with suppress(InvalidMessage):
         assert parse_invite(changed) != INVITE
-    except InvalidMessage:
-        pass
 
 
 @pytest.mark.parametrize("text", [TEXT + "=", TEXT + "\n", " " + TEXT, TEXT[:-1], TEXT * 3])
