@@ -7,6 +7,7 @@ ids of the ancestors, and it is removed when its fate is known.
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from p2pledger.chain.transaction import Transaction
 from p2pledger.types import Epoch, Hash, Millis, View
@@ -80,6 +81,11 @@ class Mempool:
         pending = self._pending.get(transaction_id)
         return None if pending is None else pending.arrived_ms
 
+    def arrived_before(self, time_ms: Millis) -> list[Hash]:
+        """The ids of those that have waited since before this time, the longest first."""
+        waiting = takewhile(lambda item: item[1].arrived_ms < time_ms, self._pending.items())
+        return [transaction_id for transaction_id, _ in waiting]
+
     def remove(self, transaction_ids: Iterable[Hash]) -> None:
         """Let go of transactions whose fate is known. Unknown ids are passed over."""
         for transaction_id in transaction_ids:
@@ -135,7 +141,7 @@ class Mempool:
         view: View,
         views_max: int,
         exclude: Container[Hash],
-        arrived_by_ms: Millis = Millis(2**63),
+        arrived_by_ms: Millis,
     ) -> list[Transaction]:
         """The transactions that newly count towards the deadline of a view: send them to its leader.
 

@@ -88,12 +88,21 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         assert sorted(counted) == sorted(expected)
         for one in counted:
             self.views[one].add(self.view)
+        young = [i for i, came in self.model.items() if came > by_ms and len(self.views[i]) < AUTHORITIES]
+        waiting = [i for i in young if i not in exclude and self.view not in self.views[i]]
+        assert self.mempool.has_uncounted(exclude) == bool(waiting)
 
     @invariant()
     def holds_what_it_should_within_bounds(self):
         assert [one.id for one in self.mempool.transactions()] == list(self.model)
         assert len(self.mempool) == len(self.model) <= COUNT_MAX
         assert self.mempool.size_bytes == SIZE * len(self.model) <= BYTES_MAX
+
+    @invariant()
+    def knows_who_waits_since_when(self):
+        early = [i for i, came in self.model.items() if came < self.now - 400]
+        assert self.mempool.arrived_before(self.now - 400) == early
+        assert all(self.mempool.arrived_ms(i) == came for i, came in self.model.items())
 
     @invariant()
     def every_id_is_pending_or_has_ended_once(self):
