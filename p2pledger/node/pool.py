@@ -5,8 +5,9 @@ What was accepted ends as exactly one of final, refused with a code, or expired.
 """
 
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 
 import trio
 
@@ -27,8 +28,10 @@ FETCHED_MAX = 65_536
 FATES_MAX = 200_000
 INLINE_MAX = 4
 """So few signatures are verified where they stand: handing them to a thread costs more."""
-RECHECKED_MAX = 64
-"""Left-over transactions that are tried anew after each final block, the oldest first."""
+RECHECKED_MAX = 128
+"""Left-over transactions that are tried anew after a final block, at most."""
+LEFT_OVER_MS = 1_000
+"""A transaction that waits so long was left out by leaders: it is tried anew, once in such a time."""
 SUSPECTS_MAX = 10_000
 RETRY_AFTER_MS = 500
 
@@ -78,6 +81,7 @@ class Pool:
         self._suspects: OrderedDict[Hash, None] = OrderedDict()
         self._submitted_ms: dict[Hash, Millis] = {}
         self._waiting: dict[Hash, trio.Event] = {}
+        self._swept_ms = now()
 
     def get(self, transaction_id: Hash) -> Transaction | None:
         """A body that is not in the chain yet, its signatures verified."""
@@ -123,36 +127,62 @@ class Pool:
     async def _judge(
         self, answers: list[Transaction | Refusal], source: str, *, verified: bool = False
     ) -> None:
-        """Verify, try and take each transaction of the list; put the refusal in the place of a bad one."""
+        """Verify, try and take each transaction; put the refusal in the place of a bad one."""
         fresh = {
-            i: a for i, a in enumerate(answers) if isinstance(a, Transaction) and a.id not in self.mempool
+            i: answer
+            for i, answer in enumerate(answers)
+            if isinstance(answer, Transaction) and answer.id not in self.mempool
         }
         verdicts = [True] * len(fresh) if verified else await authentic(list(fresh.values()), self._metrics)
-        height, is_news = self._store.tip().height, False
+        is_news = False
         for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
             try:
                 if not is_good:
                     raise InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
-                self._check(transaction, height)
+                if source == "api":
+                    self._check(transaction, self._now())
+                else:
+                    self._check_lightly(transaction)
                 is_news |= self.mempool.add(transaction, self._now())
                 self._fates.reopen(transaction.id)
             except InvalidTransaction as error:
                 answers[i] = error
             except Full as full:
                 answers[i] = Busy(full.retry_after_ms)
-        for i, answer in enumerate(answers):
-            result = "accepted" if i in fresh else "repeated"
-            if isinstance(answer, Busy):
-                result = "busy"
-            elif isinstance(answer, InvalidMessage | InvalidTransaction):
-                result = answer.code
-            self._metrics.mempool_txs_received_total.at(source, result).inc()
+        self._count(answers, fresh, source)
         if is_news:
             self.on_news()
 
-    def _check(self, transaction: Transaction, height: Height) -> None:
-        at = Round(epoch=self._epoch, height=Height(height + 1), time_ms=self._now())
+    def _count(self, answers: Sequence[Transaction | Refusal], fresh: Collection[int], source: str) -> None:
+        results = Counter(
+            "busy"
+            if isinstance(answer, Busy)
+            else answer.code
+            if isinstance(answer, InvalidMessage | InvalidTransaction)
+            else "accepted"
+            if i in fresh
+            else "repeated"
+            for i, answer in enumerate(answers)
+        )
+        for result, count in results.items():
+            self._metrics.mempool_txs_received_total.at(source, result).inc(count)
+
+    def _check(self, transaction: Transaction, time_ms: Millis) -> None:
+        """A dry run on the final state. Raises: InvalidTransaction."""
+        at = Round(epoch=self._epoch, height=Height(self._store.tip().height + 1), time_ms=time_ms)
         self._machine.check(self._store, at, transaction)
+
+    def _check_lightly(self, transaction: Transaction) -> None:
+        """What a peer's transaction must pass: the entry node has made the dry run, leaders make it again.
+
+        Raises: InvalidTransaction.
+        """
+        self._machine.check_form(transaction)
+        known = self._fates.get(transaction.id)
+        if known is not None and known.outcome is Outcome.FINAL:
+            raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
+        if transaction.body.expires_ms < self._now():
+            raise InvalidTransaction(Code.EXPIRED, "it has expired")
 
     @property
     def _epoch(self) -> Epoch:
@@ -178,25 +208,26 @@ class Pool:
             if since is not None:
                 self._metrics.tx_finality_latency_seconds.observe(max(0, self._now() - since) / 1_000)
             self._wake(transaction.id)
-        for transaction in self.mempool.transactions()[:RECHECKED_MAX]:
-            self._suspects.setdefault(transaction.id, None)
+        if self._now() - self._swept_ms >= LEFT_OVER_MS:
+            self._swept_ms = self._now()
+            self.suspect(self.mempool.arrived_before(Millis(self._swept_ms - LEFT_OVER_MS)))
         self._expire(time_ms)
-        self._recheck(height)
+        self._recheck(time_ms)
 
     def _expire(self, time_ms: Millis) -> None:
         for transaction_id in self.mempool.expire(time_ms):
             self._end(transaction_id, EXPIRED)
             self._metrics.txs_finalized_total.at("other", "expired").inc()
 
-    def _recheck(self, height: Height) -> None:
+    def _recheck(self, time_ms: Millis) -> None:
         """Drop what no longer applies to the final state, with its code."""
-        for transaction_id in list(self._suspects)[: 2 * RECHECKED_MAX]:
+        for transaction_id in list(islice(self._suspects, RECHECKED_MAX)):
             del self._suspects[transaction_id]
             transaction = self.mempool.get(transaction_id)
             if transaction is None:
                 continue
             try:
-                self._check(transaction, height)
+                self._check(transaction, time_ms)
             except InvalidTransaction as error:
                 self.mempool.remove([transaction_id])
                 self._count_end(transaction, error.code)

@@ -19,6 +19,7 @@ from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.state import Entry, entry_of, path_of, path_range
 from p2pledger.storage import result_tree, schema
+from p2pledger.storage.cache import RowCache
 from p2pledger.storage.checks import boundary_of, check_child, check_start, prefix_end, receipt_of, short_id
 from p2pledger.storage.database import Database
 from p2pledger.storage.store import Located, Tip
@@ -44,6 +45,7 @@ class SqliteStore:
         self._genesis = genesis
         self._depth = (genesis.parameters.state_buckets.bit_length() - 1) // 4
         self._database = Database(directory / CHAIN_FILE)
+        self._rows = RowCache()
         try:
             if not self._database.rows(schema.HAS_META):
                 self._create(start)
@@ -139,6 +141,7 @@ class SqliteStore:
             _write_effects(writer, execution)
             if is_boundary(header):
                 _write_boundary(writer, boundary_of(block, self._genesis, lambda *row: _index(writer, *row)))
+        self._rows.replace(execution.writes)
         for prefix, node in execution.nodes.items():
             self._remember(prefix, node)
         self._tip = Tip(header.height, header, frontier)
@@ -156,6 +159,9 @@ class SqliteStore:
 
     def get(self, key: bytes) -> bytes | None:
         """See `StateReader.get`. Raises: Fatal when the row does not match its leaf."""
+        return self._rows.get(key, self._read)
+
+    def _read(self, key: bytes) -> bytes | None:
         rows = self._database.rows(schema.STATE_GET, path_of(key))
         if not rows:
             return None
