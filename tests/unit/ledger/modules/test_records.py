@@ -66,6 +66,16 @@ def test_a_record_stands_under_its_transactions_id(ledger):
     assert rows(ledger, records.BY_ORGANISATION) == [(b"city\0" + when, b"")]
 
 
+def test_a_batch_is_a_record_from_its_first_number_to_its_last(ledger):
+    one = ledger.does(batch(3, 6, first_ms=START_MS - 9), "city", "city gateway")
+    assert records.record(ledger.reader, one.id) == records.Record(
+        "sensor.reading/1", "city", METER, START_MS - 9, ledger.height, None
+    )
+    value = (6).to_bytes(8, "big") + one.id
+    assert rows(ledger, records.BY_DEVICE) == [(METER + (3).to_bytes(8, "big"), value)]
+    ledger.does(correct(one.id), "city", "city gateway")
+
+
 def test_an_act_of_an_organisation_is_found_by_place(ledger):
     one = ledger.does(ACT, "city", "city 1")
     assert rows(ledger, records.BY_PLACE) == [(b"office-7\0" + START_MS.to_bytes(8, "big") + one.id, b"")]
