@@ -27,7 +27,10 @@ from p2pledger.ledger.state import Changes
 from p2pledger.types import Height, PeerId
 
 DEVICES_INDEX = "registry.devices"
-"""A row per device: organisation | 0 | device id -> its encoded `Device`."""
+"""A row per device and organisation: organisation | 0 | device id -> its encoded `Device`.
+
+One that was transferred names another organisation in the row of the first.
+"""
 
 
 def _check_invite(changes: Changes, context: Context, payload: GatewayJoin) -> None:
@@ -97,8 +100,8 @@ def _check_device(changes: Changes, context: Context, device: bytes) -> Device:
     raise InvalidTransaction(Code.MISSING_SIGNATURE, "the device has to sign this with a live key")
 
 
-def _emit(context: Context, device: bytes, row: Device) -> None:
-    context.emit(DEVICES_INDEX, row.organisation.encode() + b"\0" + device, encode(row))
+def _emit(context: Context, organisation: str, device: bytes, row: Device) -> None:
+    context.emit(DEVICES_INDEX, organisation.encode() + b"\0" + device, encode(row))
 
 
 def apply_device_enroll(changes: Changes, context: Context, payload: DeviceEnroll) -> bytes:
@@ -116,7 +119,7 @@ def apply_device_enroll(changes: Changes, context: Context, payload: DeviceEnrol
         payload.key,
         Key(row.organisation, KeyRole.DEVICE, height, None, None, payload.device, None),
     )
-    _emit(context, payload.device, device)
+    _emit(context, device.organisation, payload.device, device)
     return b""
 
 
@@ -134,7 +137,8 @@ def apply_device_transfer(changes: Changes, context: Context, payload: DeviceTra
     key = KEYS.get(changes, before.key)
     assert key is not None, "a device's key is registered"
     KEYS.put(changes, before.key, replace(key, organisation=row.organisation))
-    _emit(context, payload.device, device)
+    for organisation in sorted({before.organisation, row.organisation}):
+        _emit(context, organisation, payload.device, device)
     return b""
 
 
@@ -148,7 +152,7 @@ def apply_device_retire(changes: Changes, context: Context, payload: DeviceRetir
     assert key is not None, "a device's key is registered"
     if key.revoked_height is None:
         KEYS.put(changes, before.key, replace(key, revoked_height=Height(context.round.height + 1)))
-    _emit(context, payload.device, device)
+    _emit(context, device.organisation, payload.device, device)
     return b""
 
 

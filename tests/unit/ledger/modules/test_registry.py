@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from p2pledger.chain.genesis import KeyRole
+from p2pledger.chain.genesis import GATEWAYS_MAX, KeyRole
 from p2pledger.chain.invite import Invite, InviteTerms, sign_invite
 from p2pledger.chain.payloads import (
     Action,
@@ -18,8 +18,12 @@ from p2pledger.chain.payloads import (
     RevocationReason,
 )
 from p2pledger.chain.transaction import Transaction
-from p2pledger.ledger.modules.registry import allowed_peers, gateway, live_key, organisation
-from p2pledger.ledger.modules.registry.rows import DEVICES
+from p2pledger.codec import decode, encode
+from p2pledger.errors import InvalidTransaction
+from p2pledger.ledger.modules.registry import Device, Gateway, allowed_peers, gateway, live_key, organisation
+from p2pledger.ledger.modules.registry.devices import DEVICES_INDEX
+from p2pledger.ledger.modules.registry.rows import DEVICES, GatewayCount, apply_gateway
+from p2pledger.ledger.state import Changes
 from p2pledger.types import Height, Millis, PeerId
 from tests.ledgers import START_MS, Ledger, genesis, signer, transaction
 
@@ -195,7 +199,8 @@ def test_a_gateway_joins_with_its_invite_and_speaks_from_the_next_block(ledger):
     ledger.does(GatewayJoin(key("new"), NEW_PEER, invite(ledger)), "city", "new")
     assert allowed_peers(ledger.reader, Height(ledger.height)) == {PEER, NEW_PEER}
     assert gateway(ledger.reader, NEW_PEER).key == key("new")
-    assert ledger.rows[-1].index == "registry.peers"
+    assert (ledger.rows[-1].index, ledger.rows[-1].key) == ("registry.peers", NEW_PEER.encode())
+    assert decode(Gateway, ledger.rows[-1].value) == gateway(ledger.reader, NEW_PEER)
     ledger.does(ACT, "city", "new")
     again = GatewayJoin(key("third"), PeerId("third-peer"), invite(ledger))
     assert ledger.refuses(again, "city", "third") == "invite_used"
@@ -233,6 +238,16 @@ def test_a_peer_and_a_key_join_once(ledger):
         assert ledger.refuses(GatewayJoin(key("new"), peer, invite(ledger)), "city", "new") == "peer_taken"
     taken = GatewayJoin(key("city 2"), NEW_PEER, invite(ledger))
     assert ledger.refuses(taken, "city", "city 2") == "key_taken"
+
+
+def test_gateways_are_bounded(ledger):
+    changes = Changes(ledger.reader)
+    changes.put(b"gateway-count/", encode(GatewayCount(GATEWAYS_MAX)))
+    with pytest.raises(InvalidTransaction) as refusal:
+        apply_gateway(changes, Gateway(NEW_PEER, key("new"), "city"))
+    assert refusal.value.code == "too_many_gateways"
+    apply_gateway(changes, Gateway(PEER, key("fresh"), "city"))
+    assert gateway(changes, PEER).key == key("fresh")
 
 
 def test_a_revoked_gateway_is_off_the_allow_list_from_that_height(ledger):
@@ -283,6 +298,23 @@ def test_a_device_moves_to_another_organisation_with_its_own_consent(ledger):
     assert ledger.refuses(DeviceRetire(METER, bytes(32)), "city", "city gateway", "meter") == (
         "missing_signature"
     )
+
+
+def test_devices_are_listed_by_organisation(ledger):
+    ledger.does(enroll(), "city", "city gateway", "meter")
+    join_utility(ledger)
+
+    def listed() -> dict[bytes, Device]:
+        rows = [row for row in ledger.rows if row.index == DEVICES_INDEX]
+        return {row.key: decode(Device, row.value) for row in rows}
+
+    before = DEVICES.get(ledger.reader, METER)
+    assert listed() == {b"city\0" + METER: before}
+    ledger.does(DeviceTransfer(METER, NEW_PEER, bytes(32)), "utility", "new", "meter")
+    moved = replace(before, organisation="utility", gateway=NEW_PEER)
+    assert listed() == {b"city\0" + METER: moved, b"utility\0" + METER: moved}
+    ledger.does(DeviceRetire(METER, bytes(32)), "utility", "new", "meter")
+    assert listed()[b"utility\0" + METER] == replace(moved, is_retired=True)
 
 
 def test_a_retired_device_is_silent_for_good(ledger):
