@@ -1,42 +1,25 @@
 """How the API says no: one shape, a stable code, and how to mend it. Floor 7.
 
-    {"code": "body_too_large", "message": "...", "cure": "...", "transaction_id": "..."}
+    {"code": "body_too_large", "message": "...", "cure": "...", "transaction_id": "...",
+     "retry_after_ms": 500}
 
-`cure` and `transaction_id` are there when they are known. Codes of the ledger come through as they are;
-those that only HTTP can cause are listed here. All of them are explained in docs/errors.md.
+`transaction_id` is there when the bytes were good enough to have one, `retry_after_ms` when the same
+request may be taken later. Codes of the ledger come through as they are; all are explained in
+docs/errors.md.
 """
 
 from http import HTTPStatus
 from typing import Any
 
-from p2pledger.errors import InvalidMessage, InvalidTransaction
+from p2pledger.api.cures import CURES
+from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.node.service import Busy
 from p2pledger.types import Hash
 
 Json = dict[str, Any]
 
-CURES = {
-    "malformed": "Compare the request with the example in docs/api.md.",
-    "not_canonical": "Encode with the shortest integers and definite lengths: one value has one encoding.",
-    "too_large": "Split the payload into several transactions.",
-    "body_too_large": "Send fewer transactions in one request.",
-    "too_many_transactions": "Send fewer transactions in one request.",
-    "body_too_slow": "Send the whole body at once.",
-    "unsupported_media_type": "Send application/cbor or application/json, without a content encoding.",
-    "not_acceptable": "Accept application/json or application/cbor.",
-    "invalid_parameter": "See the parameter's limits in /openapi.json.",
-    "not_found": "The routes are listed in /docs.",
-    "method_not_allowed": "The Allow header names the methods of this route.",
-    "unknown_transaction": "Send the same bytes again: nothing happens twice under one id.",
-    "unknown_block": "Ask for a height from 1 up to the height in /v1/status.",
-    "not_final": "Wait with GET /v1/transactions/{id}?wait_ms=30000.",
-    "receipt_not_ready": "Ask again after Retry-After: the certificate comes with one of the next blocks.",
-    "mempool_full": "Send the same bytes again after Retry-After, or to another node.",
-    "overloaded": "Send it again after Retry-After, or to another node.",
-    "too_many_subscribers": "Subscribe at another node, or try again after Retry-After.",
-    "internal": "Look into the node's log; send the same bytes again, or to another node.",
-}
-"""What the user can do about a code; the codes of the ledger's rules carry theirs in docs/errors.md."""
+CONFLICTS = frozenset({Code.DUPLICATE, Code.REPLAYED})
+"""Refusals that mean "it is there already": 409, not 422."""
 
 
 class Refusal(Exception):
@@ -91,9 +74,11 @@ def refusal_of(error: Exception, transaction_id: Hash | None = None) -> Refusal:
             retry_after_ms=error.retry_after_ms,
         )
     if isinstance(error, InvalidTransaction):
-        status = HTTPStatus.CONFLICT if error.code == "duplicate" else HTTPStatus.UNPROCESSABLE_ENTITY
+        status = HTTPStatus.CONFLICT if error.code in CONFLICTS else HTTPStatus.UNPROCESSABLE_ENTITY
         return Refusal(status, error.code, error.message, transaction_id=transaction_id)
     if isinstance(error, InvalidMessage):
-        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if error.code == "too_large" else HTTPStatus.BAD_REQUEST
+        status = (
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE if error.code == Code.TOO_LARGE else HTTPStatus.BAD_REQUEST
+        )
         return Refusal(status, error.code, str(error), transaction_id=transaction_id)
     raise error

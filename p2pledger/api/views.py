@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from p2pledger.api.refusals import CURES
+from p2pledger.api.cures import CURES
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Outcome

@@ -2,13 +2,15 @@ import json
 
 import pytest
 import trio
+from p2pledger.api.routes import ROUTES, Routes
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt, check_receipt
 from p2pledger.chain.transaction import Batch
 from p2pledger.codec import decode, encode, from_json, to_json
 from p2pledger.crypto import is_signed
-from tests.unit.api.small_ledger import KeySigner, make_genesis, make_transaction, unhealthy
+from p2pledger.metrics import Metrics
+from tests.unit.api.small_ledger import KeySigner, SmallLedger, make_genesis, make_transaction, unhealthy
 
 CBOR = {"Content-Type": "application/cbor"}
 JSON = {"Content-Type": "application/json"}
@@ -267,3 +269,8 @@ async def test_requests_are_measured_by_route_template(served):
     counted = 'p2pledger_api_request_seconds_count{method="GET",route="%s",status="%s"}'
     assert await served.metric(counted % ("/v1/status", "200")) == 1
     assert await served.metric(counted % ("other", "404")) == 1
+
+
+def test_the_list_of_routes_for_the_metrics_is_the_table():
+    router = Routes(SmallLedger(), Metrics(version="0", chain_id="small", node="a"), trio.Event()).router()
+    assert [route.path for route in router.routes] == list(ROUTES)

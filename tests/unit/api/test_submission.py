@@ -3,7 +3,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from p2pledger.api.refusals import CURES, Refusal, refusal_of
+from p2pledger.api.refusals import Refusal, refusal_of
 from p2pledger.api.submission import (
     CBOR,
     JSON,
@@ -13,7 +13,7 @@ from p2pledger.api.submission import (
 )
 from p2pledger.chain.transaction import Batch
 from p2pledger.codec import encode, to_json
-from p2pledger.errors import InvalidMessage, InvalidTransaction
+from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.node.service import Busy
 from tests.unit.api.small_ledger import make_genesis, make_transaction
 
@@ -112,8 +112,9 @@ def test_too_many_transactions_are_refused_before_any_is_judged(media_type):
     [
         (InvalidMessage("x"), 400, "malformed"),
         (InvalidMessage("x", code="too_large"), 413, "too_large"),
-        (InvalidTransaction("over_quota", "x"), 422, "over_quota"),
-        (InvalidTransaction("duplicate", "x"), 409, "duplicate"),
+        (InvalidTransaction(Code.OVER_QUOTA, "x"), 422, "over_quota"),
+        (InvalidTransaction(Code.DUPLICATE, "x"), 409, "duplicate"),
+        (InvalidTransaction(Code.REPLAYED, "x"), 409, "replayed"),
         (Busy(1), 429, "mempool_full"),
     ],
 )
@@ -131,7 +132,3 @@ def test_a_fault_of_ours_is_not_answered_as_a_refusal():
 @pytest.mark.parametrize(("wait_ms", "seconds"), [(1, "1"), (1_000, "1"), (1_001, "2"), (30_000, "30")])
 def test_retry_after_is_never_too_early(wait_ms, seconds):
     assert refusal_of(Busy(wait_ms)).headers() == {"Retry-After": seconds}
-
-
-def test_every_cure_is_a_sentence():
-    assert all(cure.endswith(".") for cure in CURES.values())
