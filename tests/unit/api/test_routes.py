@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 import trio
@@ -274,3 +276,10 @@ async def test_requests_are_measured_by_route_template(served):
 def test_the_list_of_routes_for_the_metrics_is_the_table():
     router = Routes(SmallLedger(), Metrics(version="0", chain_id="small", node="a"), trio.Event()).router()
     assert [route.path for route in router.routes] == list(ROUTES)
+
+
+def test_every_route_is_documented_and_no_other():
+    text = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text()
+    table = text.partition("| --- | --- |")[2].partition("\n\n")[0]
+    named = {path.replace("{id}", "{transaction_id}") for path in re.findall(r"(/[\w/{}]+)", table)}
+    assert named == set(ROUTES)
