@@ -24,7 +24,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.transport.upgrader import TransportUpgrader
 from p2pledger.network.flow import Stream
 from p2pledger.network.host import peer_id_of, topic_name
-from p2pledger.network.seam import Topic
+from p2pledger.network.seam import PeerAddress, Topic
 from p2pledger.network.wire import encode_delimited
 from p2pledger.network.yamux import Mux
 from p2pledger.types import PeerId
@@ -95,23 +95,24 @@ class Attacker:
         return message
 
 
-def port_of(target: Peer) -> int:
-    return int(target.host.addresses[0].rsplit("/", 1)[1])
+def id_of(target: Peer | PeerAddress) -> PeerId:
+    return target.peer if isinstance(target, PeerAddress) else target.id
 
 
-async def connect(target: Peer) -> trio.SocketStream:
-    return await trio.open_tcp_stream("127.0.0.1", port_of(target))
+async def connect(target: Peer | PeerAddress) -> trio.SocketStream:
+    addresses = target.addresses if isinstance(target, PeerAddress) else target.host.addresses
+    return await trio.open_tcp_stream("127.0.0.1", int(addresses[0].rsplit("/", 1)[1]))
 
 
 @asynccontextmanager
-async def shaken_hands(name: str, target: Peer) -> AsyncIterator[ISecureConn]:
+async def shaken_hands(name: str, target: Peer | PeerAddress) -> AsyncIterator[ISecureConn]:
     """Connect and authenticate, with the stock library; closed at the end."""
     key_pair = create_new_key_pair(seed_of(name))
     noise = Noise(key_pair, noise_privkey=create_noise_key_pair().private_key)
     upgrader = TransportUpgrader({NOISE: noise}, {TProtocol(YAMUX): Yamux})
     async with await connect(target) as stream:
         raw = RawConnection(TrioTCPStream(stream), True)
-        yield await upgrader.upgrade_security(raw, True, ID.from_base58(target.id))
+        yield await upgrader.upgrade_security(raw, True, ID.from_base58(id_of(target)))
 
 
 async def agree_on_yamux(secure: ISecureConn) -> None:
@@ -119,15 +120,23 @@ async def agree_on_yamux(secure: ISecureConn) -> None:
 
 
 @asynccontextmanager
-async def attacker(name: str, target: Peer) -> AsyncIterator[Attacker]:
-    """An attacker that the target has admitted and that is connected to it."""
+async def attacker_at(name: str, target: Peer | PeerAddress) -> AsyncIterator[Attacker]:
+    """An attacker that is connected to a host, which may be in another process."""
     async with shaken_hands(name, target) as secure, trio.open_nursery() as nursery:
         await agree_on_yamux(secure)
-        mux = Mux(secure, ID.from_base58(target.id), Indifferent())
+        mux = Mux(secure, ID.from_base58(id_of(target)), Indifferent())
         nursery.start_soon(mux.start)
-        await until(lambda: peer_id_of(seed_of(name)) in target.host.connected() or mux.is_closed)
+        await mux.event_started.wait()
         yield Attacker(name, mux)
         await mux.close()
+
+
+@asynccontextmanager
+async def attacker(name: str, target: Peer) -> AsyncIterator[Attacker]:
+    """An attacker that the target has admitted and knows to be connected."""
+    async with attacker_at(name, target) as enemy:
+        await until(lambda: enemy.id in target.host.connected() or enemy.mux.is_closed)
+        yield enemy
 
 
 def admit_too(name: str, *peers: Peer) -> PeerId:
