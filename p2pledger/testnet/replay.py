@@ -185,13 +185,14 @@ class Replay:
         """Transactions for these parcels. Returns once the gateway has their readings on disk."""
         signed, kept = [], []
         for index, parcel in items:
-            device, readings = self._devices[index], fleet.readings_of(parcel)
-            if device.source.readings_per_batch > 1:
-                transaction = fleet.batch(self._genesis, device, readings)
-            else:
+            device = self._devices[index]
+            if device.source.readings_per_batch == 1:
                 transaction = fleet.record(self._genesis, device, parcel.rows[0])
-            if not parcel.is_repeat:
-                kept.append((transaction.id, device.id, readings))
+            else:
+                readings = fleet.readings_of(parcel)
+                transaction = fleet.batch(self._genesis, device, readings)
+                if not parcel.is_repeat:
+                    kept.append((transaction.id, device.id, readings))
             signed.append(self._track(transaction, device, parcel, index))
         file.keep(kept)
         return signed
