@@ -240,7 +240,7 @@ class Host:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     self._frames = Frames(
-                        self._switchboard, nursery, self._standing, self._handler, self._meter, self._on_fatal
+                        self._switchboard, nursery, self._standing, self._handler, self._meter
                     )
                     nursery.start_soon(self._keep_dialling, nursery)
                     task_status.started()

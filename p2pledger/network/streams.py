@@ -8,7 +8,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import trio
@@ -58,14 +58,12 @@ class Frames:
         standing: Standing,
         handler: Handler,
         meter: Meter,
-        on_fatal: Callable[[Fatal], None],
     ) -> None:
         self._switchboard = switchboard
         self._nursery = nursery
         self._standing = standing
         self._handler = handler
         self._meter = meter
-        self._on_fatal = on_fatal
         self._outboxes: dict[ID, Outbox] = {}
         self._closed_until: dict[ID, float] = {}
         switchboard.serve(FRAMES, self._receive, limit=FRAME_STREAMS_PER_PEER)

@@ -15,7 +15,7 @@ The library's own classes are kept and these faults of theirs are mended by over
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 import trio
 from libp2p.abc import IMuxedConn, INetConn, INetStream, IRawConnection, ISecureConn
@@ -214,9 +214,6 @@ class Switchboard(BasicHost):
         """Answer a protocol, with at most `limit` streams open to one peer."""
         self._limits[protocol] = limit
         self.set_stream_handler(protocol, handler)
-
-    def open_streams(self) -> Mapping[tuple[ID, TProtocol], int]:
-        return self._open
 
     async def _swarm_stream_handler(self, net_stream: INetStream) -> None:
         try:
