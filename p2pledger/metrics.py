@@ -32,21 +32,21 @@ BLOCK_TXS = (0, 1, 5, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000, 8_000, 15_000)
 PEER_SCORES = (-100, -50, -20, -10, -5, -1, 0, 1, 5, 10, 20, 50, 100)
 
 SYNC_STATES = ("starting", "catching_up", "in_sync")
-VIEW_SKIP_REASONS = ("deadline", "invalid_proposal", "leader_silent", "late_time")
-REFUSAL_REASONS = ("below_guard", "contradiction", "not_durable")
-BAN_REASONS = ("not_allowed", "misbehaved", "flood")
+VIEW_SKIP_REASONS = ("deadline", "invalid", "silent", "stale")
+REFUSAL_REASONS = ("below_guard", "skipped", "finalised", "other_block", "not_a_member")
+BAN_REASONS = ("gossip", "frame", "request", "muxer", "invalid")
 VOTE_TYPES = ("notarise", "skip", "finalise")
 VOTE_RESULTS = ("accepted", "repeated", "stale", "early", "invalid")
-TX_SOURCES = ("api", "gossip", "sync", "store")
+TX_SOURCES = ("api", "gossip")
 RECEIVED_RESULTS = ("accepted", "repeated", "busy")
 DIRECTIONS = ("inbound", "outbound")
 TOPICS = ("transactions", "blocks", "evidence")
 PROTOCOLS = ("gossip", "frames", "asks")
 DIAL_RESULTS = ("ok", "error", "refused")
-GOSSIP_RESULTS = ("accept", "ignore", "reject", "published")
+GOSSIP_RESULTS = ("accept", "ignore", "reject", "duplicate", "published")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-STORE_FILES = ("chain", "chain_wal", "guard", "guard_wal")
-STAGES = ("verify", "execute", "consensus", "store", "network", "api")
+STORE_FILES = ("chain.db", "chain.db-wal", "chain.db-shm")
+STAGES = ("verify", "execute", "consensus", "store")
 DIVERGENCES = ("state_root", "receipts_root", "tx_root")
 SUBSCRIBERS = ("events", "waits")
 METHODS = ("GET", "HEAD", "POST")
@@ -278,7 +278,6 @@ class Metrics:
             "From a block's header time until its gossip is here.",
             SLOW_SECONDS,
         )
-        self.clock_offset_seconds = gauge("clock_offset_seconds", "Our clock minus the peers' median.")
 
     def _make_process(self, routes: tuple[str, ...]) -> None:
         gauge, counter, histogram = self._gauge, self._counter, self._histogram

@@ -5,6 +5,7 @@ layer of a block stays until the store holds it, so a crash at any point finds e
 """
 
 import math
+import time
 from collections.abc import AsyncIterator, Callable
 
 import structlog
@@ -27,6 +28,8 @@ FINALS_MAX = 256
 SUBSCRIBERS_MAX = 1_024
 SUBSCRIBER_EVENTS_MAX = 1_024
 RELAY_STEP_S = 0.5
+RELAY_AGE_MS = 10_000
+"""An older block is not gossiped from here: whoever still lacks it asks for it."""
 PRUNE_EVERY = 64
 """The guard file is rid of what is final this often: each time costs a disk sync."""
 SEEN_MAX = 4_096
@@ -92,7 +95,8 @@ class Finals:
             async for final in self._receive:
                 self.is_idle = False
                 await self._store_one(final.block)
-                if final.relay_rank is not None:
+                is_fresh = self._now() - final.block.header.time_ms < RELAY_AGE_MS
+                if final.relay_rank is not None and is_fresh:
                     relaying.start_soon(self._relay, final.block, final.relay_rank)
                 self.beat_s = trio.current_time()
                 self.is_idle = True
@@ -112,7 +116,9 @@ class Finals:
 
     def _persist(self, block: FinalBlock, layer: Layer) -> None:
         header = block.header
+        started = time.thread_time()
         self._store.commit(block, layer.transactions, layer.execution)
+        self._metrics.stage_cpu_seconds_total.at("store").inc(time.thread_time() - started)
         if self._signer is None:
             return
         # The store holds the block durably from here on: only now may the guard file let go of it.

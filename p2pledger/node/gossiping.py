@@ -4,6 +4,7 @@ One pubsub message carries many transactions, because a message costs far more t
 """
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -15,6 +16,8 @@ BATCH_BYTES_MAX = 64 * 1024
 LINGER_MS = 15
 """How long the first transaction of a batch waits for company: a message costs each node 300 us and more,
 several times over, since every neighbour forwards it."""
+
+AGAIN_S = 3.0
 
 
 class Batcher:
@@ -39,6 +42,13 @@ class Batcher:
             while self._waiting:
                 await self._network.publish(Topic.TRANSACTIONS, encode(Batch(tuple(self._take()))))
             self._news = trio.Event()
+
+    async def run_again(self, unspread: Callable[[], list[Transaction]]) -> None:
+        """Gossip anew what did not become final, for ever: this node may have been alone when it was sent."""
+        while True:
+            await trio.sleep(AGAIN_S)
+            if not self._waiting:
+                self.put(unspread())
 
     def _take(self) -> list[bytes]:
         batch, size = [self._waiting.popleft()], 0

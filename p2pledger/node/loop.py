@@ -7,9 +7,10 @@ signer gives back is the very next event, and only that step's output holds the 
 """
 
 import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 import structlog
 import trio
@@ -109,7 +110,7 @@ class Loop:
     async def _process(self, event: events.Event, asking: trio.Nursery) -> None:
         waiting = deque([event])
         while waiting:
-            output = self._core.step(waiting.popleft(), self._clock.now())
+            output = self._step(waiting.popleft())
             for sign in output.sign:
                 answer = await self._sign(sign)
                 if answer is not None:
@@ -128,6 +129,12 @@ class Loop:
                 self._wake_at = output.wake_at
             if not waiting and (pending := self._count()) is not None:
                 waiting.append(pending)
+
+    def _step(self, event: events.Event) -> events.Output:
+        started = time.thread_time()
+        output = self._core.step(event, self._clock.now())
+        self._metrics.stage_cpu_seconds_total.at("consensus").inc(time.thread_time() - started)
+        return output
 
     # --- carrying out ----------------------------------------------------------------------------------
 
@@ -160,17 +167,35 @@ class Loop:
 
     def _work(self, work: events.Work, asking: trio.Nursery) -> events.Event | None:
         match work:
-            case events.Execute():
-                with self._metrics.block_execution_seconds.time():
-                    return self._executor.execute(work)
-            case events.Build():
-                return self._executor.build(work, self._clock.now())
+            case events.Execute() | events.Build():
+                return self._execute(work)
             case events.Enter():
+                self._count_missed(work)
                 self._entered = work
                 self._count_at = self._clock.now()
             case events.Ask(key, peer, request):
                 asking.start_soon(self._ask, key, peer, request)
         return None
+
+    def _execute(self, work: events.Execute | events.Build) -> events.Event:
+        started, cpu = time.perf_counter(), time.thread_time()
+        answer: events.Event
+        if isinstance(work, events.Execute):
+            answer = self._executor.execute(work)
+        else:
+            answer = self._executor.build(work, self._clock.now())
+        self._metrics.block_execution_seconds.observe(time.perf_counter() - started)
+        self._metrics.stage_cpu_seconds_total.at("execute").inc(time.thread_time() - cpu)
+        return answer
+
+    def _count_missed(self, entering: events.Enter) -> None:
+        """The view that is left passed without a block: its leader missed its turn."""
+        left, s = self._entered, self._core.situation
+        if left is None or left.epoch != entering.epoch or left.epoch != s.epoch:
+            return
+        if left.view in s.tally.skipped and left.view not in s.tally.notarised:
+            leader = s.authorities.members[left.leader].organisation
+            self._metrics.consensus_proposals_missed_total.at(leader).inc()
 
     async def _report(self, misbehaved: events.Misbehaved) -> None:
         members = self._core.situation.authorities.members
@@ -197,21 +222,26 @@ class Loop:
         """All replies to a request. Raises: Unreachable; InvalidMessage for one that is not of use."""
         replies: list[Reply] = []
         size = 0
-        async for data in self._network.ask(peer, encode(request, Request), timeout_ms=ASK_MS_MAX):
-            size += len(data)
-            if size > REPLY_BYTES_MAX:
-                raise InvalidMessage("more replies than were asked for")
-            reply: Reply = decode(Reply, data)
-            if isinstance(reply, Batch):
-                if not isinstance(request, BodiesRequest):
-                    raise InvalidMessage("transactions that were not asked for")
-                bodies = [decode_transaction(body) for body in reply.transactions]
-                if not await self._pool.take_fetched(bodies, request.ids):
-                    raise InvalidMessage("a body whose signatures are false")
-            replies.append(reply)
+        asking = self._network.ask(peer, encode(request, Request), timeout_ms=ASK_MS_MAX)
+        async with aclosing(asking) as answers:
+            async for data in answers:
+                size += len(data)
+                if size > REPLY_BYTES_MAX:
+                    raise InvalidMessage("more replies than were asked for")
+                reply: Reply = decode(Reply, data)
+                if isinstance(reply, Batch):
+                    await self._take_bodies(reply, request)
+                replies.append(reply)
         if isinstance(request, BodiesRequest) and not any(self._pool.get(i) for i in request.ids):
             return ()
         return tuple(replies)
+
+    async def _take_bodies(self, batch: Batch, request: Request) -> None:
+        if not isinstance(request, BodiesRequest):
+            raise InvalidMessage("transactions that were not asked for")
+        bodies = [decode_transaction(body) for body in batch.transactions]
+        if not await self._pool.take_fetched(bodies, request.ids):
+            raise InvalidMessage("a body whose signatures are false")
 
     # --- what counts towards a view's deadline -----------------------------------------------------------
 

@@ -122,6 +122,7 @@ class Node:
             nursery.start_soon(self._finals.run)
             nursery.start_soon(self._loop.run)
             nursery.start_soon(self._batcher.run)
+            nursery.start_soon(self._batcher.run_again, self._pool.unspread)
             nursery.start_soon(keep_gauges, self)
             self._started = True
             task_status.started()
@@ -264,6 +265,20 @@ class Node:
             metrics.gossip_mesh_peers.at(topic.value).set(size)
         for score in self._network.scores().values():
             metrics.gossip_peer_score.observe(score)
+        for file, size_bytes in self._store.sizes().items():
+            metrics.store_size_bytes.at(file).set(size_bytes)
+        free = self._store.free_bytes()
+        if free is not None:
+            metrics.store_free_bytes.set(free)
+        for index, member in enumerate(s.authorities.members):
+            self._measure_votes(index, member.organisation)
+
+    def _measure_votes(self, index: int, organisation: str) -> None:
+        """Late votes count too: a certificate leaves out the slowest honest authority."""
+        s = self._core.situation
+        for vote in s.tally.highest_votes_of(index):
+            if (known := s.known(vote.ballot.digest)) is not None:
+                self._metrics.consensus_authority_last_signed_height.at(organisation).set(known[0])
 
 
 def _answer(answer: Transaction | Refusal) -> Hash | Exception:

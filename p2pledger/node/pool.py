@@ -5,6 +5,7 @@ What was accepted ends as exactly one of final, refused with a code, or expired.
 """
 
 import os
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
@@ -33,6 +34,8 @@ RECHECKED_MAX = 128
 LEFT_OVER_MS = 1_000
 """A transaction that waits so long was left out by leaders: it is tried anew, once in such a time."""
 SUSPECTS_MAX = 10_000
+SPREAD_MS = 3_000
+SPREAD_MAX = 1_000
 RETRY_AFTER_MS = 500
 
 Refusal = InvalidMessage | InvalidTransaction | Busy
@@ -44,15 +47,18 @@ async def authentic(transactions: Sequence[Transaction], metrics: Metrics) -> li
     """Which of these are signed by all their signers; verified on other threads when they are many."""
     started = trio.current_time()
     if len(transactions) <= INLINE_MAX:
-        verdicts = _verify(transactions)
+        verdicts = _verify(transactions, metrics)
     else:
-        verdicts = await trio.to_thread.run_sync(_verify, transactions, limiter=_verifiers)
+        verdicts = await trio.to_thread.run_sync(_verify, transactions, metrics, limiter=_verifiers)
     metrics.signature_verify_seconds.observe(trio.current_time() - started)
     return verdicts
 
 
-def _verify(transactions: Sequence[Transaction]) -> list[bool]:
-    return [is_authentic(transaction, is_signed) for transaction in transactions]
+def _verify(transactions: Sequence[Transaction], metrics: Metrics) -> list[bool]:
+    started = time.thread_time()
+    verdicts = [is_authentic(transaction, is_signed) for transaction in transactions]
+    metrics.stage_cpu_seconds_total.at("verify").inc(time.thread_time() - started)
+    return verdicts
 
 
 class Pool:
@@ -187,6 +193,13 @@ class Pool:
     @property
     def _epoch(self) -> Epoch:
         return Epoch(self._store.tip().height // self._genesis.parameters.epoch_blocks)
+
+    def unspread(self) -> list[Transaction]:
+        """What was submitted here and is pending longer than gossip takes: the oldest, to be said again."""
+        late = Millis(self._now() - SPREAD_MS)
+        overdue = (i for i, since in self._submitted_ms.items() if since < late)
+        found = (self.mempool.get(i) for i in islice(overdue, SPREAD_MAX))
+        return [transaction for transaction in found if transaction is not None]
 
     def suspect(self, transaction_ids: Iterable[Hash]) -> None:
         """These failed on a parent that is not final: try them first once more is."""
