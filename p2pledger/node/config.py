@@ -218,7 +218,7 @@ class Configuration:
 
 
 _SECTIONS: dict[str, type] = get_type_hints(Configuration)
-_CHECKS: dict[str, dict[str, Check]] = {
+CHECKS: dict[str, dict[str, Check]] = {
     name: {
         key: annotation.__metadata__[0]
         for key, annotation in get_type_hints(section, include_extras=True).items()
@@ -262,17 +262,17 @@ def _unknown(what: str, name: str, known: Sequence[str]) -> str:
 
 def _overlay(document: dict[str, Any], environment: Mapping[str, str]) -> list[str]:
     """Put the environment's values into the document; returns what is unknown in either."""
-    variables = {f"{PREFIX}{s}_{key}".upper(): (s, key) for s, keys in _CHECKS.items() for key in keys}
+    variables = {f"{PREFIX}{s}_{key}".upper(): (s, key) for s, keys in CHECKS.items() for key in keys}
     faults = []
     for section, content in document.items():
-        if section not in _CHECKS or not isinstance(content, dict):
-            faults.append(_unknown("section", section, list(_CHECKS)))
+        if section not in CHECKS or not isinstance(content, dict):
+            faults.append(_unknown("section", section, list(CHECKS)))
         elif section == "keys" and "passphrase" in content:
             faults.append(f"keys.passphrase: a secret; move it to a passphrase_file or {PASSPHRASE_VARIABLE}")
         else:
-            known = [f"{section}.{key}" for key in _CHECKS[section]]
+            known = [f"{section}.{key}" for key in CHECKS[section]]
             faults += [
-                _unknown("key", f"{section}.{key}", known) for key in content if key not in _CHECKS[section]
+                _unknown("key", f"{section}.{key}", known) for key in content if key not in CHECKS[section]
             ]
     for variable, text in environment.items():
         if not variable.startswith(PREFIX) or variable == PASSPHRASE_VARIABLE:
@@ -295,7 +295,7 @@ def _from_text(annotation: Any, text: str) -> Any:
 def _section(name: str, document: Mapping[str, Any], base: Path, faults: list[str]) -> Any:
     content = document.get(name, {})
     section, values = _SECTIONS[name], {}
-    for key, check in _CHECKS[name].items():
+    for key, check in CHECKS[name].items():
         if isinstance(content, dict) and key in content:
             try:
                 values[key] = check(content[key], base)
