@@ -116,10 +116,17 @@ class Overlay:
         """Stand on another reader of the same content: the store, once it holds the parent."""
         self._reader = reader
 
+    # How many blocks are not final has no bound (PROTOCOL), so a stack is walked, never recursed into.
+
     def get(self, key: bytes) -> bytes | None:
         """See `StateReader.get`."""
-        writes = self._effects.writes
-        return writes[key] if key in writes else self._reader.get(key)
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            writes = reader._effects.writes
+            if key in writes:
+                return writes[key]
+            reader = reader._reader
+        return reader.get(key)
 
     @cached_property
     def _own(self) -> tuple[list[Hash], list[Entry | None]]:
@@ -131,24 +138,38 @@ class Overlay:
 
     def entries(self, prefix: str) -> Sequence[Entry]:
         """See `StateReader.entries`."""
-        below = self._reader.entries(prefix)
-        paths, entries = self._own
         low, high = path_range(prefix)
-        start, end = bisect_left(paths, low), bisect_right(paths, high)
-        if start == end:
+        changed: dict[Hash, Entry | None] = {}
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            paths, entries = reader._own
+            for i in range(bisect_left(paths, low), bisect_right(paths, high)):
+                changed.setdefault(paths[i], entries[i])
+            reader = reader._reader
+        below = reader.entries(prefix)
+        if not changed:
             return below
-        merged: dict[Hash, Entry | None] = {entry.path: entry for entry in below}
-        merged.update(zip(paths[start:end], entries[start:end], strict=True))
+        merged = {entry.path: entry for entry in below} | changed
         return [entry for _, entry in sorted(merged.items()) if entry is not None]
 
     def node(self, prefix: str) -> Hash | None:
         """See `StateReader.node`."""
-        nodes = self._effects.nodes
-        return nodes[prefix] if prefix in nodes else self._reader.node(prefix)
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            nodes = reader._effects.nodes
+            if prefix in nodes:
+                return nodes[prefix]
+            reader = reader._reader
+        return reader.node(prefix)
 
     def is_used(self, transaction_id: Hash) -> bool:
         """See `StateReader.is_used`."""
-        return transaction_id in self._effects.used or self._reader.is_used(transaction_id)
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            if transaction_id in reader._effects.used:
+                return True
+            reader = reader._reader
+        return reader.is_used(transaction_id)
 
 
 class Changes:

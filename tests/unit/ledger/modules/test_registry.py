@@ -146,6 +146,7 @@ def test_a_key_has_one_owner_for_ever(ledger):
     assert ledger.refuses(add("service"), "city", "city 1", "service") == "key_taken"
     assert ledger.refuses(add("authority 1"), "city", "city 1", "authority 1") == "key_taken"
     assert ledger.refuses(enroll("service"), "city", "city gateway", "service") == "key_taken"
+    assert ledger.refuses(rotate("city 2", "service"), "city", "city 1", "service") == "key_taken"
 
 
 def test_a_new_key_shows_that_it_is_the_submitters(ledger):
@@ -164,6 +165,8 @@ def test_as_many_admins_sign_as_the_threshold_asks():
     assert ledger.refuses(revoke("city 1"), "city", "city 1", "city 2") == "admins_locked_out"
     ledger.does(add("city 3", KeyRole.ADMIN), "city", "city 1", "city 2", "city 3")
     ledger.does(revoke("city 1"), "city", "city 1", "city 2")
+    assert set(organisation(ledger.reader, "city").admins) == {key("city 2"), key("city 3")}
+    assert ledger.refuses(revoke("city 2"), "city", "city 2", "city 3") == "admins_locked_out"
     assert ledger.refuses(add("x"), "city", "city 1", "city 2", "x") == "too_few_admins"
     ledger.does(add("x"), "city", "city 2", "city 3", "x")
 
@@ -251,8 +254,9 @@ def test_gateways_are_bounded(ledger):
 
 
 def test_a_revoked_gateway_is_off_the_allow_list_from_that_height(ledger):
+    assert ledger.rows == list(ledger.machine.start().index_rows)
     ledger.does(revoke("city gateway", from_height=9), "city", "city 1")
-    assert ledger.rows[-1].key == PEER.encode()
+    assert [row.key for row in ledger.rows] == [PEER.encode()] * 2
     assert allowed_peers(ledger.reader, Height(8)) == {PEER}
     assert allowed_peers(ledger.reader, Height(9)) == frozenset()
 
@@ -342,7 +346,9 @@ def test_a_device_gets_a_new_key_and_its_numbers_go_on(ledger):
     ledger.does(rotate("meter", "fresh"), "city", "city 1", "fresh")
     assert ledger.refuses(fact, "city", "fresh") == "duplicate"
     ledger.does(replace(fact, seq=1), "city", "fresh")
+    assert DEVICES.get(ledger.reader, METER).key == key("fresh")
     ledger.does(DeviceRetire(METER, bytes(32)), "city", "city gateway", "fresh")
+    assert not live_key(ledger.reader, key("fresh"), Height(ledger.height + 1))
 
 
 def test_roles_that_come_another_way_are_not_added():

@@ -1,0 +1,61 @@
+import pytest
+from p2pledger.errors import Fatal
+from p2pledger.ledger.commitment import Commitment
+from p2pledger.ledger.quota import Usage
+from p2pledger.ledger.state import Changes, EmptyState, Overlay, Table, path_range
+
+
+class Block:
+    def __init__(self, writes, nodes, used):
+        self.writes, self.nodes, self.used = writes, nodes, used
+
+
+def test_a_stack_may_be_as_high_as_it_likes():
+    commitment, root = Commitment(16), None
+    reader, id_ = EmptyState(), bytes(32)
+    writes = {b"deep": b"down"}
+    root, nodes = commitment.update(reader, writes)
+    reader = Overlay(reader, Block(writes, nodes, {id_: 1}))
+    for _ in range(5_000):
+        reader = Overlay(reader, Block({}, {}, {}))
+    assert reader.get(b"deep") == b"down" and reader.get(b"none") is None
+    assert reader.node("") == root and len(reader.entries("")) == 1
+    assert reader.is_used(id_) and not reader.is_used(bytes(31))
+
+
+def test_the_upper_write_is_seen_removals_too():
+    lower = Overlay(EmptyState(), Block({b"a": b"1", b"b": b"2"}, {}, {}))
+    upper = Overlay(lower, Block({b"a": None, b"b": b"3"}, {}, {}))
+    assert (upper.get(b"a"), upper.get(b"b")) == (None, b"3")
+    assert (lower.get(b"a"), lower.get(b"b")) == (b"1", b"2")
+    assert len(lower.entries("")) == 2 and len(upper.entries("")) == 1
+
+
+@pytest.mark.parametrize(
+    ("prefix", "low", "high"),
+    [
+        ("", "00" * 32, "ff" * 32),
+        ("a", "a0" + "00" * 31, "af" + "ff" * 31),
+        ("1234", "1234" + "00" * 30, "1234" + "ff" * 30),
+    ],
+)
+def test_a_prefix_is_a_range_of_paths(prefix, low, high):
+    assert path_range(prefix) == (bytes.fromhex(low), bytes.fromhex(high))
+
+
+def test_a_row_that_does_not_decode_is_our_own_corruption():
+    table, changes = Table("usage", Usage), Changes(EmptyState())
+    table.put(changes, b"k", Usage(1, 2, 3))
+    assert table.get(changes, b"k") == Usage(1, 2, 3)
+    assert changes.get(table.key(b"k")) is not None
+    changes.put(b"usage/k", b"rubbish")
+    with pytest.raises(Fatal, match="no Usage under"):
+        table.get(changes, b"k")
+
+
+def test_tables_do_not_run_into_each_other():
+    changes = Changes(EmptyState())
+    Table("a", Usage).put(changes, b"b", Usage(1, 1, 1))
+    assert Table("ab", Usage).get(changes, b"") is None
+    with pytest.raises(ValueError):
+        Table("a/b", Usage)
