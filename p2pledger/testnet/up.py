@@ -217,7 +217,7 @@ class _Run:
             with ReplayDisplay(self._console) as display:
                 nursery.start_soon(self._display, display, replay, http)
                 await replay.run(self._stop, passes=1 if options.duration_s is None else None)
-                if not self._stop.is_set():
+                if options.duration_s is None and not self._stop.is_set():
                     self._say_that_it_stays(replay)
                 await self._stop.wait()
             nursery.cancel_scope.cancel()
@@ -264,8 +264,8 @@ class _Run:
 
     def _say_that_it_stays(self, replay: Replay) -> None:
         url = self._directory.nodes[self._directory.plan.authorities].http_url
-        self._console.print(f"The replay is done: {sum_of(self._tally)}", soft_wrap=True)
         if replay.last_final is not None:
+            self._console.print(f"The replay is done: {sum_of(self._tally)}", soft_wrap=True)
             self._console.print("Try next, for the proof of one transaction:")
             command = f"curl {url}/v1/transactions/{replay.last_final.hex()}/receipt"
             self._console.print(f"  {command}", highlight=False, soft_wrap=True)
