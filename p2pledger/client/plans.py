@@ -133,6 +133,10 @@ class Plans:
         deadline_ms = self.nodes.now_ms() + timeout_ms
         (result,) = yield from self.submit_many([transaction])
         if isinstance(result, Refused):
+            # Sent once before, by a process that did not live to see the end: it may be final long since.
+            fate = yield from self.fate(transaction.id)
+            if fate.outcome is Outcome.FINAL:
+                return fate
             raise result
         while (left_ms := round(deadline_ms - self.nodes.now_ms())) > 0:
             node, fate = yield from self._fate(transaction.id, min(left_ms, DOUBT_MS))

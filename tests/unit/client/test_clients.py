@@ -12,6 +12,7 @@ from p2pledger import client
 from p2pledger.chain.transaction import Outcome
 from p2pledger.client import AsyncClient, Client, Limits
 from p2pledger.crypto import KeySigner
+from p2pledger.errors import InvalidTransaction
 from tests.unit.api.small_ledger import (
     START_MS,
     WRITER,
@@ -275,6 +276,19 @@ def test_sending_stops_at_a_late_refusal_and_at_the_expiry(serve, connect):
         connect(node).send(one)
     with pytest.raises(client.Expired):
         connect(node).send(other)
+
+
+def test_sending_again_what_is_final_long_since_is_no_refusal(serve, connect):
+    node = serve()
+    wish = make_transaction(GENESIS)
+    connect(node).submit(wish)
+    node.finalise()
+
+    async def refuse(encoded):
+        return [InvalidTransaction("replayed", "the transaction is in the chain already")]
+
+    node.ledger.submit = refuse
+    assert connect(node).send(wish).outcome is Outcome.FINAL
 
 
 def test_nothing_is_signed_anew_while_the_old_one_may_become_final(serve, connect):
