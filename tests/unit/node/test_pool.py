@@ -1,0 +1,150 @@
+"""Transactions are judged once, wait within bounds, and end as exactly one thing."""
+
+import pytest
+import trio
+from p2pledger.chain.transaction import Outcome, Transaction
+from p2pledger.errors import InvalidMessage, InvalidTransaction
+from p2pledger.ledger.machine import Round
+from p2pledger.node import pool as pool_module
+from p2pledger.node.service import Busy
+from p2pledger.types import Signature
+from tests import ledgers
+from tests.unit.node.solo import Solo, fact, genesis
+
+
+@pytest.fixture
+def solo(tmp_path):
+    made = Solo(tmp_path)
+    yield made
+    made.signer.close()
+
+
+def forged(transaction):
+    return Transaction(transaction.body, (Signature(bytes(63) + b"\1"),) * len(transaction.signatures))
+
+
+async def test_each_of_many_is_judged_on_its_own(solo):
+    good, other = fact(solo.genesis), fact(genesis(quota=ledgers.quota(7)))
+    late = fact(solo.genesis, expires_ms=solo.clock.now() - 1_000)
+    offered = [good.encoded, good.encoded[:-1], forged(good).encoded, other.encoded, late.encoded]
+    offered += [fact(solo.genesis).encoded for _ in range(5)]
+    answers = await solo.pool.submit(offered)
+    codes = [getattr(answer, "code", "accepted") for answer in answers]
+    assert codes[:5] == ["accepted", "malformed", "bad_signature", "wrong_genesis", "expired"]
+    assert codes[5:] == ["accepted"] * 5
+    assert solo.count("mempool_txs_received_total", source="api", result="accepted") == 6
+    for kind in (InvalidMessage, InvalidTransaction):
+        assert any(isinstance(answer, kind) for answer in answers)
+
+
+async def test_a_pending_one_is_accepted_again_and_counted_as_repeated(solo):
+    one = fact(solo.genesis)
+    assert await solo.pool.submit([one.encoded]) == await solo.pool.submit([one.encoded]) == [one]
+    assert len(solo.pool.mempool) == 1
+    assert solo.count("mempool_txs_received_total", source="api", result="repeated") == 1
+
+
+async def test_a_full_mempool_says_when_to_come_back(solo):
+    answers = await solo.pool.submit([fact(solo.genesis).encoded for _ in range(103)])
+    assert [isinstance(answer, Busy) for answer in answers] == [False] * 100 + [True] * 3
+    assert answers[-1].retry_after_ms > 0
+    assert solo.pool.fate(fact(solo.genesis).id).outcome is Outcome.UNKNOWN
+
+
+async def test_what_peers_send_is_taken_once_and_forgery_is_told(solo):
+    news = []
+    solo.pool.on_news = lambda: news.append(1)
+    one = fact(solo.genesis)
+    assert await solo.pool.take([one], verified=False)
+    assert await solo.pool.take([one], verified=False) and news == [1]
+    assert not await solo.pool.take([forged(fact(solo.genesis))], verified=False)
+    assert len(solo.pool.mempool) == 1
+
+
+async def test_bodies_that_were_not_asked_for_are_not_kept(solo):
+    asked, unasked = fact(solo.genesis), fact(solo.genesis)
+    assert await solo.pool.take_fetched([asked, unasked], {asked.id})
+    assert solo.pool.get(asked.id) == asked and solo.pool.get(unasked.id) is None
+    assert not await solo.pool.take_fetched([forged(unasked)], {unasked.id})
+
+
+def settle(solo, *transactions, time_ms=None):
+    """As after a stored block that holds these; the store itself is left behind on purpose."""
+    height = solo.store.tip().height + 1
+    solo.pool.settle(transactions, height, solo.clock.now() if time_ms is None else time_ms)
+
+
+async def test_a_final_one_is_final_for_those_who_wait(solo):
+    one = fact(solo.genesis)
+    await solo.pool.submit([one.encoded])
+    fates = []
+
+    async def wait():
+        fates.append(await solo.pool.wait(one.id, 10_000))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        assert solo.pool.fate(one.id).outcome is Outcome.PENDING
+        settle(solo, one)
+    assert (fates[0].outcome, fates[0].height) == (Outcome.FINAL, 1)
+    assert one.id not in solo.pool.mempool
+    assert solo.count("tx_finality_latency_seconds_count") == 1
+
+
+async def test_waiting_ends_without_an_end_and_leaves_nothing_behind(solo):
+    fate = await solo.pool.wait(fact(solo.genesis).id, 10)
+    assert fate.outcome is Outcome.UNKNOWN and solo.pool._waiting == {}
+
+
+async def test_what_expired_has_ended_once_no_block_may_hold_it(solo):
+    one = fact(solo.genesis, expires_ms=solo.clock.now() + 2_000)
+    await solo.pool.submit([one.encoded])
+    settle(solo, time_ms=one.body.expires_ms)
+    assert solo.pool.fate(one.id).outcome is Outcome.PENDING
+    settle(solo, time_ms=one.body.expires_ms + 1)
+    assert solo.pool.fate(one.id).outcome is Outcome.EXPIRED
+
+
+async def test_what_leaders_leave_out_is_refused_with_its_code(solo, monkeypatch):
+    of = genesis(quota=ledgers.quota(1))
+    monkeypatch.setattr(pool_module, "LEFT_OVER_MS", 0)
+    solo.machine = None
+    first, second = fact(of), fact(of)
+    ledger = ledgers.Ledger(of)
+    solo.pool._machine, solo.pool._genesis, solo.pool._store = ledger.machine, of, Reading(ledger)
+    assert await solo.pool.submit([first.encoded, second.encoded]) == [first, second]
+    at = Round(0, 1, solo.clock.now())
+    execution = ledger.machine.execute(ledger.reader, ledger.execution.frontier, at, [first])
+    ledger.reader = ledgers.Overlay(ledger.reader, execution)
+    solo.pool.suspect([second.id])
+    settle(solo, first, time_ms=at.time_ms + 1)
+    fate = solo.pool.fate(second.id)
+    assert (fate.outcome, fate.code) == (Outcome.REFUSED, "over_quota")
+    assert len(solo.pool.mempool) == 0
+
+
+class Reading:
+    """A store's state over a test ledger."""
+
+    def __init__(self, ledger):
+        self.ledger = ledger
+
+    def tip(self):
+        return type("Tip", (), {"height": 0})
+
+    def locate(self, transaction_id):
+        return None
+
+    def __getattr__(self, name):
+        return getattr(self.ledger.reader, name)
+
+
+async def test_what_nobody_answered_is_gossiped_again(solo, monkeypatch):
+    one = fact(solo.genesis)
+    await solo.pool.submit([one.encoded])
+    assert solo.pool.unspread() == []
+    monkeypatch.setattr(pool_module, "SPREAD_MS", -1)
+    assert solo.pool.unspread() == [one]
+    settle(solo, one)
+    assert solo.pool.unspread() == []
