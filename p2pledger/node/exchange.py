@@ -29,7 +29,7 @@ from p2pledger.consensus import catchup
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.events import Gossiped, Received
 from p2pledger.crypto import is_signed
-from p2pledger.errors import InvalidMessage
+from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.metrics import Metrics
 from p2pledger.network.seam import Topic, Verdict
 from p2pledger.node.finals import GossipSeen
@@ -39,6 +39,7 @@ from p2pledger.node.pool import Pool, authentic
 from p2pledger.storage.store import Store
 from p2pledger.types import Epoch, Height, Millis, PeerId
 
+CHECKED_MAX = 64
 BLOCKS_BEHIND = 64
 """A final block this far below our own is of no use to anybody who listens to gossip."""
 
@@ -62,6 +63,8 @@ class Exchange:
         self._genesis, self._store, self._pool = genesis, store, pool
         self._core, self._inbox, self._seen = core, inbox, seen
         self._metrics, self._now = metrics, now
+        self._checked: dict[bytes, list[Transaction]] = {}
+        """Batches between their check and their delivery, so that each is decoded once."""
 
     # --- gossip ----------------------------------------------------------------------------------------
 
@@ -77,17 +80,23 @@ class Exchange:
                     return self._check_evidence(decode(Evidence, data))
         except InvalidMessage as error:
             _log.info("gossip_rejected", topic=topic.value, peer=peer, code=error.code, why=str(error))
-            self._metrics.mempool_txs_received_total.at("gossip", error.code).inc()
+            if topic is Topic.TRANSACTIONS:
+                self._metrics.mempool_txs_received_total.at("gossip", error.code).inc()
             return Verdict.REJECT
 
     async def _check_batch(self, data: bytes) -> Verdict:
         transactions = _transactions(decode(Batch, data))
         unknown = [t for t in transactions if self._pool.get(t.id) is None]
         for transaction in unknown:
-            if transaction.body.genesis_hash != self._genesis.hash:
-                raise InvalidMessage("a transaction of another ledger", code="wrong_genesis")
+            try:
+                self._pool.check_form(transaction)
+            except InvalidTransaction as error:
+                # No honest node forwards it: the entry node has told its client no.
+                raise InvalidMessage(error.message, error.code) from None
         if not all(await authentic(unknown, self._metrics)):
             raise InvalidMessage("a transaction whose signatures are false", code="bad_signature")
+        if len(self._checked) < CHECKED_MAX:
+            self._checked[data] = transactions
         return Verdict.ACCEPT
 
     def _check_block(self, block: FinalBlock) -> Verdict:
@@ -112,7 +121,8 @@ class Exchange:
         """See `Handler.on_gossip`."""
         match topic:
             case Topic.TRANSACTIONS:
-                await self._pool.take(_transactions(decode(Batch, data)), verified=True)
+                transactions = self._checked.pop(data, None)
+                await self._pool.take(transactions or _transactions(decode(Batch, data)), verified=True)
             case Topic.BLOCKS:
                 block: FinalBlock = decode(FinalBlock, data)
                 if self._seen.add(block):
