@@ -41,6 +41,7 @@ from p2pledger.testnet.tally import Tally
 AUTHORITIES = 4
 GATEWAYS = 1
 DISPLAY_S = 1.0
+TRY_S = 0.2
 REQUEST_S = 5.0
 
 
@@ -182,7 +183,6 @@ class _Run:
             self._is_ready = True
             self._console.print(endpoint_table(self._directory.nodes))
             self._console.print(f"Logs: {self._directory.path}/*/node.log", soft_wrap=True)
-            self._say_what_to_try()
             nursery.start_soon(self._watch_processes)
             began_s = trio.current_time()
             await self._replay(http)
@@ -205,6 +205,7 @@ class _Run:
         async with trio.open_nursery() as nursery, AsyncExitStack() as open_until_the_end:
             if options.duration_s is not None:
                 nursery.start_soon(self._stop_after, options.duration_s)
+            nursery.start_soon(self._say_what_to_try, http)
             links = []
             for gateway in self._directory.gateways():
                 client = await open_until_the_end.enter_async_context(
@@ -251,12 +252,16 @@ class _Run:
             duration_s=round(duration_s, 1),
         )
 
-    def _say_what_to_try(self) -> None:
+    async def _say_what_to_try(self, http: httpx.AsyncClient) -> None:
+        """Commands that work as they stand: so, with a replay, not before there is a block."""
         node = self._directory.nodes[self._directory.plan.authorities]
+        has_replay = self._options.replay != "none"
+        while has_replay and not (await heights_of(http, {node.name: node.http_url})).get(node.name):
+            await trio.sleep(TRY_S)
         self._console.print("Try next, in another terminal:")
         for command in (
             f"curl {node.http_url}/v1/status",
-            f"curl {node.http_url}/v1/blocks/1",
+            f"curl {node.http_url}/v1/{'blocks/1' if has_replay else 'genesis'}",
             f"curl -N {node.http_url}/v1/events",
             f"curl -s {node.metrics_url} | grep txs_finalized",
         ):
