@@ -64,11 +64,16 @@ def run(path: Path) -> int:
         _log.critical("fatal", why=str(error))
         return 1
     except BaseExceptionGroup as group:
-        fatal = group.subgroup(Fatal)
-        if fatal is None:
+        foreseen, others = group.split((Fatal, OSError))
+        if foreseen is None or others is not None:
             raise
-        _log.critical("fatal", why="; ".join(str(error) for error in _leaves(fatal)))
-        return 1
+        leaves = _leaves(foreseen)
+        why = "; ".join(str(error) for error in leaves)
+        if any(isinstance(error, Fatal) for error in leaves):
+            _log.critical("fatal", why=why)
+            return 1
+        _log.error("cannot_go_on", why=why)
+        return 2
     _log.info("stopped")
     return 0
 
@@ -108,20 +113,23 @@ def _open(configuration: Configuration, genesis: Genesis, metrics: Metrics, stac
     configuration.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = SqliteStore(configuration.node.data_dir, genesis, machine.start())
     stack.callback(store.close)
-    signer = _open_signer(configuration, genesis, passphrase, store)
+    key, signer = None, None
+    if configuration.node.role is Role.AUTHORITY:
+        assert configuration.keys.consensus is not None, "the configuration was checked"
+        key = KeySigner(load_key_file(configuration.keys.consensus, SecretRole.CONSENSUS, passphrase).secret)
+        signer = _open_signer(configuration, genesis, key, store)
     if signer is not None:
         stack.callback(signer.close)
-    return Node(configuration, genesis, store, machine, signer, identity.secret, metrics)
+    public_key = key.public_key if key is not None else None
+    return Node(configuration, genesis, store, machine, public_key, signer, identity.secret, metrics)
 
 
 def _open_signer(
-    configuration: Configuration, genesis: Genesis, passphrase: bytes, store: SqliteStore
+    configuration: Configuration, genesis: Genesis, key: KeySigner, store: SqliteStore
 ) -> LocalSigner | None:
-    if configuration.node.role is not Role.AUTHORITY:
-        return None
-    path, guard_dir = configuration.keys.consensus, configuration.node.guard_dir
-    assert path is not None and guard_dir is not None, "the configuration was checked"
-    key = KeySigner(load_key_file(path, SecretRole.CONSENSUS, passphrase).secret)
+    """The signer over its guard; None when the guard is missing."""
+    guard_dir = configuration.node.guard_dir
+    assert guard_dir is not None, "the configuration was checked"
     try:
         guard = GuardFile(guard_dir, key.public_key, genesis.hash)
     except GuardMissing as error:

@@ -26,6 +26,7 @@ from p2pledger.api.views import (
 )
 from p2pledger.chain.transaction import Outcome
 from p2pledger.codec import encode, to_json
+from p2pledger.errors import InvalidMessage
 from p2pledger.metrics import Metrics
 from p2pledger.node.service import Health, Service
 from p2pledger.types import Hash, Height
@@ -127,14 +128,24 @@ class Routes:
         202 means that it is in the mempool and will end as final, refused with a code, or expired.
         Sending the same bytes again is always safe.
         """
-        submission = await _submission(request)
+        try:
+            submission = await _submission(request)
+        except Refusal as refusal:
+            self._count_unreadable(refusal.code)
+            raise
         readable = [item for item in submission.items if isinstance(item, bytes)]
         judged = iter(await self._service.submit(readable) if readable else ())
         answers: list[Hash | Refusal] = []
         for item in submission.items:
+            if isinstance(item, InvalidMessage):
+                self._count_unreadable(item.code)
             verdict = next(judged) if isinstance(item, bytes) else item
             answers.append(refusal_of(verdict, id_of(item)) if isinstance(verdict, Exception) else verdict)
         return _answer_many(answers) if submission.many else _answer_one(answers[0])
+
+    def _count_unreadable(self, code: str) -> None:
+        # The node counts what it judges; this never got there.
+        self._metrics.mempool_txs_received_total.at("api", code).inc()
 
     async def fate(self, transaction_id: TransactionId, wait_ms: WaitMs = 0) -> Response:
         """What became of a transaction; with `wait_ms`, as soon as that is known or the time is over."""

@@ -89,6 +89,9 @@ def _listen(bind: str) -> socket.socket:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS_MAX)
         listening.bind((host, int(port)))
         listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        raise OSError(error.errno, f"cannot listen on {bind}: {error.strerror}") from None
     except BaseException:
         listening.close()
         raise

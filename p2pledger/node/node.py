@@ -40,7 +40,7 @@ from p2pledger.node.recovery import recovered
 from p2pledger.node.service import FinalEvent, Health, NodeStatus
 from p2pledger.signer.local import VoteSigner
 from p2pledger.storage.store import Store
-from p2pledger.types import Hash, Height, PeerId
+from p2pledger.types import Hash, Height, PeerId, PublicKey
 
 STALLED_S = 30.0
 """A long-lived task that gave no sign for so long is stuck: the liveness probe fails."""
@@ -51,7 +51,8 @@ _log = structlog.get_logger("p2pledger.node")
 class Node:
     """One node of a ledger. `run` runs it; everything else answers the API (`service.Service`).
 
-    `signer` is None for a gateway, and for an authority whose guard is missing: it follows only.
+    `key` is an authority's consensus key, None for a gateway. `signer` is None for a gateway, and for an
+    authority whose guard is missing: it follows only, and says so.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Node:
         genesis: Genesis,
         store: Store,
         machine: Machine,
+        key: PublicKey | None,
         signer: VoteSigner | None,
         identity_seed: bytes,
         metrics: Metrics,
@@ -70,7 +72,6 @@ class Node:
         tip = store.tip()
         base = tip.header.digest if tip.header is not None else genesis_digest(genesis)
         durable = signer.load() if signer is not None else None
-        key = signer.public_key if signer is not None else None
         setting = Setting(genesis.hash, genesis.parameters, key, is_signed)
         self._core = Consensus(setting, recovered(genesis, store, durable), self._clock.now())
         limits, now = configuration.mempool, self._clock.now

@@ -130,6 +130,10 @@ class Pool:
             return error
         return transaction
 
+    def check_form(self, transaction: Transaction) -> None:
+        """Refuse what no node of this ledger could ever accept. Raises: InvalidTransaction."""
+        self._machine.check_form(transaction)
+
     async def _judge(
         self, answers: list[Transaction | Refusal], source: str, *, verified: bool = False
     ) -> None:
