@@ -296,9 +296,12 @@ class Bus(Pubsub):
         if self.seen_messages.has(key):
             self._meter.gossip(topic, "duplicate")
             return
-        peer = PeerId(str(msg_forwarder))
-        self.seen_messages.add(key)  # before the check can wait: the next copy is a duplicate already
-        verdict = await self._check(topic, peer, msg)
+        peer, verdict = PeerId(str(msg_forwarder)), Verdict.REJECT
+        if len(msg.data) <= GOSSIP_BYTES_MAX and _is_signed(msg):
+            # Before the check can wait: the next copy is a duplicate already. But after the signature: a
+            # forged copy must not shut out the true one.
+            self.seen_messages.add(key)
+            verdict = await self._check(topic, peer, msg)
         if verdict is Verdict.REJECT:
             self._meter.gossip(topic, "reject")
             self._standing.refuse(msg_forwarder, msg.topicIDs[0])
@@ -316,8 +319,6 @@ class Bus(Pubsub):
             _log.exception("taking a gossip message failed")
 
     async def _check(self, topic: Topic, peer: PeerId, message: rpc_pb2.Message) -> Verdict:
-        if len(message.data) > GOSSIP_BYTES_MAX or not _is_signed(message):
-            return Verdict.REJECT
         try:
             return await self._handler.check_gossip(topic, peer, message.data)
         except Fatal as error:

@@ -135,6 +135,15 @@ async def test_invalid_messages_end_in_a_ban(forge: Callable[[rpc_pb2.Message], 
         assert b.counts.of["gossip", Topic.TRANSACTIONS, "reject"] == 0
 
 
+async def test_a_forged_copy_does_not_shut_out_the_true_message() -> None:
+    async with besieged() as (a, b), attacker(MALLORY, a) as mallory:
+        stream = await mallory.open(GOSSIP)
+        await mallory.gossip(stream, spoil(mallory.message(b"data"), signature=bytes(64)))
+        await until(lambda: a.counts.of["gossip", Topic.TRANSACTIONS, "reject"] == 1)
+        await b.host.publish(Topic.TRANSACTIONS, b"data")
+        await until(lambda: a.handler.heard() == [b"data"])
+
+
 async def test_what_is_ignored_costs_nothing() -> None:
     async with besieged() as (a, _), attacker(MALLORY, a) as mallory:
         stream = await mallory.open(GOSSIP)
