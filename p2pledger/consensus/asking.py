@@ -1,10 +1,11 @@
 """What this node lacks and whom it asks: every question is asked again, of another peer, for ever.
 
-A question is known by its key; while it is open it is not asked twice. Peers take turns, those most
-likely to know first. Waits grow from 100 ms to 2 s, so that a lonely node does not spin.
+A question stays open for as long as each settling wishes it anew; what nobody wishes any more is gone.
+Peers take turns, those most likely to know first. Waits grow from 100 ms to 2 s, so that a lonely node
+does not spin.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from p2pledger.chain.message import Request
@@ -21,23 +22,30 @@ class _Question:
     request: Request
     peers: list[int]
     attempts: int = 0
+    is_wanted: bool = True
     is_asked: bool = False
     retry_ms: Millis = Millis(0)
 
 
 class Asking:
-    """The open questions."""
+    """The open questions, by key."""
 
     def __init__(self) -> None:
         self._open: dict[str, _Question] = {}
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def want(self, key: str, request: Request, peers: Iterable[int]) -> None:
-        """Ask this, the first of `peers` first. Nothing happens while the key is open already.
+        """Have this asked, the first of `peers` first; to be said at each settling while it is lacking.
 
         At most QUESTIONS_MAX are open: beyond that the wish is dropped, to be wished again.
         """
-        order = list(dict.fromkeys(peers))
-        if key not in self._open and order and len(self._open) < QUESTIONS_MAX:
+        if (question := self._open.get(key)) is not None:
+            question.is_wanted = True
+            if not question.is_asked:
+                question.request = request
+        elif (order := list(dict.fromkeys(peers))) and len(self._open) < QUESTIONS_MAX:
             self._open[key] = _Question(request, order)
 
     def is_open(self, key: str) -> bool:
@@ -45,12 +53,12 @@ class Asking:
         return key in self._open
 
     def close(self, key: str) -> None:
-        """The answer came (or is not needed any more)."""
+        """The answer brought something on; what is still lacking is wished anew."""
         self._open.pop(key, None)
 
-    def retain(self, is_wanted: Callable[[str], bool]) -> None:
-        """Close every question whose key is not wanted any more."""
-        self._open = {key: question for key, question in self._open.items() if is_wanted(key)}
+    def clear(self) -> None:
+        """Nothing of what was asked matters any more."""
+        self._open.clear()
 
     def fail(self, key: str, now: Millis) -> None:
         """The peer asked did not help: ask the next one after a wait."""
@@ -58,13 +66,14 @@ class Asking:
             question.is_asked = False
             question.attempts += 1
             rounds = question.attempts // len(question.peers)
-            wait_ms = min(WAIT_MS_MIN << min(rounds, 5), WAIT_MS_MAX) if question.attempts else 0
-            question.retry_ms = Millis(now + wait_ms)
+            question.retry_ms = Millis(now + min(WAIT_MS_MIN << min(rounds, 5), WAIT_MS_MAX))
 
     def due(self, now: Millis) -> list[Ask]:
-        """The questions to put now."""
+        """The questions to put now; those that were not wished since the last call are dropped."""
+        self._open = {key: question for key, question in self._open.items() if question.is_wanted}
         asks = []
         for key, question in self._open.items():
+            question.is_wanted = False
             if not question.is_asked and question.retry_ms <= now:
                 question.is_asked = True
                 peer = question.peers[question.attempts % len(question.peers)]

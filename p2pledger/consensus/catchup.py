@@ -2,10 +2,11 @@
 
 from p2pledger.chain.block import FinalBlock, Proposal
 from p2pledger.chain.message import CERTIFICATES_MAX, Certificates, Reply, Status
-from p2pledger.chain.vote import Certificate, VoteKind
-from p2pledger.consensus.finality import BLOCKS_KEY, want_blocks
+from p2pledger.chain.vote import Certificate, Vote, VoteKind
+from p2pledger.consensus.finality import BLOCKS_KEY
+from p2pledger.consensus.leading import UNSIGNED
 from p2pledger.consensus.situation import PeerState, Situation
-from p2pledger.types import View
+from p2pledger.types import Hash, Millis, View
 
 RESEND_VIEWS = 8
 """Own votes of this many highest views are said again when a view drags on."""
@@ -58,22 +59,40 @@ def pull(s: Situation) -> None:
     far = s.setting.parameters.unfinal_blocks_max
     is_far = any(s.peers[peer].final_height > s.tree.root.height + far for peer in ahead)
     if ahead and (is_stuck or is_far):
-        want_blocks(s, ahead)
+        s.pull_from = [*ahead, *s.others]
     elif is_stuck and s.voice.index is None:
-        want_blocks(s, s.others)
+        s.pull_from = s.others
 
 
 def on_status(s: Situation, peer: int, status: Status) -> None:
     """Give a peer what its status shows it to lack, and note where it stands."""
     for vote in status.echo:
-        if vote.signer == s.voice.index and vote.ballot.epoch == s.epoch and s.tally.is_true(vote):
+        if is_own(s, vote):
             s.voice.meet(vote)
-    s.peers[peer] = PeerState(status.epoch, status.view, status.final_height)
-    if status.is_reply:
+    known = s.peers.get(peer)
+    given_ms = known.given_ms if known is not None else Millis(0)
+    is_due = s.now - given_ms >= s.setting.parameters.delta_ms // 2  # it may ask for more than it sends
+    s.peers[peer] = PeerState(status.epoch, status.view, status.final_height, s.now if is_due else given_ms)
+    if status.is_reply and status.epoch <= s.epoch:  # from a later epoch it does not speak of this one
         s.voice.answered.add(peer)
-    elif s.voice.index is not None:
+    elif not status.is_reply and s.voice.index is not None:
         s.say(status_for(s, peer, is_reply=True), peer)
-    if (certificates := lacking(s, status)) and s.voice.index is not None:
+    if is_due and s.voice.index is not None:
+        give(s, peer, status)
+
+
+def is_own(s: Situation, vote: Vote) -> bool:
+    """Whether this node's key signed this vote, in this epoch or in the next one."""
+    authorities = s.sets.get(vote.ballot.epoch)
+    if authorities is None or s.setting.key is None or vote.signer != authorities.index_of(s.setting.key):
+        return False
+    digest = vote.ballot.sign_digest(s.setting.genesis_hash, authorities.hash)
+    return s.setting.is_signed(s.setting.key, digest, vote.signature)
+
+
+def give(s: Situation, peer: int, status: Status) -> None:
+    """Send a peer what its status shows it to lack: certificates, or the proposal of this view."""
+    if certificates := lacking(s, status):
         s.say(Certificates(certificates), peer)
     proposal = s.tally.proposals.get(s.view)
     if (
@@ -109,12 +128,13 @@ def certificates_between(s: Situation, from_view: View, to_view: View) -> list[C
     return found[:CERTIFICATES_MAX]
 
 
-def unfinal_proposal(s: Situation, digest: bytes) -> Proposal | None:
+def unfinal_proposal(s: Situation, digest: Hash) -> Proposal | None:
     """The proposal of a block that is not final yet, for a peer that asks for it by digest."""
-    for proposal in s.tally.proposals.values():
-        if proposal.header.digest == digest:
-            return proposal
-    return None
+    block = s.tree.get(digest)
+    proposal = block.proposal if block is not None else None
+    if proposal is None:  # its block may be final here, and not yet known to be so there
+        proposal = next((p for p in s.tally.proposals.values() if p.header.digest == digest), None)
+    return proposal if proposal is not None and proposal.vote.signature != UNSIGNED else None
 
 
 def final_blocks(replies: tuple[Reply, ...]) -> list[FinalBlock]:
@@ -125,7 +145,5 @@ def final_blocks(replies: tuple[Reply, ...]) -> list[FinalBlock]:
 
 def is_caught_up(s: Situation) -> bool:
     """Whether nothing is known that lies above the newest final block here."""
-    final = s.tally.final
-    is_behind = final is not None and final.ballot.digest != s.tree.root.digest
     ahead = sum(p.final_height > s.tree.root.height + 1 for p in s.peers.values())
-    return not is_behind and not s.asking.is_open(BLOCKS_KEY) and ahead <= s.authorities.faulty
+    return not s.is_final_awaited and not s.asking.is_open(BLOCKS_KEY) and ahead <= s.authorities.faulty

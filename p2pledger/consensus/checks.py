@@ -4,7 +4,7 @@ What needs the state (that each transaction succeeds, and what the roots are aft
 executing it; what needs a clock is in `core`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from p2pledger.chain.authority import AuthoritySet
@@ -59,22 +59,29 @@ def check_header(header: Header, place: Place) -> None:
             raise InvalidMessage(f"the header's {name} is not this round's")
 
 
+def check_roots(header: Header, transaction_ids: Sequence[Hash], evidence: Sequence[Evidence]) -> None:
+    """That ids and evidence are the header's: no signature covers them but through it, so whoever passes
+    on a block can put others in their place. To be asked before anything is held.
+
+    Raises: InvalidMessage. The sender is at fault, the block is not.
+    """
+    if tx_root(transaction_ids) != header.tx_root:
+        raise InvalidMessage("the transaction ids are not those of the header")
+    if evidence_root(evidence) != header.evidence_root:
+        raise InvalidMessage("the evidence is not that of the header")
+
+
 def check_content(
-    header: Header,
-    transaction_ids: Collection[Hash],
-    evidence: tuple[Evidence, ...],
+    transaction_ids: Sequence[Hash],
+    evidence: Sequence[Evidence],
     recorded: Collection[tuple[Epoch, View, int]],
 ) -> None:
-    """That ids and evidence are the header's, none twice, and no evidence of what is recorded already.
+    """That nothing stands in a block twice, and no evidence of what is recorded already.
 
     Raises: InvalidMessage.
     """
-    if tx_root(tuple(transaction_ids)) != header.tx_root:
-        raise InvalidMessage("the transaction ids are not those of the header")
     if len(set(transaction_ids)) != len(transaction_ids):
         raise InvalidMessage("a transaction id stands twice in a block")
-    if evidence_root(evidence) != header.evidence_root:
-        raise InvalidMessage("the evidence is not that of the header")
     offences = [item.offence for item in evidence]
     if len(set(offences)) != len(offences) or any(offence in recorded for offence in offences):
         raise InvalidMessage("an offence is recorded twice")

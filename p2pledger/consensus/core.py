@@ -5,10 +5,14 @@ rules depend on each other. No rule waits to be called by the one event that ena
 arrival can leave something undone.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from p2pledger.chain.block import FinalBlock, Proposal
-from p2pledger.chain.message import Batch, Certificates, Status
-from p2pledger.chain.vote import Certificate, Evidence, Vote, VoteKind, check_evidence
+from p2pledger.chain.message import Batch, Certificates, Frame, Reply, Status
+from p2pledger.chain.vote import Certificate, Evidence, Vote, VoteKind, check_evidence, finalise
 from p2pledger.consensus import catchup, finality, leading, voting
+from p2pledger.consensus.checks import check_roots
 from p2pledger.consensus.events import (
     Answered,
     AskFailed,
@@ -28,11 +32,11 @@ from p2pledger.consensus.events import (
     Tick,
 )
 from p2pledger.consensus.recovery import recover
-from p2pledger.consensus.situation import EVIDENCE_MAX, Setting, Situation
+from p2pledger.consensus.situation import EVIDENCE_MAX, EVIDENCE_OF_ONE_MAX, Setting, Situation
 from p2pledger.consensus.tally import LATE_VIEWS, Counted
 from p2pledger.consensus.tree import Block
 from p2pledger.errors import InvalidMessage
-from p2pledger.types import Millis
+from p2pledger.types import Hash, Millis
 
 PROPOSAL_VIEWS_AHEAD = 8
 """Proposals of later views are kept this far ahead; what is dropped comes again with a status."""
@@ -76,10 +80,10 @@ def _take_in(s: Situation, event: Event) -> None:
         case Tick():
             pass
         case Received(peer, frame):
-            s.pacing.hear(peer, s.now)
             _on_frame(s, peer, frame)
         case Gossiped(FinalBlock() as block):
-            _on_final_block(s, block, None)
+            with suppress(InvalidMessage):  # the node judged it before it was passed on to others
+                _on_final_blocks(s, [block], None)
         case Gossiped(Evidence() as evidence):
             _on_evidence(s, evidence)
         case Signed(vote):
@@ -106,6 +110,8 @@ def _settle(s: Situation) -> None:
     finality.make_final(s)
     if s.next_view > s.view:
         finality.enter(s)
+    if s.carries_work(s.best_parent()[0]):
+        s.pacing.count_work(s.now)  # what is notarised is to become final
     voting.execute_wanted(s)
     _end_waiting(s)
     voting.finalise_notarised(s)
@@ -146,47 +152,70 @@ def _wake_at(s: Situation) -> Millis:
     return min(times)
 
 
-def _on_frame(s: Situation, peer: int, frame: object) -> None:
-    match frame:
-        case Proposal():
-            _on_proposal(s, peer, frame)
-        case Vote():
-            _on_vote(s, peer, frame)
-        case Status():
-            catchup.on_status(s, peer, frame)
-        case Certificates(certificates):
-            for certificate in certificates:
-                _on_certificate(s, certificate, peer)
-        case Evidence():
-            _on_evidence(s, frame)
-        case Batch():
-            pass  # transactions are the mempool's
+def _on_frame(s: Situation, peer: int, frame: Frame) -> None:
+    """What another authority says. Whatever no honest one would say is told, and nothing of it is kept."""
+    if peer >= len(s.authorities):
+        return  # of a longer list, which reigned when it came in
+    s.pacing.hear(peer, s.now)
+    try:
+        match frame:
+            case Proposal():
+                _on_proposal(s, peer, frame)
+            case Vote():
+                _on_vote(s, peer, frame)
+            case Status():
+                catchup.on_status(s, peer, frame)
+            case Certificates(certificates):
+                for certificate in certificates:
+                    _on_certificate(s, certificate, peer)
+            case Evidence():
+                _on_evidence(s, frame)
+            case Batch():
+                pass  # transactions are the mempool's
+    except InvalidMessage as error:
+        s.out.misbehaved.append(Misbehaved(peer, str(error)))
 
 
 def _on_proposal(s: Situation, peer: int, proposal: Proposal) -> None:
-    """Keep the first proposal of a view that its leader signed; a second one is evidence."""
-    vote, digest = proposal.vote, proposal.header.digest
-    if vote.ballot.kind is not VoteKind.NOTARISE or vote.ballot.digest != digest:
-        s.out.misbehaved.append(Misbehaved(peer, "a proposal without its leader's vote"))
-        return
-    if proposal.epoch != s.epoch:
+    """Keep the first proposal of a view that its leader signed; a second one is evidence, and no more.
+
+    (Were the second one notarised, it is asked for by its digest.)
+    """
+    if proposal.epoch != s.epoch or proposal.view <= s.final_view:
         if proposal.epoch > s.epoch and proposal.newest_final is not None:
             _on_certificate(s, proposal.newest_final, peer)
         return
-    if not s.final_view < proposal.view <= s.next_view + PROPOSAL_VIEWS_AHEAD:
-        return
     held = s.tally.proposals.get(proposal.view)
-    if held is not None and held.header.digest == digest:
+    if held is not None and held.header.digest == proposal.header.digest:
         return
-    if vote.signer != s.leader(proposal.view) or not s.tally.is_true(vote):
-        s.out.misbehaved.append(Misbehaved(peer, "a proposal that the view's leader did not sign"))
+    _check_leader(s, proposal)
+    _count(s, s.tally.add_vote(proposal.vote, is_verified=True), peer)
+    if held is not None:
         return
-    _count(s, s.tally.add_vote(vote, is_verified=True), peer)
-    for certificate in _carried(proposal):
-        _on_certificate(s, certificate, peer)
-    if held is None and proposal.epoch == s.epoch:
+    check_roots(proposal.header, proposal.transaction_ids, proposal.evidence)
+    _take_carried(s, proposal, peer)
+    if proposal.epoch == s.epoch and s.final_view < proposal.view <= s.next_view + PROPOSAL_VIEWS_AHEAD:
         s.tally.proposals[proposal.view] = proposal
-    _hold(s, proposal)
+        _hold(s, proposal)
+
+
+def _check_leader(s: Situation, proposal: Proposal) -> None:
+    vote = proposal.vote
+    if vote.ballot.kind is not VoteKind.NOTARISE or vote.ballot.digest != proposal.header.digest:
+        raise InvalidMessage("a proposal without its leader's vote")
+    if vote.signer != s.leader(proposal.view) or not s.tally.is_true(vote):
+        raise InvalidMessage("a proposal that the view's leader did not sign")
+
+
+def _take_carried(s: Situation, proposal: Proposal, peer: int) -> None:
+    """The certificates of a proposal, before anything else of it. Raises: InvalidMessage for a false one."""
+    for certificate in (
+        proposal.newest_final,
+        proposal.justification.parent,
+        *proposal.justification.skips,
+    ):
+        if certificate is not None:
+            _on_certificate(s, certificate, peer)
 
 
 def _hold(s: Situation, proposal: Proposal) -> None:
@@ -195,36 +224,25 @@ def _hold(s: Situation, proposal: Proposal) -> None:
         block.proposal = proposal
 
 
-def _carried(proposal: Proposal) -> list[Certificate]:
-    carried = [proposal.newest_final, proposal.justification.parent, *proposal.justification.skips]
-    return [certificate for certificate in carried if certificate is not None]
-
-
 def _on_vote(s: Situation, peer: int, vote: Vote) -> None:
     ballot = vote.ballot
     if vote.signer != peer:
-        s.out.misbehaved.append(Misbehaved(peer, "a vote of another authority"))
-        return
+        raise InvalidMessage("a vote of another authority")
     is_near = s.final_view <= ballot.view + LATE_VIEWS
     if ballot.epoch == s.epoch and is_near and ballot.view <= s.view + s.setting.parameters.vote_window_views:
         _count(s, s.tally.add_vote(vote), peer)
 
 
-def _on_certificate(s: Situation, certificate: Certificate, peer: int | None) -> None:
+def _on_certificate(s: Situation, certificate: Certificate, peer: int | None) -> bool:
+    """Whether it says something new. Raises: InvalidMessage when it is false."""
     if certificate.ballot.epoch != s.epoch:
-        return
-    try:
-        counted = s.tally.add_certificate(certificate)
-    except InvalidMessage as error:
-        if peer is not None:
-            s.out.misbehaved.append(Misbehaved(peer, str(error)))
-        return
-    if counted is None:
-        return
-    for vote in certificate.votes():
+        return False
+    counted = s.tally.add_certificate(certificate)
+    _count(s, counted, peer)
+    for vote in counted.certificate.votes() if counted.certificate is not None else ():
         if vote.signer == s.voice.index:
             s.voice.meet(vote)
-    _count(s, counted, peer)
+    return counted.certificate is not None
 
 
 def _count(s: Situation, counted: Counted, peer: int | None) -> None:
@@ -239,6 +257,9 @@ def _count(s: Situation, counted: Counted, peer: int | None) -> None:
 def _record_evidence(s: Situation, evidence: Evidence) -> None:
     if evidence.offence in s.offences or evidence.offence in s.evidence or len(s.evidence) >= EVIDENCE_MAX:
         return
+    epoch, _, signer = evidence.offence
+    if sum((e, who) == (epoch, signer) for e, _, who in (*s.offences, *s.evidence)) >= EVIDENCE_OF_ONE_MAX:
+        return
     s.evidence[evidence.offence] = evidence
     s.out.misbehaved.append(Misbehaved(evidence.first.signer, "equivocation", evidence))
 
@@ -252,8 +273,8 @@ def _on_evidence(s: Situation, evidence: Evidence) -> None:
         check_evidence(evidence, s.setting.genesis_hash, accused, s.setting.is_signed)
     except InvalidMessage:
         return  # the node has checked what comes by gossip; whoever relays is not to blame here
-    if epoch == s.epoch and evidence.first.signer == s.voice.index:
-        for vote in (evidence.first, evidence.second):
+    for vote in (evidence.first, evidence.second):
+        if catchup.is_own(s, vote):
             s.voice.meet(vote)
     _record_evidence(s, evidence)
 
@@ -280,49 +301,76 @@ def _on_executed(s: Situation, executed: Executed) -> None:
         case Judgement.INVALID:
             voting.condemn(s, block, executed.reason)
         case Judgement.MISSING:
-            voting.want_bodies(s, block, executed.missing)
+            block.missing = executed.missing
 
 
-def _on_final_block(s: Situation, final: FinalBlock, peer: int | None) -> None:
-    """A final block from gossip or a page: held for its own sake, believed for its certificate."""
-    header = final.header
-    if header.genesis_hash != s.setting.genesis_hash or header.epoch != s.epoch:
-        return
-    if header.height <= s.tree.root.height:
-        return
-    certificate = final.certificate
-    if certificate is not None:
-        if certificate.ballot.kind is not VoteKind.FINALISE or certificate.ballot.digest != header.digest:
-            return
-        _on_certificate(s, certificate, peer)
-    block = s.tree.add(Block(header, final.transaction_ids, final.evidence))
-    if certificate is not None and s.tally.final is not None and certificate.ballot.view <= s.final_view:
-        s.final_certificates.setdefault(block.header.digest, certificate)
+def _on_final_blocks(s: Situation, blocks: Sequence[FinalBlock], peer: int | None) -> bool:
+    """Final blocks, from gossip or a page: believed for their certificates, and for those above them.
+
+    Whether anything was of use. Raises: InvalidMessage for a false one; what lay above it is kept.
+    """
+    believed: set[Hash] = set()
+    if s.tally.final is not None:
+        believed.add(s.tree.branch(s.tally.final.ballot.digest)[1])
+    size = len(s.tree)
+    for final in sorted(blocks, key=lambda block: block.header.height, reverse=True):
+        header, certificate = final.header, final.certificate
+        digest = header.digest
+        if header.epoch != s.epoch or header.height <= s.tree.root.height:
+            continue
+        if certificate is not None and digest not in s.final_certificates:
+            if certificate.ballot != finalise(s.epoch, certificate.ballot.view, digest):
+                raise InvalidMessage("a final block with the certificate of something else")
+            _on_certificate(s, certificate, peer)
+            s.final_certificates.setdefault(digest, certificate)  # true, though maybe not the newest
+        if digest in believed or digest in s.final_certificates:
+            check_roots(header, final.transaction_ids, final.evidence)
+            s.tree.add(Block(header, final.transaction_ids, final.evidence))
+            believed.add(header.parent_digest)
+    return len(s.tree) > size
 
 
 def _on_answered(s: Situation, answered: Answered) -> None:
-    key, peer, replies = answered.key, answered.peer, answered.replies
-    for block in catchup.final_blocks(replies):
-        _on_final_block(s, block, peer)
+    """Take what was answered. An answer that brought nothing on has the next peer asked."""
+    key, peer = answered.key, answered.peer
+    is_helpful = False
+    try:
+        is_helpful = _on_replies(s, key, peer, answered.replies)
+    except InvalidMessage as error:
+        s.out.misbehaved.append(Misbehaved(peer, str(error)))
+    if key == finality.BLOCKS_KEY and not is_helpful:
+        s.pull_from = []  # what is known to be final is wanted all the same
+    if is_helpful:
+        s.asking.close(key)
+    else:
+        s.asking.fail(key, s.now)
+
+
+def _on_replies(s: Situation, key: str, peer: int, replies: tuple[Reply, ...]) -> bool:
+    if key.startswith(voting.BODIES_KEY):
+        block = s.tree.get(Hash(bytes.fromhex(key.removeprefix(voting.BODIES_KEY))))
+        if block is not None and replies:
+            block.missing = ()  # execute it again: there may be more to ask for
+        return bool(replies)
+    is_helpful = _on_final_blocks(s, [reply for reply in replies if isinstance(reply, FinalBlock)], peer)
     for reply in replies:
         if isinstance(reply, Proposal) and reply.epoch == s.epoch:
-            _on_fetched_proposal(s, peer, key, reply)
+            is_helpful |= _on_fetched_proposal(s, peer, key, reply)
         elif isinstance(reply, Certificates):
             for certificate in reply.certificates:
-                _on_certificate(s, certificate, peer)
-    is_final_awaited = s.tally.final is not None and s.tally.final.ballot.digest != s.tree.root.digest
-    if not replies and (key != finality.BLOCKS_KEY or is_final_awaited):
-        s.asking.fail(key, s.now)
-    else:
-        s.asking.close(key)
+                is_helpful |= _on_certificate(s, certificate, peer)
+    return is_helpful
 
 
-def _on_fetched_proposal(s: Situation, peer: int, key: str, proposal: Proposal) -> None:
-    """An ancestor asked for by digest: its digest is its proof, whoever sent it."""
-    if key == f"proposal:{proposal.header.digest.hex()}":
-        for certificate in _carried(proposal):
-            _on_certificate(s, certificate, peer)
-        _hold(s, proposal)
+def _on_fetched_proposal(s: Situation, peer: int, key: str, proposal: Proposal) -> bool:
+    """An ancestor that was asked for by digest. Checked as in full as one that comes by itself."""
+    if key != f"{voting.PROPOSAL_KEY}{proposal.header.digest.hex()}":
+        return False
+    _check_leader(s, proposal)
+    check_roots(proposal.header, proposal.transaction_ids, proposal.evidence)
+    _take_carried(s, proposal, peer)
+    _hold(s, proposal)
+    return True
 
 
 def _end_waiting(s: Situation) -> None:
@@ -330,6 +378,7 @@ def _end_waiting(s: Situation) -> None:
     until = s.voice.waits_until_ms
     if until is not None and (len(s.voice.answered) >= s.authorities.quorum - 1 or s.now >= until):
         s.voice.waits_until_ms = None
+        catchup.resend(s)  # (R7): what was said before the start
 
 
 def _shift(s: Situation, by_ms: int) -> None:

@@ -3,11 +3,12 @@
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.message import BLOCKS_MAX, BlocksRequest
 from p2pledger.chain.vote import Certificate
-from p2pledger.consensus.events import Enter, Final
+from p2pledger.consensus.events import Enter, Final, Judgement
 from p2pledger.consensus.situation import Situation
 from p2pledger.consensus.tally import Tally
 from p2pledger.consensus.tree import Block
-from p2pledger.types import Epoch, Hash, Height, View
+from p2pledger.errors import Fatal
+from p2pledger.types import Epoch, Height, View
 
 BLOCKS_KEY = "blocks"
 
@@ -17,8 +18,10 @@ def make_final(s: Situation) -> None:
 
     Missing blocks are asked for, for ever. A step makes at most one epoch's blocks final, and goes on
     into the next.
+    Raises: Fatal when one of them is not valid here.
     """
-    while (certificate := s.tally.final) is not None and certificate.ballot.digest != s.tree.root.digest:
+    check_final_is_valid(s)
+    while (certificate := s.tally.final) is not None and s.is_final_awaited:
         branch, end = s.tree.branch(certificate.ballot.digest)
         if not branch or end != s.tree.root.digest:
             want_blocks(s, s.others)
@@ -36,16 +39,20 @@ def make_final(s: Situation) -> None:
             return
         if branch[-1].header.height == Height(s.base_height + s.setting.parameters.epoch_blocks):
             begin_epoch(s, branch[-1], certificate)
+    if s.pull_from and not s.is_final_awaited:
+        want_blocks(s, s.pull_from)
 
 
-def is_wanted(s: Situation, key: str) -> bool:
-    """Whether a question still matters after blocks became final; certificates are wished for anew."""
-    topic, _, rest = key.partition(":")
-    if topic == "certificates":
-        return False
-    if topic == "bodies":
-        return s.tree.get(Hash(bytes.fromhex(rest))) is not None
-    return topic != "proposal" or any(block.header.parent_digest.hex() == rest for block in s.tree)
+def check_final_is_valid(s: Situation) -> None:
+    """Stop when what the others made final is not valid here: then our own execution is not to be trusted.
+
+    Raises: Fatal.
+    """
+    if s.tally.final is None:
+        return
+    for block in s.tree.branch(s.tally.final.ballot.digest)[0]:
+        if block.judgement is Judgement.INVALID:
+            raise Fatal(f"block {block.header.height} is final, but not valid here: {block.reason}")
 
 
 def want_blocks(s: Situation, peers: list[int]) -> None:
@@ -69,18 +76,20 @@ def _give_out(s: Situation, block: Block) -> None:
 
 def _prune(s: Situation) -> None:
     s.tally.prune()
-    s.voice.prune(s.final_view)
+    s.voice.prune(s.epoch, s.final_view)
     root = s.tree.root.digest
     s.certified_ms = {d: at for d, at in s.certified_ms.items() if d == root or s.tree.get(d) is not None}
     s.final_certificates = {
         d: c for d, c in s.final_certificates.items() if d != root and c.ballot.view >= s.final_view
     } | {d: c for d, c in s.final_certificates.items() if s.tree.get(d) is not None}
     s.unsaved = [c for c in s.unsaved if c.ballot.view >= s.final_view]
-    s.asking.retain(lambda key: is_wanted(s, key))
 
 
 def begin_epoch(s: Situation, boundary: Block, certificate: Certificate) -> None:
-    """The boundary block is final: the next list reigns, views start at 1, and tallies start empty."""
+    """The boundary block is final: the next list reigns, views start at 1, and tallies start empty.
+
+    Whoever did not vote up to the boundary was away, and learns first what its key has signed since (R8).
+    """
     header = boundary.header
     assert boundary.next_set is not None and boundary.next_set.hash == header.next_set_hash
     s.boundaries[s.epoch] = certificate
@@ -91,14 +100,20 @@ def begin_epoch(s: Situation, boundary: Block, certificate: Certificate) -> None
     s.offences = {offence for offence in s.offences if offence[0] + 1 >= s.epoch}
     s.evidence = {o: item for o, item in s.evidence.items() if o[0] + 1 >= s.epoch}
     s.tally = Tally(s.epoch, s.authorities, s.setting.genesis_hash, s.setting.is_signed)
-    s.voice.begin_epoch(own_index(s))
+    has_voted = bool(s.voice.votes)
+    s.voice.begin_epoch(s.epoch, own_index(s))
+    s.tree.clear()
     s.final_certificates.clear()
     s.unsaved = [certificate]
     s.peers.clear()
+    s.pacing.listen(s.now)
     s.building = None
     s.view, s.next_view = View(0), View(1)
     s.certified_ms = {header.digest: s.now}
-    s.asking.retain(lambda key: False)
+    s.asking.clear()
+    s.pull_from = []
+    if not has_voted:
+        s.listen()
     enter(s)
 
 
@@ -112,5 +127,5 @@ def enter(s: Situation) -> None:
     """Upon a certificate of view v - 1: enter v, arm its deadline, and look for work."""
     s.view = s.next_view
     digest, _ = s.best_parent()
-    s.pacing.enter(s.now, has_work=s.carries_work(digest))
+    s.pacing.enter(s.now)
     s.out.work.append(Enter(s.epoch, s.view, s.leader(s.view), digest))

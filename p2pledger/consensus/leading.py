@@ -9,11 +9,11 @@ from p2pledger.chain.block import (
     Justification,
     Proposal,
 )
-from p2pledger.chain.message import CertificatesRequest
 from p2pledger.chain.vote import Certificate, Vote, notarise
 from p2pledger.consensus.events import Build, Built, Judgement
 from p2pledger.consensus.situation import Situation
 from p2pledger.consensus.tree import Block
+from p2pledger.consensus.voting import want_certificates
 from p2pledger.types import Hash, Height, Millis, Signature, View
 
 UNSIGNED = Signature(bytes(64))
@@ -28,6 +28,7 @@ def propose(s: Situation) -> None:
         return
     parent = choose_parent(s)
     if parent is None:
+        _want_certificates(s)
         return
     digest, view = parent
     known = s.known(digest)
@@ -50,7 +51,7 @@ def propose_ms(s: Situation, parent: Hash) -> Millis:
 def choose_parent(s: Situation) -> tuple[Hash, View] | None:
     """The highest notarised block below the view that was executed and above which all is skipped.
 
-    None while a certificate or an execution is awaited; a missing certificate is asked for.
+    None while a certificate or an execution is awaited.
     """
     view = View(s.view - 1)
     while view > s.final_view:
@@ -58,15 +59,17 @@ def choose_parent(s: Situation) -> tuple[Hash, View] | None:
         if notarised is not None and s.tree.is_executed(notarised.ballot.digest):
             return notarised.ballot.digest, view
         if view not in s.tally.skipped:
-            if notarised is None:
-                request = CertificatesRequest(s.epoch, View(s.final_view + 1), view)
-                s.asking.want(f"certificates:{s.epoch}:{view}", request, s.others)
             return None
         view = View(view - 1)
-    final = s.tally.final
-    if final is not None and final.ballot.digest != s.tree.root.digest:
-        return None  # final, but not executed here yet
-    return s.tree.root.digest, s.final_view
+    return None if s.is_final_awaited else (s.tree.root.digest, s.final_view)
+
+
+def _want_certificates(s: Situation) -> None:
+    """Ask for the views that are neither notarised nor skipped, as far as is known here."""
+    for view in range(s.final_view + 1, s.view):
+        if view not in s.tally.notarised and view not in s.tally.skipped:
+            want_certificates(s, View(view), s.others)
+            return
 
 
 def _build(s: Situation, digest: Hash, view: View, height: Height, time_ms: Millis) -> Build:
@@ -93,7 +96,10 @@ def on_built(s: Situation, built: Built) -> None:
     header = built.header
     if built.view != s.view or s.view in s.tally.proposals or header.epoch != s.epoch:
         return
-    is_idle = not built.transaction_ids and not built.evidence and not s.carries_work(header.parent_digest)
+    if choose_parent(s) != (header.parent_digest, header.parent_view):
+        return  # a better parent was certified meanwhile: the next settling has its child built
+    carries = bool(built.transaction_ids or built.evidence) or s.carries_work(header.parent_digest)
+    is_idle = not carries and not s.carries_work(s.best_parent()[0])
     certified = s.certified_ms.get(header.parent_digest, s.pacing.entered_ms)
     if is_idle and s.now < certified + s.setting.parameters.idle_interval_ms:
         s.pacing.work_since_ms = None  # nothing of what was pending could be included

@@ -25,15 +25,17 @@ class Pacing:
     """Set once the deadline has passed: when to say again what was said."""
     status_ms: Millis = Millis(0)
     heard_ms: dict[int, Millis] = field(default_factory=dict)
+    listening_ms: Millis = Millis(0)
+    """Since when others could have been heard: nobody was silent for longer than we listened."""
 
     def __post_init__(self) -> None:
         self.delta_ms = self.parameters.delta_ms
-        self.entered_ms = self.status_ms = self.now
+        self.entered_ms = self.status_ms = self.listening_ms = self.now
 
-    def enter(self, now: Millis, *, has_work: bool) -> None:
-        """A view begins. `has_work`: an unfinal ancestor carries transactions, so that finality is awaited."""
+    def enter(self, now: Millis) -> None:
+        """A view begins; nothing is known yet that it has to do."""
         self.entered_ms = now
-        self.work_since_ms = now if has_work else None
+        self.work_since_ms = None
         self.resend_ms = None
 
     def count_work(self, now: Millis) -> None:
@@ -60,7 +62,7 @@ class Pacing:
 
     def lapse(self, now: Millis) -> None:
         """The deadline has passed: be more patient from now on, and repeat every 3Δ."""
-        self.delta_ms = min(self.delta_ms * 3 // 2, self.parameters.delta_ms * DELTA_GROWTH_MAX)
+        self.delta_ms = min((self.delta_ms * 3 + 1) // 2, self.parameters.delta_ms * DELTA_GROWTH_MAX)
         self.resend_ms = Millis(now + 3 * self.delta_ms)
 
     def calm(self) -> None:
@@ -71,15 +73,26 @@ class Pacing:
         """An authority said something."""
         self.heard_ms[peer] = now
 
-    def silent(self, peers: range, now: Millis) -> set[int]:
-        """The positions that were not heard for `leader_silence_ms`."""
+    def listen(self, now: Millis) -> None:
+        """Other authorities reign from now on: who was heard before says nothing."""
+        self.heard_ms.clear()
+        self.listening_ms = now
+
+    def heard(self, now: Millis) -> set[int]:
+        """The positions that were heard within `leader_silence_ms`."""
         floor = now - self.parameters.leader_silence_ms
-        return {peer for peer in peers if self.heard_ms.get(peer, Millis(0)) < floor}
+        return {peer for peer, at in self.heard_ms.items() if at >= floor}
+
+    def is_silent(self, peer: int, now: Millis) -> bool:
+        """Whether this authority was not heard for `leader_silence_ms`, all of which we listened."""
+        floor = now - self.parameters.leader_silence_ms
+        return self.listening_ms < floor and peer not in self.heard(now)
 
     def shift(self, by_ms: int) -> None:
         """The clock was set by this much: what was waited for is still as far away as before."""
         self.entered_ms = Millis(self.entered_ms + by_ms)
         self.status_ms = Millis(self.status_ms + by_ms)
+        self.listening_ms = Millis(self.listening_ms + by_ms)
         if self.work_since_ms is not None:
             self.work_since_ms = Millis(self.work_since_ms + by_ms)
         if self.resend_ms is not None:

@@ -19,9 +19,6 @@ from p2pledger.consensus.voice import Voice
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Millis
 
-WAIT_DELTAS = 10
-"""After a start, an authority listens for at most this many Δ before it votes."""
-
 
 def recover(setting: Setting, found: Recovered, now: Millis) -> Situation:
     """The state of a core that starts with this on disk. Pure.
@@ -47,11 +44,10 @@ def recover(setting: Setting, found: Recovered, now: Millis) -> Situation:
     s.voice.index = own_index(s)
     s.pulled_height = root.height
     _replay(s, found)
-    if s.voice.index is not None and len(authorities) > 1:
-        s.voice.waits_until_ms = Millis(now + WAIT_DELTAS * setting.parameters.delta_ms)
+    s.voice.floor = (s.epoch, s.final_view)
     if found.guard is not None and found.guard[0] == found.epoch:
         s.next_view = max(s.next_view, found.guard[1])
-    s.pacing.status_ms = Millis(now - setting.parameters.status_interval_ms)  # say where we stand at once
+    s.listen()
     return s
 
 
@@ -64,7 +60,7 @@ def _replay(s: Situation, found: Recovered) -> None:
             counted = s.tally.add_certificate(certificate)
         except InvalidMessage:
             continue  # kept from before a change of the list; the rows themselves carry checksums
-        if counted is not None and counted.certificate is not None:
+        if counted.certificate is not None:
             s.keep_certificate(counted.certificate)
     s.unsaved.clear()
     for proposal in found.proposals:

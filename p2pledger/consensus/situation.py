@@ -23,6 +23,10 @@ from p2pledger.consensus.voice import Voice
 from p2pledger.types import Epoch, Hash, Height, Millis, PublicKey, View
 
 EVIDENCE_MAX = 1_024
+EVIDENCE_OF_ONE_MAX = 8
+"""Of one signer, known or recorded in an epoch: a liar must not fill the chain with proofs against itself."""
+LISTEN_DELTAS = 10
+"""After a start, an authority listens for at most this many Δ before it votes (R8)."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class PeerState:
     epoch: Epoch
     view: View
     final_height: Height
+    given_ms: Millis
+    """When it was last given what it lacks."""
 
 
 @dataclass
@@ -99,6 +105,8 @@ class Situation:
     peers: dict[int, PeerState] = field(default_factory=dict)
     pulled_height: Height = Height(0)
     """The final height at the last status tick: whether anything moved since then."""
+    pull_from: list[int] = field(default_factory=list)
+    """Whom to ask for blocks above the newest one that is known to be final; empty for nobody."""
     building: View | None = None
 
     @property
@@ -151,6 +159,18 @@ class Situation:
             return self.tree.root.height, self.tree.root.time_ms
         block = self.tree.get(digest)
         return (block.header.height, block.header.time_ms) if block is not None else None
+
+    @property
+    def is_final_awaited(self) -> bool:
+        """Whether a block is known to be final that is not yet held and executed here."""
+        return self.tally.final is not None and self.tally.final.ballot.digest != self.tree.root.digest
+
+    def listen(self) -> None:
+        """Ask the others where they stand, and say nothing else before they told (R8)."""
+        parameters = self.setting.parameters
+        self.pacing.status_ms = Millis(self.now - parameters.status_interval_ms)
+        if self.voice.index is not None and len(self.authorities) > 1:
+            self.voice.wait(Millis(self.now + LISTEN_DELTAS * parameters.delta_ms))
 
     def carries_work(self, digest: Hash) -> bool:
         """Whether this unfinal block or an unfinal ancestor of it carries transactions or evidence."""

@@ -20,7 +20,6 @@ from p2pledger.chain.vote import (
     evidence_of,
     is_contradiction,
 )
-from p2pledger.errors import InvalidMessage
 from p2pledger.types import Epoch, Hash, View
 
 LATE_VIEWS = 64
@@ -78,9 +77,12 @@ class Tally:
     def highest_votes_of(self, signer: int) -> tuple[Vote, ...]:
         """The true votes of a signer in the highest view in which one is held: what a status echoes."""
         for view in sorted(self._votes, reverse=True):
-            votes = [h.vote for (_, who), h in self._votes[view].items() if who == signer and self._verify(h)]
+            slots = [(kind, signer) for kind in VoteKind if (kind, signer) in self._votes[view]]
+            votes = [held.vote for slot in slots if self._verify(held := self._votes[view][slot])]
             if votes:
                 return tuple(votes)
+            for slot in slots:  # false, all of them: not to be verified at each status again
+                del self._votes[view][slot]
         return ()
 
     def add_vote(self, vote: Vote, *, is_verified: bool = False) -> Counted:
@@ -91,21 +93,20 @@ class Tally:
             counted.certificate = self._certify(vote.ballot, counted)
         return counted
 
-    def add_certificate(self, certificate: Certificate) -> Counted | None:
-        """Verify and keep a certificate of this epoch; None when it says nothing new.
+    def add_certificate(self, certificate: Certificate) -> Counted:
+        """Verify a certificate of this epoch, keep it if it is of use, compare its votes with those held.
 
-        Raises: InvalidMessage when it is false. Its votes are compared with those held.
+        One for a ballot that is certified already is not looked at.
+        Raises: InvalidMessage when it is false.
         """
         ballot = certificate.ballot
         if self.certificate_for(ballot) is not None:
-            return None
-        if ballot.kind is VoteKind.FINALISE and ballot.view <= self.final_view:
-            return None
+            return Counted()
         check_certificate(certificate, self._genesis_hash, self.authorities, self._is_signed)
-        counted = Counted(certificate=certificate)
-        self._keep(certificate)
-        for vote in certificate.votes():
-            self._hold(vote, True, counted)
+        counted = Counted(certificate if self._keep(certificate) else None)
+        if self.final_view <= ballot.view + LATE_VIEWS:
+            for vote in certificate.votes():
+                self._hold(vote, True, counted)
         return counted
 
     def certificate_for(self, ballot: Ballot) -> Certificate | None:
@@ -169,18 +170,22 @@ class Tally:
         if len(matching) < self.authorities.quorum:
             return None
         certificate = certificate_of((held.vote for held in matching.values()), len(self.authorities))
-        self._keep(certificate)
-        return certificate
+        return certificate if self._keep(certificate) else None
 
-    def _keep(self, certificate: Certificate) -> None:
+    def _keep(self, certificate: Certificate) -> bool:
+        """Keep a true certificate, unless it is of no use any more; whether it was kept.
+
+        The first of its kind in its view stays. A second one, for another block, takes more than a third
+        of liars: it leads nowhere here, and the votes inside are evidence against them.
+        """
         view = certificate.ballot.view
-        match certificate.ballot.kind:
-            case VoteKind.NOTARISE:
-                other = self.notarised.setdefault(view, certificate)
-                if other.ballot != certificate.ballot:
-                    raise InvalidMessage("two blocks of one view are notarised: more than a third lie")
-            case VoteKind.SKIP:
-                self.skipped.setdefault(view, certificate)
-            case VoteKind.FINALISE:
-                if view > self.final_view:
-                    self.final = certificate
+        if certificate.ballot.kind is VoteKind.FINALISE:
+            is_new = view > self.final_view
+            if is_new:
+                self.final = certificate
+            return is_new
+        kept = self.notarised if certificate.ballot.kind is VoteKind.NOTARISE else self.skipped
+        is_new = view >= self.final_view and view not in kept
+        if is_new:
+            kept[view] = certificate
+        return is_new

@@ -23,6 +23,8 @@ class Block:
     judgement: Judgement | None = None
     reason: str = ""
     is_executing: bool = False
+    missing: tuple[Hash, ...] = ()
+    """The bodies that executing it lacked; they are asked for until an answer brought some."""
     next_set: AuthoritySet | None = None
     proposal: Proposal | None = None
     """How it was proposed; None for one that came as a final block."""
@@ -67,14 +69,6 @@ class Tree:
             held = self._blocks[digest] = block
         return held if held is not None else block
 
-    def discard(self, digest: Hash) -> None:
-        """Forget a block."""
-        self._blocks.pop(digest, None)
-
-    def children(self, digest: Hash) -> list[Block]:
-        """The blocks held whose parent this is."""
-        return [block for block in self._blocks.values() if block.header.parent_digest == digest]
-
     def branch(self, digest: Hash) -> tuple[list[Block], Hash]:
         """The blocks from just above the root up to `digest`, and the digest where the way down ended.
 
@@ -99,15 +93,24 @@ class Tree:
         return digest == self.root.digest or (block is not None and block.is_valid)
 
     def advance(self, block: Block) -> None:
-        """Make a block the root, and forget all that cannot descend from it."""
+        """Make a block the root, and forget all that cannot descend from it.
+
+        A descendant is higher and of a later view; what claims both and has no way down to the root
+        goes as soon as its own view is passed.
+        """
         header = block.header
         self.root = Root(header.digest, header.height, header.time_ms)
         self._blocks.pop(header.digest, None)
         dead: set[Hash] = set()
         for digest, held in sorted(self._blocks.items(), key=lambda item: item[1].header.height):
             parent = held.header.parent_digest
+            is_low = held.header.height <= header.height or held.header.view <= header.view
             is_sibling = held.header.height == header.height + 1 and parent != header.digest
-            if held.header.height <= header.height or is_sibling or parent in dead:
+            if is_low or is_sibling or parent in dead:
                 dead.add(digest)
         for digest in dead:
             del self._blocks[digest]
+
+    def clear(self) -> None:
+        """Forget every block but the root: an epoch is over, and none of it has children in the next."""
+        self._blocks.clear()

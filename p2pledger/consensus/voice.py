@@ -31,6 +31,8 @@ class Voice:
         self.votes: dict[View, dict[VoteKind, Vote]] = {}
         self.answered: set[int] = set()
         self.waits_until_ms: Millis | None = None
+        self.floor = (Epoch(0), View(0))
+        """Every own vote above this (epoch, view) is among `votes`."""
         self._lost = "" if guard is not None else NO_GUARD
         self._fields = {ballot.kind: ballot for ballot in voted}
 
@@ -72,9 +74,15 @@ class Voice:
 
     def meet(self, vote: Vote) -> bool:
         """A true vote of this key came from elsewhere. True when it is one that this guard never made."""
-        at = (vote.ballot.epoch, vote.ballot.view)
-        known = self._fields.get(vote.ballot.kind)
-        is_unknown = at > self.guard or (at == self.guard and known != vote.ballot)
+        ballot = vote.ballot
+        at = (ballot.epoch, ballot.view)
+        if at == self.guard:
+            is_unknown = self._fields.get(ballot.kind) != ballot
+        elif at < self.guard:
+            given = self.votes.get(ballot.view, {}).get(ballot.kind)
+            is_unknown = at > self.floor and (given is None or given.ballot != ballot)
+        else:
+            is_unknown = True
         if is_unknown and not self._lost:
             self._lost = LOST_GUARD
             return True
@@ -84,12 +92,19 @@ class Voice:
         """Its own votes of its highest views, to be said again."""
         return [vote for view in sorted(self.votes)[-views:] for vote in self.votes[view].values()]
 
-    def prune(self, final_view: View) -> None:
+    def prune(self, epoch: Epoch, final_view: View) -> None:
         """Forget its votes below the final view."""
+        self.floor = (epoch, final_view)
         for view in [view for view in self.votes if view < final_view]:
             del self.votes[view]
 
-    def begin_epoch(self, index: int | None) -> None:
+    def wait(self, until_ms: Millis) -> None:
+        """Say nothing until others told what this key has signed, or until then."""
+        self.waits_until_ms = until_ms
+        self.answered.clear()
+
+    def begin_epoch(self, epoch: Epoch, index: int | None) -> None:
         """A new epoch: positions and views start again; the guard goes on."""
         self.index = index
+        self.floor = (epoch, View(0))
         self.votes.clear()

@@ -10,10 +10,16 @@ from p2pledger.chain.message import BODIES_MAX, BodiesRequest, CertificatesReque
 from p2pledger.chain.vote import check_evidence, finalise, notarise, skip
 from p2pledger.consensus.checks import check_content, check_header
 from p2pledger.consensus.events import Execute, Judgement
+from p2pledger.consensus.finality import check_final_is_valid
 from p2pledger.consensus.situation import Situation
 from p2pledger.consensus.tree import Block
-from p2pledger.errors import Fatal, InvalidMessage
+from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, View
+
+BODIES_KEY = "bodies:"
+PROPOSAL_KEY = "proposal:"
+CERTIFICATES_KEY = "certificates:"
+"""What the keys of questions begin with."""
 
 
 def execute_wanted(s: Situation) -> None:
@@ -23,22 +29,30 @@ def execute_wanted(s: Situation) -> None:
         wanted.append(proposal.header.digest)
     if s.tally.final is not None:
         wanted.append(s.tally.final.ballot.digest)
-    for digest in dict.fromkeys(wanted):
-        execute_branch(s, digest)
+    passed: set[Hash] = set()
+    for digest in reversed(wanted):  # the highest first: those below are on its way mostly
+        if digest not in passed:
+            passed |= {block.header.digest for block in execute_branch(s, digest)}
 
 
-def execute_branch(s: Situation, digest: Hash) -> None:
-    """Execute the next unexecuted block on the way to `digest`, or ask for what the way lacks."""
+def execute_branch(s: Situation, digest: Hash) -> list[Block]:
+    """Execute the next unexecuted block on the way to `digest`, or ask for what the way lacks.
+
+    The blocks that the way leads over.
+    """
     blocks, end = s.tree.branch(digest)
     if end != s.tree.root.digest:
         want_proposal(s, end)
-        return
-    for block in blocks:
-        if block.is_valid:
-            continue
-        if block.judgement is None and not block.is_executing and not s.asking.is_open(_bodies_key(block)):
-            _judge(s, block)
-        return
+        return blocks
+    pending = [block for block in blocks if not block.is_valid]
+    if pending and pending[0].judgement is Judgement.INVALID:
+        for block in pending[1:]:
+            block.judgement, block.reason = Judgement.INVALID, "an ancestor is invalid"
+    elif pending and pending[0].missing:
+        want_bodies(s, pending[0], pending[0].missing)
+    elif pending and not pending[0].is_executing:
+        _judge(s, pending[0])
+    return blocks
 
 
 def want_proposal(s: Situation, digest: Hash) -> None:
@@ -48,7 +62,7 @@ def want_proposal(s: Situation, digest: Hash) -> None:
     certificates = [c for c in s.tally.notarised.values() if c.ballot.digest == digest]
     signers = [vote.signer for c in certificates for vote in c.votes() if vote.signer != s.voice.index]
     request = ProposalsRequest(s.epoch, (digest,))
-    s.asking.want(f"proposal:{digest.hex()}", request, [*signers, *s.others])
+    s.asking.want(f"{PROPOSAL_KEY}{digest.hex()}", request, [*signers, *s.others])
 
 
 def want_bodies(s: Situation, block: Block, missing: tuple[Hash, ...]) -> None:
@@ -57,11 +71,7 @@ def want_bodies(s: Situation, block: Block, missing: tuple[Hash, ...]) -> None:
     certificates = [c for c in s.tally.notarised.values() if c.ballot.digest == digest]
     signers = [vote.signer for c in certificates for vote in c.votes()]
     peers = [i for i in (block.header.proposer, *signers, *s.others) if i != s.voice.index]
-    s.asking.want(_bodies_key(block), BodiesRequest(missing[:BODIES_MAX]), peers)
-
-
-def _bodies_key(block: Block) -> str:
-    return f"bodies:{block.header.digest.hex()}"
+    s.asking.want(f"{BODIES_KEY}{digest.hex()}", BodiesRequest(missing[:BODIES_MAX]), peers)
 
 
 def _judge(s: Situation, block: Block) -> None:
@@ -70,7 +80,7 @@ def _judge(s: Situation, block: Block) -> None:
     recorded = s.offences | {e.offence for a in s.tree.ancestors(block.header) for e in a.evidence}
     try:
         check_header(block.header, s.place(*parent))
-        check_content(block.header, block.transaction_ids, block.evidence, recorded)
+        check_content(block.transaction_ids, block.evidence, recorded)
         for item in block.evidence:
             accused = s.sets.get(item.first.ballot.epoch)
             if accused is None or item.first.ballot.epoch + 1 < s.epoch:
@@ -84,15 +94,9 @@ def _judge(s: Situation, block: Block) -> None:
 
 
 def condemn(s: Situation, block: Block, reason: str) -> None:
-    """A block is invalid, and with it all that descends from it.
-
-    Raises: Fatal when it is final all the same: then our own execution is not to be trusted.
-    """
-    if block.header.digest in s.final_certificates:
-        raise Fatal(f"block {block.header.height} is final, but not valid here: {reason}")
+    """A block is invalid, and with it all that descends from it. Raises: Fatal when it is final."""
     block.judgement, block.reason = Judgement.INVALID, reason
-    for child in s.tree.children(block.header.digest):
-        condemn(s, child, f"its parent is invalid: {reason}")
+    check_final_is_valid(s)
 
 
 def notarise_proposal(s: Situation) -> None:
@@ -134,33 +138,53 @@ def _is_stale(s: Situation, proposal: Proposal) -> bool:
 def is_justified(s: Situation, proposal: Proposal) -> bool:
     """Whether its parent is certified and every view between is skipped (R4); False while we must ask.
 
-    Raises: InvalidMessage when no certificate could ever justify it.
+    Judged by the certificates held, which the proposal's own were added to: the leader's signature covers
+    its header only, so that whoever passes a proposal on can spoil its justification.
+    Raises: InvalidMessage when no certificate could ever justify what the leader did sign.
     """
     header = proposal.header
-    is_again = header.view != proposal.view
-    certificate = proposal.justification.parent
-    parent_view = certificate.ballot.view if certificate is not None else View(0)
-    extended = header.digest if is_again else header.parent_digest
-    if is_again and header.height != s.boundary_height:
-        raise InvalidMessage("only a boundary block is proposed again")
-    if not is_again and header.parent_view != parent_view:
-        raise InvalidMessage("the justification is for another parent view")
-    if not is_again and header.height > s.boundary_height:
-        raise InvalidMessage("the boundary block of an epoch has no child in it")  # (R5)
-    if certificate is None and extended != s.base_digest:
-        raise InvalidMessage("a parent without a certificate is the block that the epoch grows from")
-    if certificate is not None and certificate.ballot.digest != extended:
-        raise InvalidMessage("the certificate is another block's")
-    if parent_view < s.final_view:
-        raise InvalidMessage("a later view than the parent's is final")
-    missing = [view for view in range(parent_view + 1, s.view) if view not in s.tally.skipped]
+    if header.view == proposal.view:
+        if header.height > s.boundary_height:
+            raise InvalidMessage("the boundary block of an epoch has no child in it")  # (R5)
+        if header.parent_view >= header.view:
+            raise InvalidMessage("a parent of a later view")
+        parent_view = header.parent_view
+        is_certified = _is_certified(s, parent_view, header.parent_digest)
+    else:
+        if header.height != s.boundary_height:
+            raise InvalidMessage("only a boundary block is proposed again")
+        again = [v for v, c in s.tally.notarised.items() if v < s.view and c.ballot.digest == header.digest]
+        is_certified = bool(again)
+        parent_view = max(again, default=header.view)
+    above = range(parent_view + 1, s.view)
+    missing = [] if is_certified else [parent_view]
+    missing += [View(view) for view in above if view not in s.tally.skipped]
     if missing:
-        s.asking.want(
-            f"certificates:{s.epoch}:{missing[0]}",
-            CertificatesRequest(s.epoch, View(missing[0]), View(missing[-1])),
-            [s.leader(proposal.view), *s.others],
-        )
+        want_certificates(s, missing[0], [s.leader(proposal.view), *s.others])
     return not missing
+
+
+def _is_certified(s: Situation, view: View, digest: Hash) -> bool:
+    """Whether this certificate is held. Raises: InvalidMessage when it cannot exist, or came too late."""
+    if view < s.final_view:
+        raise InvalidMessage("a later view than the parent's is final")
+    if view == 0:
+        certified = s.base_digest
+    elif (certificate := s.tally.notarised.get(view)) is not None:
+        certified = certificate.ballot.digest
+    elif s.tally.final is not None and view == s.final_view:
+        certified = s.tally.final.ballot.digest
+    else:
+        return False
+    if certified != digest:
+        raise InvalidMessage("another block is certified in the parent's view")
+    return True
+
+
+def want_certificates(s: Situation, from_view: View, peers: list[int]) -> None:
+    """Ask for the certificates of the views from this one up to the current one."""
+    request = CertificatesRequest(s.epoch, from_view, View(s.view - 1))
+    s.asking.want(f"{CERTIFICATES_KEY}{s.epoch}:{from_view}", request, peers)
 
 
 def finalise_notarised(s: Situation) -> None:
@@ -180,8 +204,7 @@ def skip_view(s: Situation, reason: str) -> None:
 def skip_silent_leader(s: Situation) -> None:
     """Skip a leader at once that a quorum without it shows to be away: nobody waits for its deadline."""
     leader = s.leader(s.view)
-    if leader == s.voice.index or s.view in s.tally.proposals:
+    if leader == s.voice.index or s.view in s.tally.proposals or not s.pacing.is_silent(leader, s.now):
         return
-    silent = s.pacing.silent(range(len(s.authorities)), s.now) - {s.voice.index}
-    if leader in silent and len(s.authorities) - len(silent) >= s.authorities.quorum:
+    if len(s.pacing.heard(s.now)) + 1 >= s.authorities.quorum:
         skip_view(s, "silent")

@@ -1,15 +1,10 @@
 """The core as a whole, over a simulated network: it agrees, stays quiet, survives crashes and loss."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "sim"))
-from cluster import Cluster, tx
-
 from p2pledger.chain.genesis import LAN
+from tests.sim.cluster import Cluster, tx
 
 
 def finals(cluster, node=0):
