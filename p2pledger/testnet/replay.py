@@ -137,7 +137,9 @@ class Replay:
             nursery.start_soon(self._sweep)
             while self._sources and not stop.is_set() and (passes is None or self.passes < passes):
                 self.passes += 1
-                await self._enrol()
+                await self._enrol(stop)
+                if stop.is_set():
+                    break
                 self._schedule = Schedule(self._parcels)
                 await self._send_all(stop, nursery)
             with trio.move_on_after(DRAIN_S):
@@ -145,18 +147,23 @@ class Replay:
                     await item.ended.wait()
             nursery.cancel_scope.cancel()
 
-    async def _enrol(self) -> None:
+    async def _enrol(self, stop: trio.Event) -> None:
+        """New devices for a pass, each final before the next; given up at `stop`."""
         links = [link for link, _ in self._links]
         self._devices = [
             fleet.new_device(source, links[index % len(links)].gateway)
             for index, source in enumerate(self._sources)
         ]
-        for index, device in enumerate(self._devices):
-            item = self._track(fleet.enrolment(self._genesis, device), device, None, index)
-            await self._submit(item.link, [item])
-            await item.ended.wait()
-            if item.ending.outcome is not Outcome.FINAL:
-                raise EnrolmentRefused(f"{device.gateway.name} cannot enrol a device: {item.ending}")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_at, stop, nursery.cancel_scope)
+            for index, device in enumerate(self._devices):
+                item = self._track(fleet.enrolment(self._genesis, device), device, None, index)
+                await self._submit(item.link, [item])
+                await item.ended.wait()
+                if item.ending.outcome is not Outcome.FINAL:
+                    why = item.ending.code or item.ending.outcome.value
+                    raise EnrolmentRefused(f"{device.gateway.name} cannot enrol a device: {why}")
+            nursery.cancel_scope.cancel()
 
     async def _send_all(self, stop: trio.Event, nursery: trio.Nursery) -> None:
         allowance, last_s = 0.0, trio.current_time()
@@ -256,6 +263,11 @@ class Replay:
             self._schedule.put_back(item.stream, item.parcel)
         else:
             self._schedule.settle(item.stream)
+
+
+async def _cancel_at(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 def _now_ms() -> Millis:

@@ -256,8 +256,10 @@ class _Run:
         """Commands that work as they stand: so, with a replay, not before there is a block."""
         node = self._directory.nodes[self._directory.plan.authorities]
         has_replay = self._options.replay != "none"
-        while has_replay and not (await heights_of(http, {node.name: node.http_url})).get(node.name):
+        heights: dict[str, int] = {}
+        while has_replay and not heights.get(node.name):
             await trio.sleep(TRY_S)
+            heights = await heights_of(http, {node.name: node.http_url})
         self._console.print("Try next, in another terminal:")
         for command in (
             f"curl {node.http_url}/v1/status",
