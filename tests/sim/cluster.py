@@ -1,7 +1,8 @@
 """Many real cores over a simulated network: a heap of (time, event) and one seeded random source.
 
-Signatures are keyed hashes behind the verifier's seam; blocks are executed by rote (every block whose
-roots are its ids' is valid), so that what is tried here is the agreement alone.
+Signatures are keyed hashes behind the verifier's seam; votes are signed behind the signer's own guard;
+blocks are executed by rote (every block whose roots are its ids' is valid). What is tried here is the
+agreement alone. Who lies does so in `liars`: between an honest core and the network.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from p2pledger.chain.block import FinalBlock, Header, Proposal, evidence_root, i
 from p2pledger.chain.genesis import LAN, Parameters
 from p2pledger.chain.message import BlocksRequest, BodiesRequest, CertificatesRequest, ProposalsRequest
 from p2pledger.chain.transaction import Batch
-from p2pledger.chain.vote import Ballot, Certificate, Vote
+from p2pledger.chain.vote import Ballot, Certificate, Vote, is_contradiction
 from p2pledger.consensus import catchup
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.events import (
@@ -35,13 +36,16 @@ from p2pledger.consensus.events import (
     Pending,
     Received,
     Recovered,
+    Send,
     Sign,
+    SignatureRefused,
     Signed,
     Tick,
 )
 from p2pledger.consensus.situation import Setting
 from p2pledger.crypto import KeySigner
-from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, Signature, View
+from p2pledger.signer.guard import Guard, GuardRefused, check_guard
+from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, Signature
 
 GENESIS_HASH = Hash(hashlib.sha256(b"a simulated genesis").digest())
 BASE = Hash(hashlib.sha256(b"its block").digest())
@@ -64,15 +68,29 @@ def authorities(n: int) -> AuthoritySet:
 class Disk:
     """What survives a crash of one node: the guard file and the chain store."""
 
+    guard: Guard = Guard()
     votes: list[Vote] = field(default_factory=list)
     proposals: dict[Hash, Proposal] = field(default_factory=dict)
     certificates: list[Certificate] = field(default_factory=list)
     chain: list[FinalBlock] = field(default_factory=list)
     known: set[Hash] = field(default_factory=set)
 
+    def copy(self) -> "Disk":
+        """A backup of it."""
+        return Disk(
+            self.guard,
+            list(self.votes),
+            dict(self.proposals),
+            list(self.certificates),
+            list(self.chain),
+            set(self.known),
+        )
+
 
 @dataclass
 class Node:
+    """One authority. `skew_ms`: how far its clock is ahead of the simulation's."""
+
     index: int
     disk: Disk
     core: Consensus
@@ -80,6 +98,22 @@ class Node:
     alive: bool = True
     life: int = 0
     wake_at: int = 0
+    skew_ms: int = 0
+
+
+class Liar:
+    """What stands between a liar's core and the network. This one is honest: see `liars` for others."""
+
+    def say(self, cluster: "Cluster", node: Node, send: Send) -> list[Send]:
+        """What is sent instead of this."""
+        return [send]
+
+    def answer(self, cluster: "Cluster", node: Node, request: object, replies: tuple) -> tuple:
+        """What is answered instead of this."""
+        return replies
+
+
+HONEST = Liar()
 
 
 class Cluster:
@@ -104,6 +138,9 @@ class Cluster:
         self.order = itertools.count()
         self.outputs: list[tuple[int, Output]] = []
         self.crash_before_send: Callable[[int], bool] = lambda index: False
+        self.liars: dict[int, Liar] = {}
+        self.given: dict[int, list[Vote]] = {i: [] for i in range(n)}
+        """Every vote that a key ever gave, whatever became of its disk."""
         self.nodes = [self._boot(i, Disk()) for i in range(n)]
         for node in self.nodes:
             self.post(node.index, Tick())
@@ -111,9 +148,7 @@ class Cluster:
     # --- a node's life ---------------------------------------------------------------------------------
 
     def _boot(self, index: int, disk: Disk) -> Node:
-        votes = disk.votes
-        top = max(((v.ballot.epoch, v.ballot.view) for v in votes), default=(Epoch(0), View(0)))
-        voted = tuple(v.ballot for v in votes if (v.ballot.epoch, v.ballot.view) == top)
+        guard = disk.guard
         boundaries = {b.header.epoch: b for b in disk.chain if is_boundary(b.header)}
         epoch = Epoch(len(boundaries))
         base = boundaries[epoch - 1].header if epoch else None
@@ -127,9 +162,9 @@ class Cluster:
             tip_height=tip.header.height if tip else Height(0),
             tip_time_ms=tip.header.time_ms if tip else Millis(0),
             tip_certificate=tip.certificate if tip else None,
-            guard=top,
-            voted=voted,
-            votes=tuple(votes),
+            guard=guard.at,
+            voted=guard.ballots(),
+            votes=tuple(disk.votes),
             proposals=tuple(disk.proposals.values()),
             certificates=tuple(disk.certificates),
             boundaries={e: b.certificate for e, b in boundaries.items()},
@@ -140,10 +175,11 @@ class Cluster:
     def crash(self, index: int) -> None:
         self.nodes[index].alive = False
 
-    def restart(self, index: int) -> None:
+    def restart(self, index: int, disk: Disk | None = None) -> None:
+        """Start a node again from its disk, or from a backup of it."""
         old = self.nodes[index]
-        node = self.nodes[index] = self._boot(index, old.disk)
-        node.life = old.life + 1
+        node = self.nodes[index] = self._boot(index, disk or old.disk)
+        node.life, node.skew_ms = old.life + 1, old.skew_ms
         node.mempool = set(old.mempool)
         self.post(index, Tick())
 
@@ -175,14 +211,15 @@ class Cluster:
     def _step(self, node: Node, event: Event) -> None:
         if isinstance(event, Tick) and node.wake_at > self.now:
             return
-        output = node.core.step(event, Millis(self.now))
+        liar = self.liars.get(node.index, HONEST)
+        output = node.core.step(event, Millis(self.now + node.skew_ms))
         self.outputs.append((node.index, output))
         for sign in output.sign:
             self._sign(node, sign)
             if self.crash_before_send(node.index):
                 self.crash(node.index)
                 return
-        for send in output.send:
+        for send in [said for send in output.send for said in liar.say(self, node, send)]:
             for peer in range(len(self.nodes)) if send.peer is None else [send.peer]:
                 if peer != node.index:
                     self._transmit(node.index, peer, Received(node.index, send.frame))
@@ -196,7 +233,7 @@ class Cluster:
                 for peer in range(len(self.nodes)):
                     self._transmit(node.index, peer, Gossiped(final.block))
         if output.wake_at is not None:
-            node.wake_at = max(output.wake_at, self.now + 1)
+            node.wake_at = max(output.wake_at - node.skew_ms, self.now + 1)
             self.post(node.index, Tick(), node.wake_at - self.now)
 
     def _transmit(self, sender: int, receiver: int, event: Event) -> None:
@@ -204,14 +241,25 @@ class Cluster:
             self.post(receiver, event, self.random.randint(*self.delay_ms))
 
     def _sign(self, node: Node, sign: Sign) -> None:
-        digest = sign.ballot.sign_digest(GENESIS_HASH, self.set.hash)
-        vote = Vote(sign.ballot, sign.signer, keyed_hash(KEYS[node.index], digest))
-        node.disk.votes.append(vote)
         node.disk.certificates += sign.certificates
+        vote = self.vote(node.index, sign.ballot)
+        if vote not in node.disk.votes:
+            try:
+                node.disk.guard = check_guard(node.disk.guard, sign.ballot)
+            except GuardRefused as refused:
+                self.post(node.index, SignatureRefused(sign.ballot, refused.reason.value))
+                return
+            node.disk.votes.append(vote)
+            self.given[node.index].append(vote)
         if sign.proposal is not None:
             node.disk.proposals[sign.proposal.header.digest] = sign.proposal
             node.disk.known |= set(sign.proposal.transaction_ids)
         self.post(node.index, Signed(vote))
+
+    def vote(self, signer: int, ballot: Ballot) -> Vote:
+        """The vote of this key: its holder's, or a liar's."""
+        digest = ballot.sign_digest(GENESIS_HASH, self.set.hash)
+        return Vote(ballot, signer, keyed_hash(KEYS[signer], digest))
 
     def _work(self, node: Node, work: object) -> None:
         match work:
@@ -281,6 +329,7 @@ class Cluster:
             case ProposalsRequest(_, digests):
                 found = [catchup.unfinal_proposal(s, d) for d in digests]
                 replies = tuple(p for p in found if p is not None)
+        replies = self.liars.get(peer, HONEST).answer(self, other, request, replies)
         self.post(node.index, Answered(key, peer, replies), self.random.randint(*self.delay_ms))  # type: ignore[arg-type]
 
     @staticmethod
@@ -306,21 +355,35 @@ class Cluster:
             )
         return "\n".join(lines)
 
+    @property
+    def honest(self) -> list[Node]:
+        """Those that do not lie."""
+        return [node for node in self.nodes if node.index not in self.liars]
+
     def check_agreement(self) -> None:
-        """One block per height, in order, each the child of the one before; no honest equivocation."""
-        longest = max((node.disk.chain for node in self.nodes), key=len)
-        for node in self.nodes:
+        """One block per height, in order, each the child of the one before; no honest contradiction."""
+        longest = max((node.disk.chain for node in self.honest), key=len)
+        for node in self.honest:
             digests = [b.header.digest for b in node.disk.chain]
             assert digests == [b.header.digest for b in longest[: len(digests)]], "a fork"
             assert [b.header.height for b in node.disk.chain] == list(range(1, len(digests) + 1))
             ids = [i for b in node.disk.chain for i in b.transaction_ids]
             assert len(ids) == len(set(ids)), "a transaction is final twice"
-            said: dict[tuple[int, int, object], Ballot] = {}
-            for vote in node.disk.votes:
-                ballot = vote.ballot
-                assert said.setdefault((ballot.epoch, ballot.view, ballot.kind), ballot) == ballot
+            assert not self.contradictions(node.index), "an honest authority contradicts itself"
         for older, newer in itertools.pairwise(longest):
             assert newer.header.parent_digest == older.header.digest
+
+    def contradictions(self, index: int) -> list[tuple[Vote, Vote]]:
+        """Pairs of votes that this key gave and that no honest one gives both of."""
+        said: dict[tuple[int, int], list[Vote]] = {}
+        for vote in self.given[index]:
+            said.setdefault((vote.ballot.epoch, vote.ballot.view), []).append(vote)
+        return [
+            pair
+            for votes in said.values()
+            for pair in itertools.combinations(votes, 2)
+            if is_contradiction(*pair)
+        ]
 
 
 def tx(name: object) -> Hash:
