@@ -128,14 +128,14 @@ def _settle(s: Situation) -> None:
         voting.skip_view(s, "deadline")  # whoever had to be silent at the deadline, or voted N after it
         catchup.resend(s)
         catchup.tell_all(s)
-    elif s.now >= s.pacing.status_ms + s.setting.parameters.status_interval_ms:
+    elif s.now >= s.status_due_ms:
         catchup.tell_all(s)
     s.out.work += s.asking.due(s.now)
 
 
 def _wake_at(s: Situation) -> Millis:
     times = [
-        Millis(s.pacing.status_ms + s.setting.parameters.status_interval_ms),
+        s.status_due_ms,
         s.pacing.resend_ms if s.pacing.resend_ms is not None else s.pacing.deadline_ms(),
     ]
     if s.voice.waits_until_ms is not None:
@@ -157,6 +157,8 @@ def _on_frame(s: Situation, peer: int, frame: Frame) -> None:
     if peer >= len(s.authorities):
         return  # of a longer list, which reigned when it came in
     s.pacing.hear(peer, s.now)
+    if s.voice.is_waiting and s.voice.waits_until_ms is None:
+        s.hear_first()
     try:
         match frame:
             case Proposal():
@@ -377,7 +379,7 @@ def _end_waiting(s: Situation) -> None:
     """After a start: speak once enough others said what this key has signed, or 10Δ have passed (R8)."""
     until = s.voice.waits_until_ms
     if until is not None and (len(s.voice.answered) >= s.authorities.quorum - 1 or s.now >= until):
-        s.voice.waits_until_ms = None
+        s.voice.speak()
         catchup.resend(s)  # (R7): what was said before the start
 
 

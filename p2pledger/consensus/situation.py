@@ -170,7 +170,25 @@ class Situation:
         parameters = self.setting.parameters
         self.pacing.status_ms = Millis(self.now - parameters.status_interval_ms)
         if self.voice.index is not None and len(self.authorities) > 1:
-            self.voice.wait(Millis(self.now + LISTEN_DELTAS * parameters.delta_ms))
+            self.voice.wait()
+
+    def hear_first(self) -> None:
+        """Somebody is there: from now on others have their time to answer, and are asked at once (R8).
+
+        Counted from the start it would be over before the first connection stands.
+        """
+        parameters = self.setting.parameters
+        self.voice.waits_until_ms = Millis(self.now + LISTEN_DELTAS * parameters.delta_ms)
+        self.pacing.status_ms = Millis(self.now - parameters.status_interval_ms)
+
+    @property
+    def status_due_ms(self) -> Millis:
+        """When to say again where this node stands: every Δ while answers are awaited."""
+        parameters = self.setting.parameters
+        is_asking = self.voice.waits_until_ms is not None
+        return Millis(
+            self.pacing.status_ms + (parameters.delta_ms if is_asking else parameters.status_interval_ms)
+        )
 
     def carries_work(self, digest: Hash) -> bool:
         """Whether this unfinal block or an unfinal ancestor of it carries transactions or evidence."""

@@ -30,6 +30,7 @@ class Voice:
         self.guard = guard if guard is not None else (Epoch(0), View(0))
         self.votes: dict[View, dict[VoteKind, Vote]] = {}
         self.answered: set[int] = set()
+        self.is_waiting = False
         self.waits_until_ms: Millis | None = None
         self.floor = (Epoch(0), View(0))
         """Every own vote above this (epoch, view) is among `votes`."""
@@ -41,7 +42,7 @@ class Voice:
         """Why it does not vote, in a sentence; empty when it may."""
         if self.index is None:
             return NOT_A_MEMBER
-        return self._lost or (WAITING if self.waits_until_ms is not None else "")
+        return self._lost or (WAITING if self.is_waiting else "")
 
     @property
     def is_silent(self) -> bool:
@@ -98,10 +99,14 @@ class Voice:
         for view in [view for view in self.votes if view < final_view]:
             del self.votes[view]
 
-    def wait(self, until_ms: Millis) -> None:
-        """Say nothing until others told what this key has signed, or until then."""
-        self.waits_until_ms = until_ms
+    def wait(self) -> None:
+        """Say nothing until others told what this key has signed. While none is heard, none can tell."""
+        self.is_waiting, self.waits_until_ms = True, None
         self.answered.clear()
+
+    def speak(self) -> None:
+        """The waiting is over."""
+        self.is_waiting, self.waits_until_ms = False, None
 
     def begin_epoch(self, epoch: Epoch, index: int | None) -> None:
         """A new epoch: positions and views start again; the guard goes on."""

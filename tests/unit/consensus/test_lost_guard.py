@@ -14,7 +14,8 @@ def test_nothing_is_said_while_nobody_is_there_to_tell_what_was_said_before():
     assert bench.ballots() == []
     bench.tick(900)
     assert bench.ballots() == []
-    bench.tick(100)  # 10Δ after the first word: the others do not answer
+    bench.tick(100)  # 10Δ after the first word the others have had their time
+    bench.tick(1_000)
     assert bench.ballots() == [x(1)]
 
 
