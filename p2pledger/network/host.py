@@ -139,6 +139,11 @@ class Host:
         """The multiaddrs that we listen on, with the ports that the system chose."""
         return tuple(str(a) for listener in self._swarm.listeners.values() for a in listener.get_addrs())
 
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The ids of the protocols that a peer may open with us; gossip's is among them once we run."""
+        return self._switchboard.protocols
+
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop` is called or the caller cancels; either way everything is closed in order.
 

@@ -215,6 +215,11 @@ class Switchboard(BasicHost):
         self._limits[protocol] = limit
         self.set_stream_handler(protocol, handler)
 
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The ids of the protocols that are answered."""
+        return tuple(sorted(map(str, self._limits)))
+
     async def _swarm_stream_handler(self, net_stream: INetStream) -> None:
         try:
             await self._serve(net_stream)

@@ -25,7 +25,6 @@ from p2pledger.ledger.modules.registry import allowed_peers
 from p2pledger.metrics import Metrics
 from p2pledger.network.host import Host, topic_name
 from p2pledger.network.seam import PeerAddress, Topic
-from p2pledger.network.streams import ASK, FRAMES
 from p2pledger.node.clock import Clock
 from p2pledger.node.config import Configuration, Role
 from p2pledger.node.exchange import Exchange
@@ -196,9 +195,9 @@ class Node:
             genesis_hash=self.genesis.hash,
             role=self._configuration.node.role.value,
             peer=self._network.local,
-            addresses=tuple(self._network.addresses),
+            addresses=tuple(f"{address}/p2p/{self._network.local}" for address in self._network.addresses),
             topics=tuple(topic_name(tag, topic) for topic in Topic),
-            protocols=(str(ASK), str(FRAMES)),
+            protocols=self._network.protocols,
             peers=tuple(sorted(self._network.connected())),
             height=tip.height,
             digest=tip.header.digest if tip.header is not None else genesis_digest(self.genesis),
