@@ -1,6 +1,7 @@
 """An idle network is quiet, and a dead leader costs one deadline at the next transaction."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import trio
@@ -32,7 +33,7 @@ async def test_an_idle_network_makes_a_block_per_idle_interval_and_a_dead_leader
     assert not any(block.transaction_ids for block in blocks)
     # By the headers too, where no clock of this test has a say.
     times = [block.header.time_ms for block in blocks]
-    assert min(later - earlier for earlier, later in zip(times, times[1:], strict=False)) >= IDLE_MS
+    assert min(later - earlier for earlier, later in pairwise(times)) >= IDLE_MS
 
     # A leader dies right after its view began: idle, it would propose only after a whole idle interval.
     view = (await fleet.status("authority-1"))["view"]

@@ -1,0 +1,158 @@
+"""A node stops when it is told to, and refuses to start, or to vote, on what it must not trust."""
+
+import json
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+from p2pledger.codec import to_json
+from p2pledger.testnet.directory import GENESIS, Node
+from p2pledger.testnet.processes import NodeProcess
+from tests.faults.fleet import Fleet, configure, running, until, with_parameters
+from tests.faults.oracle import blocks_of, check_no_contradiction, signers_of, votes_of
+from tests.faults.wishes import good
+
+STOP_S_MAX = 10
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory) -> Iterator[Fleet]:
+    with running(tmp_path_factory.mktemp("fleet") / "net", with_parameters(idle_interval_ms=1_000)) as fleet:
+        yield fleet
+
+
+async def votes(fleet: Fleet, name: str) -> None:
+    """Wait until others count this authority's votes."""
+    since = await fleet.height("gateway-1")
+
+    async def is_counted() -> bool:
+        return fleet.authorities.index(name) in signers_of(blocks_of(fleet, "gateway-1")[since:])
+
+    await until(is_counted)
+
+
+async def follows_without_voting(fleet: Fleet, name: str, why: str) -> None:
+    """Fail unless this authority has every block, says why it does not vote, and does not."""
+    since = await fleet.height(name)
+    await fleet.until_height(since + 6)
+    status = await fleet.status(name)
+    assert (status["is_authority"], status["is_voting"]) == (True, False)
+    assert why in status["notice"]
+    assert fleet.authorities.index(name) not in signers_of(blocks_of(fleet, "gateway-1")[since + 1 :])
+    await fleet.check_agreement()
+
+
+async def refuses_to_start(node: Node, configuration: Path, code: int) -> str:
+    """What a process with this configuration says before it ends."""
+    log = node.home / "refused.log"
+    process = NodeProcess(node.name, configuration, log, node.http_url)
+    with trio.fail_after(20):
+        await process.wait()
+    assert process.how_it_ended() == f"ended with code {code}"
+    said = log.read_text()
+    log.unlink()
+    assert "Traceback" not in said
+    return said
+
+
+def stalled_subscriber(fleet: Fleet, name: str) -> socket.socket:
+    """A client that asks for all events and then reads none."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+    host, port = fleet.nodes[name].http_url.removeprefix("http://").split(":")
+    client.connect((host, int(port)))
+    client.sendall(b"GET /v1/events?after=0 HTTP/1.1\r\nHost: node\r\n\r\n")
+    return client
+
+
+async def test_sigterm_ends_a_node_in_order_though_subscribers_have_stalled(fleet: Fleet) -> None:
+    async with fleet.client("gateway-1") as client:
+        wishes = [good(fleet) for _ in range(2_000)]
+        await client.submit_many(wishes)
+        for wish in wishes[::500] + wishes[-1:]:
+            await client.wait(wish.id)
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(stalled_subscriber(fleet, "gateway-1"))
+
+        async def are_heard() -> bool:
+            return (await fleet.metrics("gateway-1"))['api_subscribers{kind="events"}'] == 5
+
+        await until(are_heard)
+        with trio.fail_after(STOP_S_MAX):
+            assert await fleet.end("gateway-1") == "ended with code 0"
+    assert '"event": "stopped"' in fleet.log_of("gateway-1").splitlines()[-1]
+    with trio.fail_after(STOP_S_MAX):
+        assert await fleet.end("authority-1") == "ended with code 0"
+    await fleet.start("gateway-1", "authority-1")
+
+
+async def test_another_ledgers_data_is_refused_with_the_command_that_mends_it(fleet: Fleet) -> None:
+    node = fleet.nodes["gateway-1"]
+    await fleet.end(node.name)
+    other = replace(fleet.genesis, chain_id="other")
+    (node.home / "other.json").write_text(json.dumps(to_json(other)))
+    configure(node, "genesis", f"../{GENESIS}", "other.json")
+    said = await refuses_to_start(node, node.configuration, code=1)
+    assert other.hash.hex() in said and fleet.genesis.hash.hex() in said
+    command = re.search("`rm -r ([^`]+)`", said)
+    assert command is not None and Path(command[1]).resolve() == (node.home / "data").resolve()
+    configure(node, "genesis", "other.json", f"../{GENESIS}")
+    shutil.rmtree(command[1])  # the other cure: this copy of the chain is given up, and comes again by sync
+    await fleet.start(node.name)
+    await fleet.until_height(await fleet.height("authority-1"), node.name)
+    await fleet.check_agreement()
+
+
+async def test_a_second_instance_is_refused_and_does_not_disturb_the_first(fleet: Fleet, tmp_path) -> None:
+    node = fleet.nodes["authority-2"]
+    assert "cannot listen on" in await refuses_to_start(
+        fleet.nodes["gateway-1"], fleet.nodes["gateway-1"].configuration, code=2
+    )
+    assert "held by another process" in await refuses_to_start(node, node.configuration, code=1)
+    # Nor with a chain and ports of its own: the guard itself is what is held.
+    elsewhere = node.home / "elsewhere.toml"
+    text = node.configuration.read_text().replace('data_dir = "data"', f'data_dir = "{tmp_path}"')
+    own = [int(url.split(":")[2].split("/")[0]) for url in (node.http_url, node.metrics_url)]
+    for port in (*own, int(node.p2p.rsplit("/", 1)[1])):
+        text = text.replace(str(port), str(port + len(fleet.nodes)))  # free in the fleet's own block
+    elsewhere.write_text(text)
+    assert "held by another process" in await refuses_to_start(node, elsewhere, code=1)
+    assert fleet.is_alive("authority-2") and fleet.is_alive("gateway-1")
+    await votes(fleet, "authority-2")
+
+
+async def test_an_authority_without_its_guard_follows_and_says_so(fleet: Fleet) -> None:
+    home = fleet.nodes["authority-3"].home
+    await fleet.end("authority-3")
+    (home / "guard").rename(home / "away")
+    await fleet.start("authority-3")
+    await follows_without_voting(fleet, "authority-3", "no guard was found")
+    assert not (home / "guard" / "guard.db").exists()  # looking for it did not make one
+    # The very guard back in its place, not a copy: it knows every vote that its key has given.
+    await fleet.end("authority-3")
+    (home / "guard").rmdir() if (home / "guard").exists() else None
+    (home / "away").rename(home / "guard")
+    await fleet.start("authority-3")
+    await votes(fleet, "authority-3")
+
+
+async def test_an_authority_with_an_old_copy_of_its_guard_does_not_vote(fleet: Fleet) -> None:
+    home = fleet.nodes["authority-4"].home
+    await fleet.end("authority-4")
+    shutil.copytree(home / "guard", home / "backup")
+    await fleet.start("authority-4")
+    await votes(fleet, "authority-4")
+    fleet.kill("authority-4")
+    cast = votes_of(fleet, "authority-4")
+    shutil.rmtree(home / "guard")
+    (home / "backup").rename(home / "guard")
+    await fleet.start("authority-4")
+    await follows_without_voting(fleet, "authority-4", "guard was lost")
+    check_no_contradiction(cast.union(*(votes_of(fleet, name) for name in fleet.nodes)))
