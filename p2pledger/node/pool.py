@@ -191,8 +191,12 @@ class Pool:
         known = self._fates.get(transaction.id)
         if known is not None and known.outcome is Outcome.FINAL:
             raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
-        if transaction.body.expires_ms < self._now():
+        left_ms, parameters = transaction.body.expires_ms - self._now(), self._genesis.parameters
+        if left_ms < 0:
             raise InvalidTransaction(Code.EXPIRED, "it has expired")
+        if left_ms > parameters.expiry_window_ms + parameters.clock_drift_ms:
+            # It would stay in the mempool, and no block may hold it.
+            raise InvalidTransaction(Code.EXPIRES_TOO_LATE, "it expires beyond the window of any block")
 
     @property
     def _epoch(self) -> Epoch:

@@ -83,10 +83,10 @@ async def test_after_all_were_killed_the_chain_goes_on_from_where_it_was(fleet: 
     async with fleet.client("gateway-1") as client:
         await client.send(good(fleet))
         # Some outlive the crash for sure, some may expire before anybody is back.
-        wishes = [good(fleet, expires_in_ms=60_000 if n % 2 else 3_000) for n in range(200)]
-        await client.submit_many(wishes[:100])
+        wishes = [good(fleet, expires_in_ms=60_000 if n % 2 else 3_000) for n in range(100)]
+        await client.submit_many(wishes[:50])
         await fleet.until_height(await fleet.height("gateway-1") + 1)
-        await client.submit_many(wishes[100:])
+        await client.submit_many(wishes[50:])
     fleet.kill(*fleet.nodes)
     before = {name: blocks_of(fleet, name) for name in fleet.nodes}
     votes = all_votes(fleet)

@@ -9,8 +9,8 @@ from tests.faults.fleet import Fleet, running, until, with_parameters
 from tests.faults.oracle import blocks_of
 from tests.faults.wishes import good
 
-IDLE_MS = 4_000
-INTERVALS = 3
+IDLE_MS = 3_000
+INTERVALS = 2
 
 MACHINE_MS = 2_000
 """What a busy machine may add to all of it."""

@@ -23,7 +23,7 @@ STOP_S_MAX = 10
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory) -> Iterator[Fleet]:
-    with running(tmp_path_factory.mktemp("fleet") / "net", with_parameters(idle_interval_ms=1_000)) as fleet:
+    with running(tmp_path_factory.mktemp("fleet") / "net", with_parameters(idle_interval_ms=500)) as fleet:
         yield fleet
 
 
@@ -73,10 +73,9 @@ def stalled_subscriber(fleet: Fleet, name: str) -> socket.socket:
 
 async def test_sigterm_ends_a_node_in_order_though_subscribers_have_stalled(fleet: Fleet) -> None:
     async with fleet.client("gateway-1") as client:
-        wishes = [good(fleet) for _ in range(2_000)]
+        wishes = [good(fleet) for _ in range(1_000)]
         await client.submit_many(wishes)
-        for wish in wishes[::500] + wishes[-1:]:
-            await client.wait(wish.id)
+        await client.wait(wishes[-1].id)
     with ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(stalled_subscriber(fleet, "gateway-1"))
