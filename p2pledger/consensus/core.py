@@ -130,6 +130,8 @@ def _settle(s: Situation) -> None:
         catchup.tell_all(s)
     elif s.now >= s.status_due_ms:
         catchup.tell_all(s)
+    if s.pull_from and not s.is_final_awaited:
+        finality.want_blocks(s, s.pull_from)
     s.out.work += s.asking.due(s.now)
 
 

@@ -39,8 +39,6 @@ def make_final(s: Situation) -> None:
             return
         if branch[-1].header.height == Height(s.base_height + s.setting.parameters.epoch_blocks):
             begin_epoch(s, branch[-1], certificate)
-    if s.pull_from and not s.is_final_awaited:
-        want_blocks(s, s.pull_from)
 
 
 def check_final_is_valid(s: Situation) -> None:

@@ -143,7 +143,8 @@ class Bench:
 
     def certificate(self, ballot: Ballot, signers: tuple[int, ...] | None = None) -> Certificate:
         n = len(self.set)
-        chosen = range(n - self.set.quorum, n) if signers is None else signers  # not the bench's own
+        others = [i for i in range(n) if i != self.index] or [0]
+        chosen = others[-self.set.quorum :] if signers is None else signers
         return certificate_of([self.vote(i, ballot) for i in chosen], n)
 
     def forged(self, ballot: Ballot) -> Certificate:

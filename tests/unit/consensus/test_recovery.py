@@ -1,0 +1,91 @@
+"""A start takes everything that is on disk, and the maximum of it, whatever its order."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from p2pledger.consensus.events import Tick
+from p2pledger.consensus.leading import UNSIGNED
+from p2pledger.types import Epoch, Height, Millis, View
+from tests.sim.bench import FALSE, START_MS, Bench, f, n_, x
+
+FIRST = Bench()
+
+
+def test_an_empty_disk_starts_at_view_one():
+    bench = Bench()
+    bench.tick()
+    assert (bench.s.view, bench.s.final_view) == (1, 0)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_maximum_is_taken_not_the_last_record(order):
+    certificates = [FIRST.certificate(b) for b in (x(3), n_(5, FIRST.header(5)), x(4))]
+    bench = Bench(certificates=tuple(certificates[i] for i in order))
+    bench.tick()
+    assert bench.s.view == 6
+    assert set(bench.s.tally.skipped) == {3, 4}
+
+
+def test_the_guards_view_counts_too_and_nothing_below_it_is_signed():
+    bench = Bench(guard=(Epoch(0), View(9)), voted=(x(9),))
+    bench.speak()
+    assert bench.s.view == 9
+    bench.tick(60_000)
+    assert bench.ballots() == []
+
+
+def test_a_guard_of_another_epoch_says_nothing_of_this_ones_views():
+    bench = Bench(guard=(Epoch(1), View(9)))
+    bench.tick()
+    assert bench.s.view == 1
+    bench.speak()
+    bench.tick(60_000)
+    assert bench.ballots() == []
+
+
+def test_the_tips_certificate_is_the_final_view():
+    header = FIRST.header(4)
+    bench = Bench(
+        tip_digest=header.digest,
+        tip_height=Height(1),
+        tip_time_ms=header.time_ms,
+        tip_certificate=FIRST.certificate(f(4, header)),
+    )
+    bench.tick()
+    assert (bench.s.final_view, bench.s.view) == (4, 5)
+    assert bench.finals == []
+
+
+def test_false_and_foreign_records_are_passed_over():
+    foreign = replace(x(7), epoch=Epoch(1))
+    bench = Bench(
+        certificates=(FIRST.forged(x(8)), FIRST.certificate(foreign)),
+        votes=(replace(FIRST.vote(0, x(3)), signature=FALSE), FIRST.vote(0, foreign)),
+    )
+    bench.tick()
+    assert bench.s.view == 1
+    assert bench.s.voice.votes == {}
+
+
+def test_an_own_draft_gets_its_vote_back():
+    header = FIRST.header(1)
+    own = FIRST.vote(1, n_(1, header))
+    draft = replace(FIRST.proposal(header), vote=replace(own, signature=UNSIGNED))
+    bench = Bench(index=1, guard=(Epoch(0), View(1)), voted=(own.ballot,), votes=(own,), proposals=(draft,))
+    assert bench.s.tally.proposals[View(1)].vote == own
+    without = Bench(index=1, guard=(Epoch(0), View(1)), voted=(own.ballot,), proposals=(draft,))
+    assert not without.s.tally.proposals
+
+
+def test_what_was_on_disk_is_not_saved_again():
+    bench = Bench(certificates=(FIRST.certificate(x(1)),))
+    bench.speak()
+    bench.tick(60_000)
+    assert [sign.certificates for sign in bench.signed] == [()]
+
+
+def test_one_authority_alone_waits_for_nobody():
+    bench = Bench(n=1)
+    bench.core.step(Tick(), Millis(START_MS))
+    assert not bench.s.voice.is_silent
