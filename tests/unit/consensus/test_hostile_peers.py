@@ -277,3 +277,19 @@ def test_lost_questions_are_put_again_for_ever(bench):
         bench.tick(2_000)
     assert {ask.peer for ask in asked} == {1, 2, 3}
     assert len(asked) >= 15
+
+
+def test_only_the_leader_of_a_view_proposes_in_it(bench):
+    header = bench.header(1)
+    proposal = bench.proposal(header)
+    unsigned = replace(proposal, vote=replace(proposal.vote, signature=FALSE))
+    other_vote = replace(proposal, vote=bench.vote(1, n_(1, bench.header(1, time_ms=5))))
+    for lie in (bench.proposal(header, signer=3), unsigned, other_vote):
+        bench.receive(3, lie)
+    assert bench.ballots() == []
+    assert not bench.s.tally.proposals
+    assert len(bench.s.tree) == 0
+    bench.give(n_(1, header))
+    bench.step(Answered(f"proposal:{header.digest.hex()}", 3, (unsigned,)))
+    assert len(bench.s.tree) == 0
+    assert [m.peer for m in bench.misbehaved] == [3, 3, 3, 3]

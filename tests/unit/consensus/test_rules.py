@@ -237,3 +237,16 @@ def test_r8_a_guard_restored_from_an_older_epoch_is_noticed_before_the_first_vot
     assert "guard was lost" in cluster.nodes[3].core.situation.voice.notice
     assert len(cluster.given[3]) == given
     cluster.check_agreement()
+
+
+def test_r4_a_parent_that_is_not_known_to_be_certified_is_asked_for_and_not_built_on(bench):
+    parent = bench.header(1)
+    bench.receive(1, bench.proposal(parent))
+    bench.give(x(1))
+    child = bench.header(2, parent)
+    bench.receive(2, bench.proposal(child))
+    assert n_(2, child) not in bench.ballots()
+    [ask] = [ask for ask in bench.asks if isinstance(ask.request, CertificatesRequest)]
+    assert (ask.peer, ask.request) == (2, CertificatesRequest(Epoch(0), View(1), View(1)))
+    bench.step(Answered(ask.key, 2, (Certificates((bench.certificate(n_(1, parent)),)),)))
+    assert n_(2, child) in bench.ballots()
