@@ -51,6 +51,8 @@ async def test_a_gateway_and_an_authority_that_missed_epochs_catch_up(fleet: Fle
             return 3 in signers_of(blocks_of(fleet, "authority-1")[back_at:])
 
         await until(votes_again)
+        for wish in list(taken):  # what the gateway had not passed on yet when it was killed goes again
+            await client.send(wish)
         nursery.cancel_scope.cancel()
     await see_final(fleet, taken)
     assert await fleet.check_agreement() > missed_from + 2 * EPOCH_BLOCKS
