@@ -7,6 +7,7 @@ layer of a block stays until the store holds it, so a crash at any point finds e
 import math
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import structlog
 import trio
@@ -17,6 +18,7 @@ from p2pledger.consensus.events import Final
 from p2pledger.errors import Fatal
 from p2pledger.metrics import Metrics
 from p2pledger.network.seam import GOSSIP_BYTES_MAX, Network, Topic
+from p2pledger.node import offences
 from p2pledger.node.layers import Layer, Layers
 from p2pledger.node.pool import Pool
 from p2pledger.node.service import FinalEvent
@@ -117,7 +119,8 @@ class Finals:
     def _persist(self, block: FinalBlock, layer: Layer) -> None:
         header = block.header
         started = time.thread_time()
-        self._store.commit(block, layer.transactions, layer.execution)
+        rows = (*layer.execution.index_rows, *offences.rows(block))
+        self._store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
         self._metrics.stage_cpu_seconds_total.at("store").inc(time.thread_time() - started)
         if self._signer is None:
             return

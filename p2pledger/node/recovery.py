@@ -4,6 +4,7 @@ from p2pledger.chain.block import genesis_digest
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.vote import Certificate
 from p2pledger.consensus.events import Recovered
+from p2pledger.node import offences
 from p2pledger.signer.guardfile import Durable
 from p2pledger.storage.store import Store
 from p2pledger.types import Epoch, Height
@@ -39,6 +40,7 @@ def recovered(genesis: Genesis, store: Store, durable: Durable | None) -> Recove
         proposals=durable.proposals if durable is not None else (),
         certificates=(*durable.certificates, *finals) if durable is not None else (),
         boundaries=_boundaries(store, epoch, durable),
+        offences=offences.load(store, epoch),
     )
 
 

@@ -1,0 +1,49 @@
+"""What the chain recorded against authorities outlives a restart."""
+
+from dataclasses import replace
+
+import pytest
+from p2pledger.chain.vote import Vote, evidence_of, notarise
+from p2pledger.node import offences
+from p2pledger.node.recovery import recovered
+from p2pledger.storage.memory import MemoryStore
+from p2pledger.types import Epoch, Hash, Signature, View
+from tests.unit.storage.chains import GENESIS, Chain, start
+
+
+def evidence(epoch, view, signer):
+    votes = (
+        Vote(notarise(Epoch(epoch), View(view), Hash(bytes([i]) * 32)), signer, Signature(bytes(64)))
+        for i in (1, 2)
+    )
+    return evidence_of(*votes)
+
+
+@pytest.fixture
+def store():
+    return MemoryStore(GENESIS, start())
+
+
+def record(store, *items):
+    """Commit a block as the node does; its evidence root is of no matter to the store's index."""
+    block = replace(Chain().step(store).block, evidence=items)
+    Chain().commit(store, index_rows=offences.rows(block))
+
+
+def test_a_start_knows_what_is_recorded(store):
+    assert recovered(GENESIS, store, None).offences == frozenset()
+    record(store, evidence(0, 5, 3), evidence(0, 5, 200))
+    record(store, evidence(0, 2**40, 3))
+    assert recovered(GENESIS, store, None).offences == {(0, 5, 3), (0, 5, 200), (0, 2**40, 3)}
+
+
+def test_only_what_evidence_may_still_name_is_loaded(store):
+    for epoch in range(6):
+        record(store, evidence(epoch, 1, 1))
+    assert offences.load(store, Epoch(3)) == {(2, 1, 1), (3, 1, 1), (4, 1, 1)}
+
+
+def test_many_are_read_page_by_page(store, monkeypatch):
+    monkeypatch.setattr(offences, "_PAGE", 2)
+    record(store, *(evidence(0, view, 1) for view in range(1, 8)))
+    assert len(offences.load(store, Epoch(0))) == 7
