@@ -20,6 +20,7 @@ class Executor:
 
     def __init__(self, genesis: Genesis, machine: Machine, layers: Layers, pool: Pool) -> None:
         self._genesis, self._machine, self._layers, self._pool = genesis, machine, layers, pool
+        pool.is_unfinal = layers.holds
 
     def unfinal_ids(self, digest: Hash) -> frozenset[Hash]:
         """The ids in a block and its ancestors that are not stored yet."""

@@ -61,6 +61,10 @@ class Layers:
             yield layer
             layer = self._layers.get(layer.header.parent_digest)
 
+    def holds(self, transaction_id: Hash) -> bool:
+        """Whether a block that is executed and not yet stored holds this transaction."""
+        return any(transaction_id in layer.execution.used for layer in self._layers.values())
+
     def settle(self, digest: Hash) -> None:
         """The store holds this block now: its children stand on the store, and what lost is forgotten."""
         stored = self._layers.pop(digest)

@@ -64,7 +64,8 @@ def _verify(transactions: Sequence[Transaction], metrics: Metrics) -> list[bool]
 class Pool:
     """What this node knows of transactions that are not in the chain, and of how recent ones ended.
 
-    `on_news` is called when transactions were added to the mempool.
+    `on_news` is called when transactions were added to the mempool; `is_unfinal` says whether a block
+    that is executed here and may yet become final holds an id.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Pool:
     ) -> None:
         self.mempool = Mempool(transactions_max, bytes_max, RETRY_AFTER_MS)
         self.on_news: Callable[[], None] = lambda: None
+        self.is_unfinal: Callable[[Hash], bool] = lambda transaction_id: False
         self._genesis, self._machine, self._store = genesis, machine, store
         self._metrics, self._now = metrics, now
         self._fates = Fates(FATES_MAX)
@@ -245,16 +247,22 @@ class Pool:
         for transaction_id in list(islice(self._suspects, RECHECKED_MAX)):
             del self._suspects[transaction_id]
             transaction = self.mempool.get(transaction_id)
-            if transaction is None:
-                continue
+            if transaction is None or self.is_unfinal(transaction_id):
+                continue  # what it needs may be in the same branch, which will show its end
+            # At the earliest time of a block that may hold it: the newest final one may be too early.
+            window_ms = self._genesis.parameters.expiry_window_ms
             try:
-                self._check(transaction, time_ms)
+                self._check(transaction, Millis(max(time_ms, transaction.body.expires_ms - window_ms)))
             except InvalidTransaction as error:
                 self.mempool.remove([transaction_id])
                 self._count_end(transaction, error.code)
                 self._end(transaction_id, Fate(Outcome.REFUSED, code=error.code, message=error.message))
 
     def _end(self, transaction_id: Hash, fate: Fate) -> None:
+        # After a start, peers may still send what became final before it: only the chain knows.
+        located = self._store.locate(transaction_id)
+        if located is not None:
+            fate = Fate(Outcome.FINAL, height=located.result.height)
         self._fates.end(transaction_id, fate)
         self._submitted_ms.pop(transaction_id, None)
         self._wake(transaction_id)

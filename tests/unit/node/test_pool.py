@@ -4,7 +4,7 @@ import pytest
 import trio
 from p2pledger.chain.transaction import Outcome, Transaction
 from p2pledger.errors import InvalidMessage, InvalidTransaction
-from p2pledger.ledger.machine import Round
+from p2pledger.ledger.machine import Machine, Round
 from p2pledger.node import pool as pool_module
 from p2pledger.node.service import Busy
 from p2pledger.types import Signature
@@ -148,3 +148,44 @@ async def test_what_nobody_answered_is_gossiped_again(solo, monkeypatch):
     assert solo.pool.unspread() == [one]
     settle(solo, one)
     assert solo.pool.unspread() == []
+
+
+async def test_what_became_final_before_the_start_never_ends_otherwise(tmp_path):
+    before = Solo(tmp_path)
+    late = fact(before.genesis, expires_ms=before.clock.now() + 2_000)
+    left_out = fact(before.genesis)
+    await before.pool.submit([late.encoded, left_out.encoded])
+    async with before.running():
+        for one in (late, left_out):
+            assert (await before.pool.wait(one.id, 10_000)).outcome is Outcome.FINAL
+    after = Solo(tmp_path, before.genesis, before.store)
+    assert await after.pool.take([late, left_out], verified=False)  # from a peer that is behind
+    after.pool.suspect([left_out.id])
+    settle(after, time_ms=late.body.expires_ms + 1)
+    assert [after.pool.fate(one.id).outcome for one in (late, left_out)] == [Outcome.FINAL] * 2
+    assert len(after.pool.mempool) == 0
+    after.signer.close()
+
+
+async def test_nothing_is_refused_while_a_block_that_may_become_final_holds_it(solo):
+    one = fact(solo.genesis)
+    await solo.pool.submit([one.encoded])
+    solo.pool._machine = Machine(genesis(quota=ledgers.quota(7)))  # which refuses it
+    branch = {one.id}
+    solo.pool.is_unfinal = branch.__contains__
+    solo.pool.suspect([one.id])
+    settle(solo)
+    assert solo.pool.fate(one.id).outcome is Outcome.PENDING
+    branch.clear()
+    solo.pool.suspect([one.id])
+    settle(solo)
+    assert solo.pool.fate(one.id).outcome is Outcome.REFUSED
+
+
+async def test_what_came_after_the_newest_final_block_does_not_expire_too_late(solo):
+    """A block may become final long after its time; what was accepted meanwhile is judged by later ones."""
+    one = fact(solo.genesis, expires_ms=solo.clock.now() + solo.genesis.parameters.expiry_window_ms)
+    assert await solo.pool.submit([one.encoded]) == [one]
+    solo.pool.suspect([one.id])
+    settle(solo, time_ms=solo.clock.now() - 3_000)
+    assert solo.pool.fate(one.id).outcome is Outcome.PENDING
