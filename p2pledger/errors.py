@@ -27,6 +27,7 @@ class Code(StrEnum):
     SPONSOR_SUSPENDED = "sponsor_suspended"
     NOT_ENTITLED = "not_entitled"
     OVER_QUOTA = "over_quota"
+    TOO_MANY_PENDING = "too_many_pending"
     # registry
     MISSING_SIGNATURE = "missing_signature"
     TOO_FEW_ADMINS = "too_few_admins"

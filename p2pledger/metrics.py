@@ -38,7 +38,7 @@ BAN_REASONS = ("gossip", "frame", "request", "muxer", "invalid")
 VOTE_TYPES = ("notarise", "skip", "finalise")
 VOTE_RESULTS = ("accepted", "repeated", "stale", "early", "invalid")
 TX_SOURCES = ("api", "gossip")
-RECEIVED_RESULTS = ("accepted", "repeated", "busy")
+RECEIVED_RESULTS = ("accepted", "repeated", "mempool_full")
 DIRECTIONS = ("inbound", "outbound")
 TOPICS = ("transactions", "blocks", "evidence")
 PROTOCOLS = ("gossip", "frames", "asks")
@@ -225,7 +225,7 @@ class Metrics:
         self.mempool_txs_received_total = Labelled(
             counter(
                 "mempool_txs_received",
-                "Transactions offered; `result` is accepted, repeated, busy or the code of the refusal.",
+                "Transactions offered; `result` is accepted, repeated or the code of the refusal.",
                 "source",
                 "result",
             ),

@@ -18,6 +18,7 @@ LEDGER_CURES = {
     "over_quota": (
         "Wait for the next window (in the message); batch readings; ask governance for a larger quota."
     ),
+    "too_many_pending": "Send the same bytes again after `Retry-After`; batch readings.",
     "missing_signature": "Collect the signature that the message names.",
     "too_few_admins": "Let more admins sign the same transaction.",
     "admins_locked_out": "Add another admin key first, or rotate the key.",

@@ -62,13 +62,13 @@ class Refusal(Exception):
 def refusal_of(error: Exception, transaction_id: Hash | None = None) -> Refusal:
     """The refusal that answers an item of `Service.submit` that is not an id.
 
-    Malformed bytes are 400, a full mempool 429, what is there already 409, and what the ledger's rules
-    refuse 422. An exception of any other kind is raised: it is a fault of ours.
+    Malformed bytes are 400, no room in the mempool 429, what is there already 409, and what the ledger's
+    rules refuse 422. An exception of any other kind is raised: it is a fault of ours.
     """
     if isinstance(error, Busy):
         return Refusal(
             HTTPStatus.TOO_MANY_REQUESTS,
-            "mempool_full",
+            error.code,
             str(error),
             transaction_id=transaction_id,
             retry_after_ms=error.retry_after_ms,

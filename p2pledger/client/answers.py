@@ -44,7 +44,7 @@ def _item(shown: Any, transaction_id: Hash) -> Accepted | Refused | Full:
         if _hash(shown, "transaction_id") != transaction_id:
             raise InvalidAnswer("another transaction than the one sent was accepted")
         return Accepted(transaction_id)
-    if shown["code"] == "mempool_full":
+    if "retry_after_ms" in shown:
         return Full(_field(shown, "retry_after_ms", int))
     refused = _refused(shown)
     refused.transaction_id = transaction_id

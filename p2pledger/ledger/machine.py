@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
-from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.genesis import Genesis, Quota
 from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import IsSigned
@@ -112,6 +112,30 @@ class Machine:
         """
         _Work(self, parent, at).apply(transaction, *self._open(transaction))
 
+    def quota(self, parent: StateReader, at: Round, transaction: Transaction) -> Quota | None:
+        """The quota that a transaction is to be charged to; None when it is not entitled to any now.
+
+        Raises: InvalidTransaction when no state could accept it.
+        """
+        rule, payload = self._open(transaction)
+        changes = Changes(parent)
+        try:
+            sponsor = registry.check_sponsor(changes, transaction.body.sponsor, at)
+            rule.check_signers(changes, self._context(transaction, at), payload)
+        except InvalidTransaction:
+            return None
+        return sponsor.quota
+
+    def _context(self, transaction: Transaction, at: Round) -> Context:
+        return Context(
+            genesis=self.genesis,
+            round=at,
+            transaction_id=transaction.id,
+            sponsor=transaction.body.sponsor,
+            signers=transaction.body.signers,
+            is_signed=self._is_signed,
+        )
+
     def execute(
         self, parent: StateReader, frontier: Frontier, at: Round, transactions: Sequence[Transaction]
     ) -> Execution:
@@ -198,14 +222,7 @@ class _Work:
         """Carry one transaction out, or raise InvalidTransaction and leave no trace of it."""
         self._check_once_and_in_time(transaction)
         body, mark = transaction.body, self._changes.mark()
-        context = Context(
-            genesis=self._machine.genesis,
-            round=self._at,
-            transaction_id=transaction.id,
-            sponsor=body.sponsor,
-            signers=body.signers,
-            is_signed=self._machine._is_signed,
-        )
+        context = self._machine._context(transaction, self._at)
         try:
             sponsor = registry.check_sponsor(self._changes, body.sponsor, self._at)
             rule.check_signers(self._changes, context, payload)

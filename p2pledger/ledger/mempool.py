@@ -5,14 +5,21 @@ is in a block that is not final, because that block may never be: leaders and co
 ids of the ancestors, and it is removed when its fate is known.
 """
 
+from collections import Counter
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 
+from p2pledger.chain.genesis import Quota
 from p2pledger.chain.transaction import Transaction
 from p2pledger.types import Epoch, Hash, Millis, View
 
 _EXPIRY_SLOT_MS = 1_000
+
+SPONSOR_PART = 2
+"""A sponsor may fill this part of the mempool: a half. The others always find the other half."""
+STRANGERS_PART = 16
+"""What nobody who is known answers for may fill this part, all of it together."""
 
 
 class Full(Exception):
@@ -23,10 +30,24 @@ class Full(Exception):
         self.retry_after_ms = retry_after_ms
 
 
+class ShareFull(Full):
+    """There is room, but not for more of the same account. Nothing was taken."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How much of the mempool an account may hold at a time."""
+
+    account: str
+    count_max: int
+    bytes_max: int
+
+
 @dataclass
 class _Pending:
     transaction: Transaction
     arrived_ms: Millis
+    account: str
     views: int = 0
 
 
@@ -38,6 +59,8 @@ class Mempool:
         self._retry_after_ms = retry_after_ms
         self._pending: dict[Hash, _Pending] = {}
         self._size_bytes = 0
+        self._counts: Counter[str] = Counter()
+        self._sizes_bytes: Counter[str] = Counter()
         self._expiring: dict[int, dict[Hash, Millis]] = {}
         self._turn: tuple[Epoch, View] | None = None
         self._uncounted: dict[Hash, None] = {}
@@ -62,15 +85,34 @@ class Mempool:
         """All of them, in the order of arrival."""
         return [pending.transaction for pending in self._pending.values()]
 
-    def add(self, transaction: Transaction, now: Millis) -> bool:
-        """Take a transaction; False when it is here already. Raises: Full."""
+    def share(self, sponsor: str, quota: Quota | None) -> Share:
+        """A sponsor's share: what its quota allows in a window, within SPONSOR_PART of the whole.
+
+        Without a quota, that of strangers together: who is not entitled to spend the sponsor's quota
+        must not be able to fill its share either.
+        """
+        if quota is None:
+            return Share("", self._count_max // STRANGERS_PART, self._bytes_max // STRANGERS_PART)
+        return Share(
+            sponsor,
+            min(quota.transactions, self._count_max // SPONSOR_PART),
+            min(quota.size_bytes, self._bytes_max // SPONSOR_PART),
+        )
+
+    def add(self, transaction: Transaction, now: Millis, share: Share) -> bool:
+        """Take a transaction; False when it is here already. Raises: Full, ShareFull."""
         if transaction.id in self._pending:
             return False
         size = len(transaction.encoded)
         if len(self._pending) >= self._count_max or self._size_bytes + size > self._bytes_max:
             raise Full(self._retry_after_ms)
-        self._pending[transaction.id] = _Pending(transaction, now)
+        account = share.account
+        if self._counts[account] >= share.count_max or self._sizes_bytes[account] + size > share.bytes_max:
+            raise ShareFull(self._retry_after_ms)
+        self._pending[transaction.id] = _Pending(transaction, now, account)
         self._size_bytes += size
+        self._counts[account] += 1
+        self._sizes_bytes[account] += size
         expires_ms = transaction.body.expires_ms
         self._expiring.setdefault(expires_ms // _EXPIRY_SLOT_MS, {})[transaction.id] = expires_ms
         self._uncounted[transaction.id] = None
@@ -92,12 +134,19 @@ class Mempool:
             pending = self._pending.pop(transaction_id, None)
             if pending is None:
                 continue
-            self._size_bytes -= len(pending.transaction.encoded)
+            self._give_back(pending.account, len(pending.transaction.encoded))
             self._uncounted.pop(transaction_id, None)
             slot = pending.transaction.body.expires_ms // _EXPIRY_SLOT_MS
             del self._expiring[slot][transaction_id]
             if not self._expiring[slot]:
                 del self._expiring[slot]
+
+    def _give_back(self, account: str, size: int) -> None:
+        self._size_bytes -= size
+        self._sizes_bytes[account] -= size
+        self._counts[account] -= 1
+        if not self._counts[account]:
+            del self._counts[account], self._sizes_bytes[account]
 
     def expire(self, time_ms: Millis) -> list[Hash]:
         """Let go of what no block of this time or later may hold, and return the ids.

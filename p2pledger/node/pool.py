@@ -18,7 +18,7 @@ from p2pledger.crypto import is_signed
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
 from p2pledger.ledger.machine import Machine, Round
-from p2pledger.ledger.mempool import Full, Mempool
+from p2pledger.ledger.mempool import Full, Mempool, ShareFull
 from p2pledger.metrics import Metrics
 from p2pledger.node.service import Busy
 from p2pledger.storage.store import Store
@@ -155,10 +155,14 @@ class Pool:
                     self._check(transaction, self._now())
                 else:
                     self._check_lightly(transaction)
-                is_news |= self.mempool.add(transaction, self._now())
+                quota = self._machine.quota(self._store, self._round(self._now()), transaction)
+                share = self.mempool.share(transaction.body.sponsor, quota)
+                is_news |= self.mempool.add(transaction, self._now(), share)
                 self._fates.reopen(transaction.id)
             except InvalidTransaction as error:
                 answers[i] = error
+            except ShareFull as full:
+                answers[i] = Busy(full.retry_after_ms, Code.TOO_MANY_PENDING)
             except Full as full:
                 answers[i] = Busy(full.retry_after_ms)
         self._count(answers, fresh, source)
@@ -167,13 +171,7 @@ class Pool:
 
     def _count(self, answers: Sequence[Transaction | Refusal], fresh: Collection[int], source: str) -> None:
         results = Counter(
-            "busy"
-            if isinstance(answer, Busy)
-            else answer.code
-            if isinstance(answer, InvalidMessage | InvalidTransaction)
-            else "accepted"
-            if i in fresh
-            else "repeated"
+            answer.code if isinstance(answer, Refusal) else "accepted" if i in fresh else "repeated"
             for i, answer in enumerate(answers)
         )
         for result, count in results.items():
@@ -181,15 +179,18 @@ class Pool:
 
     def _check(self, transaction: Transaction, time_ms: Millis) -> None:
         """A dry run on the final state. Raises: InvalidTransaction."""
-        at = Round(epoch=self._epoch, height=Height(self._store.tip().height + 1), time_ms=time_ms)
-        self._machine.check(self._store, at, transaction)
+        self._machine.check(self._store, self._round(time_ms), transaction)
+
+    def _round(self, time_ms: Millis) -> Round:
+        height = self._store.tip().height
+        epoch = Epoch(height // self._genesis.parameters.epoch_blocks)
+        return Round(epoch, Height(height + 1), time_ms)
 
     def _check_lightly(self, transaction: Transaction) -> None:
         """What a peer's transaction must pass: the entry node has made the dry run, leaders make it again.
 
         Raises: InvalidTransaction.
         """
-        self._machine.check_form(transaction)
         known = self._fates.get(transaction.id)
         if known is not None and known.outcome is Outcome.FINAL:
             raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
@@ -199,10 +200,6 @@ class Pool:
         if left_ms > parameters.expiry_window_ms + parameters.clock_drift_ms:
             # It would stay in the mempool, and no block may hold it.
             raise InvalidTransaction(Code.EXPIRES_TOO_LATE, "it expires beyond the window of any block")
-
-    @property
-    def _epoch(self) -> Epoch:
-        return Epoch(self._store.tip().height // self._genesis.parameters.epoch_blocks)
 
     def unspread(self) -> list[Transaction]:
         """What was submitted here and is pending longer than gossip takes: the oldest, to be said again."""

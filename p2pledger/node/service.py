@@ -63,12 +63,18 @@ class FinalEvent:
     transaction_ids: tuple[Hash, ...]
 
 
-class Busy(Exception):
-    """The mempool is full: try again after `retry_after_ms`."""
+MEMPOOL_FULL = "mempool_full"
+"""The code of a refusal that has nothing to do with the transaction."""
 
-    def __init__(self, retry_after_ms: int) -> None:
-        super().__init__(f"the mempool is full; try again in {retry_after_ms} ms")
+
+class Busy(Exception):
+    """There is no room in the mempool, or none for this sponsor: try again after `retry_after_ms`."""
+
+    def __init__(self, retry_after_ms: int, code: str = MEMPOOL_FULL) -> None:
+        whose = "the mempool is full" if code == MEMPOOL_FULL else "too much of the sponsor's is waiting"
+        super().__init__(f"{whose}; try again in {retry_after_ms} ms")
         self.retry_after_ms = retry_after_ms
+        self.code = code
 
 
 class Service(Protocol):

@@ -5,7 +5,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from p2pledger.chain.payloads import KeyRevoke, RevocationReason
 from p2pledger.chain.transaction import Outcome
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
-from p2pledger.ledger.mempool import Full, Mempool
+from p2pledger.ledger.mempool import Full, Mempool, Share
 from tests.ledgers import START_MS, genesis, signer, transaction
 
 GENESIS = genesis()
@@ -13,6 +13,7 @@ PAYLOAD = KeyRevoke(signer("anyone").public_key, RevocationReason.UNSPECIFIED, 0
 POOL = [transaction(GENESIS, PAYLOAD, "city", "city 1", expires_ms=START_MS + 700 * n) for n in range(1, 15)]
 SIZE = len(POOL[0].encoded)
 COUNT_MAX, BYTES_MAX, AUTHORITIES = 8, 10 * SIZE, 3
+SHARE = Share("city", COUNT_MAX, BYTES_MAX)
 chosen = st.integers(0, len(POOL) - 1).map(lambda n: POOL[n])
 
 
@@ -31,7 +32,7 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         if one.id in self.ended:
             return
         try:
-            taken = self.mempool.add(one, self.now)
+            taken = self.mempool.add(one, self.now, SHARE)
         except Full as full:
             assert len(self.model) == COUNT_MAX and full.retry_after_ms == 70
             return

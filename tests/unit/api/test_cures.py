@@ -6,6 +6,7 @@ from pathlib import Path
 
 from p2pledger.api.cures import API_CURES, CURES, LEDGER_CURES
 from p2pledger.errors import Code
+from p2pledger.node.service import Busy
 
 ROOT = Path(__file__).resolve().parents[3]
 ROW = re.compile(r"^\| `([a-z_]+)` \| [^|]+ \| ([^|]+) \|$", re.MULTILINE)
@@ -35,4 +36,5 @@ def test_every_code_that_the_api_writes_has_a_cure():
     refusals = [n for n in nodes if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Refusal"]
     written = {n.args[1].value for n in refusals if isinstance(n.args[1], ast.Constant)}
     assert written <= CURES.keys()
-    assert {"mempool_full", "body_too_large", "not_final"} <= written
+    assert {"body_too_large", "not_final"} <= written
+    assert {Busy(1).code, Busy(1, Code.TOO_MANY_PENDING).code} <= CURES.keys()

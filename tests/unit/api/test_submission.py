@@ -116,6 +116,7 @@ def test_too_many_transactions_are_refused_before_any_is_judged(media_type):
         (InvalidTransaction(Code.DUPLICATE, "x"), 409, "duplicate"),
         (InvalidTransaction(Code.REPLAYED, "x"), 409, "replayed"),
         (Busy(1), 429, "mempool_full"),
+        (Busy(1, Code.TOO_MANY_PENDING), 429, "too_many_pending"),
     ],
 )
 def test_each_refusal_has_its_status(error, status, code):

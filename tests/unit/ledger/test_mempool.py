@@ -1,39 +1,64 @@
 import pytest
 from p2pledger.chain.payloads import KeyRevoke, RevocationReason
-from p2pledger.ledger.mempool import Full, Mempool
-from tests.ledgers import START_MS, genesis, signer, transaction
+from p2pledger.ledger.mempool import Full, Mempool, Share, ShareFull
+from tests.ledgers import START_MS, genesis, quota, signer, transaction
 
 GENESIS = genesis()
 PAYLOAD = KeyRevoke(signer("anyone").public_key, RevocationReason.UNSPECIFIED, 0)
+ALL = Share("city", 10**6, 10**9)
 
 
 def make(count: int):
     return [transaction(GENESIS, PAYLOAD, "city", "city 1") for _ in range(count)]
 
 
+def taken(mempool, transactions, share):
+    """How many go in before one is too many."""
+    for count, one in enumerate(transactions):
+        try:
+            mempool.add(one, START_MS, share)
+        except ShareFull:
+            return count
+    return len(transactions)
+
+
+def test_no_sponsor_takes_more_than_its_quota_or_half_and_strangers_take_little_together():
+    mempool = Mempool(64, 10**6, retry_after_ms=1)
+    size = len(make(1)[0].encoded)
+    rich, strangers = mempool.share("rich", quota()), mempool.share("whoever", None)
+    assert strangers == mempool.share("anybody else", None)
+    first = make(40)
+    assert taken(mempool, first, rich) == 32
+    assert taken(mempool, make(40), mempool.share("poor", quota(5))) == 5
+    assert taken(mempool, make(40), mempool.share("brief", quota(size_bytes=3 * size + 1))) == 3
+    assert taken(mempool, make(40), strangers) == 4
+    mempool.remove([one.id for one in first[:2]])
+    assert taken(mempool, make(40), rich) == 2
+
+
 def test_bytes_are_a_bound_of_their_own():
     one, other = make(2)
     mempool = Mempool(10, len(one.encoded) + 1, retry_after_ms=250)
-    assert mempool.add(one, START_MS)
+    assert mempool.add(one, START_MS, ALL)
     with pytest.raises(Full) as full:
-        mempool.add(other, START_MS)
+        mempool.add(other, START_MS, ALL)
     assert full.value.retry_after_ms == 250
     assert other.id not in mempool and mempool.get(one.id) is one
     mempool.remove([one.id])
-    assert mempool.add(other, START_MS)
+    assert mempool.add(other, START_MS, ALL)
 
 
 def test_a_known_transaction_is_no_news_even_when_full():
     (one,) = make(1)
     mempool = Mempool(1, 10**6, retry_after_ms=1)
-    assert mempool.add(one, START_MS)
-    assert not mempool.add(one, START_MS + 5)
+    assert mempool.add(one, START_MS, ALL)
+    assert not mempool.add(one, START_MS + 5, ALL)
 
 
 def test_what_stays_unincluded_counts_in_at_most_n_views():
     (one,) = make(1)
     mempool = Mempool(10, 10**6, retry_after_ms=1)
-    mempool.add(one, START_MS)
+    mempool.add(one, START_MS, ALL)
     counts = [len(mempool.count_for_view(0, view, 4, set(), START_MS)) for view in range(1, 8)]
     assert counts == [1, 1, 1, 1, 0, 0, 0]
 
@@ -41,7 +66,7 @@ def test_what_stays_unincluded_counts_in_at_most_n_views():
 def test_a_view_of_a_later_epoch_is_another_view():
     (one,) = make(1)
     mempool = Mempool(10, 10**6, retry_after_ms=1)
-    mempool.add(one, START_MS)
+    mempool.add(one, START_MS, ALL)
     assert mempool.count_for_view(0, 1, 4, set(), START_MS) == [one]
     assert mempool.count_for_view(0, 1, 4, set(), START_MS) == []
     assert mempool.count_for_view(1, 1, 4, set(), START_MS) == [one]
@@ -50,7 +75,7 @@ def test_a_view_of_a_later_epoch_is_another_view():
 def test_what_left_an_unfinal_ancestor_counts_again_in_the_same_view():
     (one,) = make(1)
     mempool = Mempool(10, 10**6, retry_after_ms=1)
-    mempool.add(one, START_MS)
+    mempool.add(one, START_MS, ALL)
     assert mempool.count_for_view(0, 1, 4, {one.id}, START_MS) == []
     assert mempool.count_for_view(0, 1, 4, set(), START_MS) == [one]
 
@@ -58,8 +83,8 @@ def test_what_left_an_unfinal_ancestor_counts_again_in_the_same_view():
 def test_a_young_transaction_waits_and_holds_back_what_came_after_it():
     old, young = make(2)
     mempool = Mempool(10, 10**6, retry_after_ms=1)
-    mempool.add(old, START_MS)
-    mempool.add(young, START_MS + 30)
+    mempool.add(old, START_MS, ALL)
+    mempool.add(young, START_MS + 30, ALL)
     assert mempool.candidates(10, 10**6, 20, START_MS + 40, set()) == [old]
     assert mempool.candidates(10, 10**6, 20, START_MS + 50, set()) == [old, young]
 
@@ -67,7 +92,7 @@ def test_a_young_transaction_waits_and_holds_back_what_came_after_it():
 def test_expiry_is_exact_to_the_millisecond():
     one = transaction(GENESIS, PAYLOAD, "city", "city 1", expires_ms=START_MS + 500)
     mempool = Mempool(10, 10**6, retry_after_ms=1)
-    mempool.add(one, START_MS)
+    mempool.add(one, START_MS, ALL)
     assert mempool.expire(START_MS + 500) == []
     assert mempool.expire(START_MS + 501) == [one.id]
     assert len(mempool) == 0
@@ -76,7 +101,7 @@ def test_expiry_is_exact_to_the_millisecond():
 def test_what_is_too_young_for_its_leader_counts_later_in_the_same_view():
     (one,) = make(1)
     mempool = Mempool(10, 10**6, retry_after_ms=1)
-    mempool.add(one, START_MS)
+    mempool.add(one, START_MS, ALL)
     assert mempool.arrived_ms(one.id) == START_MS
     assert mempool.count_for_view(0, 1, 4, set(), START_MS - 1) == []
     assert mempool.count_for_view(0, 1, 4, set(), START_MS) == [one]

@@ -11,6 +11,7 @@ from p2pledger.chain.payloads import Action, Item, RecordAppend
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.situation import Setting
 from p2pledger.crypto import is_signed
+from p2pledger.errors import Code
 from p2pledger.ledger.machine import Machine
 from p2pledger.metrics import Metrics
 from p2pledger.network.seam import Unreachable
@@ -76,7 +77,7 @@ class Solo:
         self.machine = Machine(self.genesis)
         self.store = store or MemoryStore(self.genesis, self.machine.start())
         self.clock, self.wire = Clock(), Wire()
-        self.metrics = Metrics(version="0", chain_id="test", node="solo")
+        self.metrics = Metrics(version="0", chain_id="test", node="solo", codes=sorted(Code))
         key = ledgers.signer("authority 0")
         if not (directory / "guard.db").exists():
             GuardFile.create(directory, key.public_key, self.genesis.hash)

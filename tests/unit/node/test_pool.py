@@ -44,11 +44,30 @@ async def test_a_pending_one_is_accepted_again_and_counted_as_repeated(solo):
     assert solo.count("mempool_txs_received_total", source="api", result="repeated") == 1
 
 
+async def test_no_sponsor_keeps_the_others_out(solo):
+    answers = await solo.pool.submit([fact(solo.genesis).encoded for _ in range(53)])
+    assert [isinstance(answer, Busy) for answer in answers] == [False] * 50 + [True] * 3
+    assert answers[-1].retry_after_ms > 0 and answers[-1].code == "too_many_pending"
+    assert solo.count("mempool_txs_received_total", source="api", result="too_many_pending") == 3
+    other = fact(solo.genesis, "utility 1", "utility")
+    assert await solo.pool.submit([other.encoded]) == [other]
+
+
 async def test_a_full_mempool_says_when_to_come_back(solo):
-    answers = await solo.pool.submit([fact(solo.genesis).encoded for _ in range(103)])
-    assert [isinstance(answer, Busy) for answer in answers] == [False] * 100 + [True] * 3
-    assert answers[-1].retry_after_ms > 0
+    await solo.pool.submit([fact(solo.genesis).encoded for _ in range(50)])
+    others = [fact(solo.genesis, "utility 1", "utility") for _ in range(50)]
+    await solo.pool.submit([one.encoded for one in others])
+    answers = await solo.pool.submit([fact(solo.genesis, "admin 1", "authority-1").encoded])
+    assert [answer.code for answer in answers] == ["mempool_full"]
     assert solo.pool.fate(fact(solo.genesis).id).outcome is Outcome.UNKNOWN
+
+
+async def test_what_strangers_sign_takes_nothing_from_the_sponsor_that_they_name(solo):
+    strange = [fact(solo.genesis, "a stranger") for _ in range(20)]
+    assert await solo.pool.take(strange, verified=True)
+    assert len(solo.pool.mempool) == 6
+    good = fact(solo.genesis)
+    assert await solo.pool.submit([good.encoded]) == [good]
 
 
 async def test_what_peers_send_is_taken_once_and_forgery_is_told(solo):
@@ -113,7 +132,7 @@ async def test_what_leaders_leave_out_is_refused_with_its_code(solo, monkeypatch
     first, second = fact(of), fact(of)
     ledger = ledgers.Ledger(of)
     solo.pool._machine, solo.pool._genesis, solo.pool._store = ledger.machine, of, Reading(ledger)
-    assert await solo.pool.submit([first.encoded, second.encoded]) == [first, second]
+    assert await solo.pool.submit([second.encoded]) == [second]
     at = Round(0, 1, solo.clock.now())
     execution = ledger.machine.execute(ledger.reader, ledger.execution.frontier, at, [first])
     ledger.reader = ledgers.Overlay(ledger.reader, execution)
