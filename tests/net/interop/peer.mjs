@@ -1,6 +1,5 @@
 // A js-libp2p node that gossips. Arguments: seed (hex), multiaddr to dial, topic.
 // Lines on stdin: "<size> <byte>" publishes that many of that byte. Lines on stdout are JSON events.
-import './older-node.mjs'
 import { createHash } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
