@@ -36,21 +36,20 @@ VIEW_SKIP_REASONS = ("deadline", "invalid", "silent", "stale")
 REFUSAL_REASONS = ("below_guard", "skipped", "finalised", "other_block", "not_a_member")
 BAN_REASONS = ("gossip", "frame", "request", "muxer", "invalid")
 VOTE_TYPES = ("notarise", "skip", "finalise")
-VOTE_RESULTS = ("accepted", "repeated", "stale", "early", "invalid")
+VOTE_RESULTS = ("accepted", "stale", "early")
 TX_SOURCES = ("api", "gossip")
 RECEIVED_RESULTS = ("accepted", "repeated", "mempool_full")
 DIRECTIONS = ("inbound", "outbound")
 TOPICS = ("transactions", "blocks", "evidence")
 PROTOCOLS = ("gossip", "frames", "asks")
-DIAL_RESULTS = ("ok", "error", "refused")
+DIAL_RESULTS = ("ok", "error")
 GOSSIP_RESULTS = ("accept", "ignore", "reject", "duplicate", "published")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-STORE_FILES = ("chain.db", "chain.db-wal", "chain.db-shm")
+STORE_FILES = ("chain.db", "chain.db-wal")
 STAGES = ("verify", "execute", "consensus", "store")
-DIVERGENCES = ("state_root", "receipts_root", "tx_root")
 SUBSCRIBERS = ("events", "waits")
 METHODS = ("GET", "HEAD", "POST")
-STATUSES = ("200", "202", "400", "404", "405", "408", "409", "413", "415", "422", "429", "500", "503")
+STATUSES = ("200", "202", "400", "404", "405", "406", "408", "409", "413", "415", "422", "429", "500", "503")
 
 Family = TypeVar("Family", Counter, Gauge, Histogram)
 
@@ -171,9 +170,8 @@ class Metrics:
             gauge("store_size_bytes", "Size of a database file.", "file"), STORE_FILES
         )
         self.store_free_bytes = gauge("store_free_bytes", "Free on the volume that holds the chain.")
-        self.store_pruned_height = gauge("store_pruned_height", "Bodies below this height are gone.")
-        self.divergence_total = Labelled(
-            counter("divergence", "A final header that our own execution contradicts.", "root"), DIVERGENCES
+        self.divergence_total = counter(
+            "divergence", "Final blocks that our own execution contradicts; the node stops."
         )
 
     def _make_consensus(self, authorities: tuple[str, ...]) -> None:
@@ -202,7 +200,9 @@ class Metrics:
             VIEW_SKIP_REASONS,
         )
         self.consensus_votes_total = Labelled(
-            counter("consensus_votes", "Votes received.", "type", "result"), VOTE_TYPES, VOTE_RESULTS
+            counter("consensus_votes", "Votes received; verified with others, later.", "type", "result"),
+            VOTE_TYPES,
+            VOTE_RESULTS,
         )
         self.consensus_equivocations_total = Labelled(
             counter("consensus_equivocations", "Proven contradictions of an authority.", "authority"),
@@ -247,7 +247,7 @@ class Metrics:
             self.txs_finalized_total.at(kind, "final")
             self.txs_finalized_total.at(kind, "expired")
         self.records_total = Labelled(
-            counter("records", "Readings and records in final blocks.", "schema"), schemas
+            counter("records", "Records in final blocks; a batch is one.", "schema"), schemas
         )
 
     def _make_network(self) -> None:

@@ -23,11 +23,12 @@ from p2pledger.chain.message import (
 )
 from p2pledger.chain.receipt import check_final
 from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
-from p2pledger.chain.vote import Evidence, Vote, check_evidence
+from p2pledger.chain.vote import Ballot, Evidence, Vote, check_evidence
 from p2pledger.codec import decode, encode
 from p2pledger.consensus import catchup
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.events import Gossiped, Received
+from p2pledger.consensus.tally import LATE_VIEWS
 from p2pledger.crypto import is_signed
 from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.metrics import Metrics
@@ -126,12 +127,20 @@ class Exchange:
             case Topic.BLOCKS:
                 block: FinalBlock = decode(FinalBlock, data)
                 if self._seen.add(block):
+                    self._count_fork(block)
                     delay_s = max(0, self._now() - block.header.time_ms) / 1_000
                     self._metrics.gossip_block_propagation_seconds.observe(delay_s)
                     self._metrics.chain_best_known_height.set(self._seen.best_height)
                 await self._inbox.put(Gossiped(block))
             case Topic.EVIDENCE:
                 await self._inbox.put(Gossiped(decode(Evidence, data)))
+
+    def _count_fork(self, block: FinalBlock) -> None:
+        """Both are certified, so a third of the authorities has lied; people must decide what follows."""
+        own = self._store.block(block.header.height)
+        if own is not None and own.header.digest != block.header.digest:
+            self._metrics.chain_conflicting_finality_total.inc()
+            _log.critical("conflicting_finality", height=own.header.height)
 
     # --- frames ----------------------------------------------------------------------------------------
 
@@ -150,9 +159,17 @@ class Exchange:
         if index is None:
             return
         if isinstance(frame, Vote):
-            kind = frame.ballot.kind.name.lower()
-            self._metrics.consensus_votes_total.at(kind, "accepted").inc()
+            self._count_vote(frame.ballot)
         await self._inbox.put(Received(index, frame))
+
+    def _count_vote(self, ballot: Ballot) -> None:
+        s = self._core.situation
+        window = s.setting.parameters.vote_window_views
+        if (ballot.epoch, ballot.view + LATE_VIEWS) < (s.epoch, s.final_view):
+            result = "stale"
+        else:
+            result = "accepted" if (ballot.epoch, ballot.view) <= (s.epoch, s.view + window) else "early"
+        self._metrics.consensus_votes_total.at(ballot.kind.name.lower(), result).inc()
 
     # --- asks ------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from p2pledger.chain.block import FinalBlock, is_boundary
 from p2pledger.codec import encode
 from p2pledger.consensus.events import Final
 from p2pledger.errors import Fatal
+from p2pledger.ledger.modules.records import schema_of
 from p2pledger.metrics import Metrics
 from p2pledger.network.seam import GOSSIP_BYTES_MAX, Network, Topic
 from p2pledger.node import offences
@@ -113,6 +114,9 @@ class Finals:
         self._layers.settle(block.header.digest)
         self._pool.settle(layer.transactions, block.header.height, block.header.time_ms)
         self._measure(block, sum(len(transaction.encoded) for transaction in layer.transactions))
+        for schema in map(schema_of, layer.execution.index_rows):
+            if schema is not None:
+                self._metrics.records_total.at(schema).inc()
         self.on_stored(block)
         self._tell(block)
 

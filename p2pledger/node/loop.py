@@ -27,7 +27,7 @@ from p2pledger.chain.vote import VoteKind
 from p2pledger.codec import decode, encode
 from p2pledger.consensus import events
 from p2pledger.consensus.core import Consensus
-from p2pledger.errors import InvalidMessage
+from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.metrics import Metrics
 from p2pledger.network.seam import Network, Topic, Unreachable
 from p2pledger.node.clock import Clock
@@ -132,7 +132,11 @@ class Loop:
 
     def _step(self, event: events.Event) -> events.Output:
         started = time.thread_time()
-        output = self._core.step(event, self._clock.now())
+        try:
+            output = self._core.step(event, self._clock.now())
+        except Fatal:
+            self._metrics.divergence_total.inc()
+            raise
         self._metrics.stage_cpu_seconds_total.at("consensus").inc(time.thread_time() - started)
         return output
 

@@ -15,7 +15,7 @@ from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry import Device, live_key
 from p2pledger.ledger.modules.registry.rows import DEVICES, signed_in_role
 from p2pledger.ledger.modules.sequence import Sequence
-from p2pledger.ledger.rules import Context, Rule
+from p2pledger.ledger.rules import Context, IndexRow, Rule
 from p2pledger.ledger.state import Changes, Readable, Table
 from p2pledger.types import Hash, Height, Millis
 
@@ -53,6 +53,11 @@ BY_REFERENCE = "records.reference"
 """The record referred to | the record that refers to it: traces forward. The body traces back."""
 CORRECTIONS = "records.corrections"
 """The record corrected -> the correction's transaction id."""
+
+
+def schema_of(row: IndexRow) -> SchemaId | None:
+    """The schema that a new record's row stands for; None for every other row."""
+    return row.key.partition(b"\0")[0].decode() if row.index == BY_SCHEMA else None
 
 
 def record(reader: Readable, transaction_id: Hash) -> Record | None:

@@ -8,6 +8,7 @@ from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import genesis_digest
 from p2pledger.chain.genesis import LAN
 from p2pledger.chain.payloads import Action, Item, RecordAppend
+from p2pledger.chain.schema import SCHEMAS
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.situation import Setting
 from p2pledger.crypto import is_signed
@@ -77,7 +78,9 @@ class Solo:
         self.machine = Machine(self.genesis)
         self.store = store or MemoryStore(self.genesis, self.machine.start())
         self.clock, self.wire = Clock(), Wire()
-        self.metrics = Metrics(version="0", chain_id="test", node="solo", codes=sorted(Code))
+        self.metrics = Metrics(
+            version="0", chain_id="test", node="solo", codes=sorted(Code), schemas=sorted(SCHEMAS)
+        )
         key = ledgers.signer("authority 0")
         if not (directory / "guard.db").exists():
             GuardFile.create(directory, key.public_key, self.genesis.hash)

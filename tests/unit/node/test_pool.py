@@ -1,5 +1,7 @@
 """Transactions are judged once, wait within bounds, and end as exactly one thing."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from p2pledger.chain.transaction import Outcome, Transaction
@@ -208,3 +210,18 @@ async def test_what_came_after_the_newest_final_block_does_not_expire_too_late(s
     solo.pool.suspect([one.id])
     settle(solo, time_ms=solo.clock.now() - 3_000)
     assert solo.pool.fate(one.id).outcome is Outcome.PENDING
+
+
+async def test_what_is_final_is_counted_by_schema_and_a_fork_is_counted(tmp_path):
+    solo = Solo(tmp_path)
+    one = fact(solo.genesis)
+    await solo.pool.submit([one.encoded])
+    async with solo.running():
+        await solo.pool.wait(one.id, 10_000)
+        await trio.testing.wait_all_tasks_blocked()
+    assert solo.count("records_total", schema="sensor.reading/1") == 1
+    block = solo.store.block(1)
+    solo.exchange._count_fork(block)
+    assert solo.count("chain_conflicting_finality_total") == 0
+    solo.exchange._count_fork(replace(block, header=replace(block.header, proposer=1)))
+    assert solo.count("chain_conflicting_finality_total") == 1
