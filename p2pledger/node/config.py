@@ -200,8 +200,8 @@ class LogSection:
 class MempoolSection:
     """How much may wait to become final; beyond that the API answers 429."""
 
-    transactions_max: Annotated[int, _integer(1, 1_000_000)] = 50_000
-    bytes_max: Annotated[int, _integer(20 * 1024, 4 * 1024**3)] = 64 * 1024**2
+    transactions_max: Annotated[int, _integer(16, 1_000_000)] = 50_000
+    bytes_max: Annotated[int, _integer(1024**2, 4 * 1024**3)] = 64 * 1024**2
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from p2pledger.node.service import Busy
 from p2pledger.storage.store import Store
 from p2pledger.types import Epoch, Hash, Height, Millis
 
-FETCHED_MAX = 65_536
+FETCHED_BYTES_MAX = 256 * 1024 * 1024
 """Bodies kept for blocks that were proposed or are being caught up with, beside the mempool."""
 FATES_MAX = 200_000
 INLINE_MAX = 4
@@ -86,6 +86,7 @@ class Pool:
         self._metrics, self._now = metrics, now
         self._fates = Fates(FATES_MAX)
         self._fetched: OrderedDict[Hash, Transaction] = OrderedDict()
+        self._fetched_bytes = 0
         self._suspects: OrderedDict[Hash, None] = OrderedDict()
         self._submitted_ms: dict[Hash, Millis] = {}
         self._waiting: dict[Hash, trio.Event] = {}
@@ -120,9 +121,16 @@ class Pool:
     def keep(self, transactions: Iterable[Transaction]) -> None:
         """Keep verified bodies for blocks that need them."""
         for transaction in transactions:
-            self._fetched[transaction.id] = transaction
-        while len(self._fetched) > FETCHED_MAX:
-            self._fetched.popitem(last=False)
+            if transaction.id not in self._fetched:
+                self._fetched[transaction.id] = transaction
+                self._fetched_bytes += len(transaction.encoded)
+        while self._fetched_bytes > FETCHED_BYTES_MAX:
+            self._drop_fetched(next(iter(self._fetched)))
+
+    def _drop_fetched(self, transaction_id: Hash) -> None:
+        transaction = self._fetched.pop(transaction_id, None)
+        if transaction is not None:
+            self._fetched_bytes -= len(transaction.encoded)
 
     def _open(self, data: bytes) -> Transaction | Refusal:
         try:
@@ -221,7 +229,7 @@ class Pool:
         self.mempool.remove(ids)
         self._fates.end_final(ids, height)
         for transaction in transactions:
-            self._fetched.pop(transaction.id, None)
+            self._drop_fetched(transaction.id)
             self._suspects.pop(transaction.id, None)
             self._count_end(transaction, "final")
             since = self._submitted_ms.pop(transaction.id, None)

@@ -95,7 +95,7 @@ def test_the_passphrase_is_not_shown(home: Path) -> None:
         ("[api]\nport = 9\n[metrics]\nport = 9", "metrics.port", "choose another"),
         ("[log]\nlevel = 'loud'", "log.level", "'warning'"),
         ("[log]\nformat = 'xml'", "log.format", "'console'"),
-        ("[mempool]\nbytes_max = 1", "mempool.bytes_max", "from 20480"),
+        ("[mempool]\nbytes_max = 1", "mempool.bytes_max", "from 1048576"),
     ],
 )
 def test_a_fault_names_its_key_and_the_cure(home: Path, text: str, key: str, cure: str) -> None:

@@ -89,6 +89,17 @@ async def test_bodies_that_were_not_asked_for_are_not_kept(solo):
     assert not await solo.pool.take_fetched([forged(unasked)], {unasked.id})
 
 
+async def test_fetched_bodies_are_bounded_in_bytes_and_the_oldest_go_first(solo, monkeypatch):
+    bodies = [fact(solo.genesis) for _ in range(5)]
+    monkeypatch.setattr(pool_module, "FETCHED_BYTES_MAX", sum(len(one.encoded) for one in bodies[1:4]))
+    for _ in range(2):  # what is here already is not counted twice
+        solo.pool.keep(bodies[:3])
+    assert all(solo.pool.get(one.id) for one in bodies[:3])
+    settle(solo, bodies[0])
+    solo.pool.keep(bodies[3:])
+    assert [one for one in bodies if solo.pool.get(one.id)] == bodies[2:]
+
+
 def settle(solo, *transactions, time_ms=None):
     """As after a stored block that holds these; the store itself is left behind on purpose."""
     height = solo.store.tip().height + 1
