@@ -3,6 +3,7 @@
 import gc
 import json
 import signal
+import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,10 @@ from p2pledger.types import Epoch
 GC_THRESHOLD = 50_000
 """Young objects before a collection: most of what a block makes is gone before the next."""
 
+THREAD_SWITCH_S = 0.0001
+"""How long the event loop may hold the interpreter's lock against a thread that signs, stores or verifies:
+by Python's own 5 ms each of these, and so each vote, waited for several milliseconds."""
+
 _log = structlog.get_logger("p2pledger.daemon")
 
 
@@ -56,6 +61,7 @@ def run(path: Path) -> int:
             gc.collect()
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD, 20, 100)
+            sys.setswitchinterval(THREAD_SWITCH_S)
             trio.run(_run, node, configuration, metrics)
     except (KeyFileRefused, OSError) as error:
         _log.error("cannot_start", why=str(error))

@@ -20,11 +20,10 @@ from typing import Annotated
 from p2pledger.codec import Length
 from p2pledger.crypto import Domain
 from p2pledger.errors import InvalidMessage
-from p2pledger.ledger.state import Entry, StateReader, entry_of, path_of
+from p2pledger.ledger.state import DIGITS, Entry, StateReader, entry_of, path_of
 from p2pledger.types import ZERO_HASH, Hash
 
 BUCKET_ENTRIES_MAX = 64
-DIGITS = "0123456789abcdef"
 EMPTY = ZERO_HASH
 """The hash of a subtree without entries: an empty state costs nothing."""
 
@@ -129,16 +128,22 @@ class _View:
     def __init__(self, reader: StateReader) -> None:
         self.reader = reader
         self.nodes: dict[str, Hash | None] = {}
+        self._by_parent: dict[str, dict[int, Hash]] = {}
 
     def node(self, prefix: str) -> Hash:
         found = self.nodes[prefix] if prefix in self.nodes else self.reader.node(prefix)
         return EMPTY if found is None else found
 
     def children(self, prefix: str) -> list[Hash]:
-        return [self.node(prefix + digit) for digit in DIGITS]
+        children = [EMPTY if node is None else node for node in self.reader.children(prefix)]
+        for digit, node in self._by_parent.get(prefix, {}).items():
+            children[digit] = node
+        return children
 
     def put(self, prefix: str, value: Hash) -> None:
         self.nodes[prefix] = None if value == EMPTY else value
+        if prefix:
+            self._by_parent.setdefault(prefix[:-1], {})[int(prefix[-1], 16)] = value
 
     def is_split(self, prefix: str) -> bool:
         return any(child != EMPTY for child in self.children(prefix))

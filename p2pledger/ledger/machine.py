@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
@@ -22,6 +23,7 @@ from p2pledger.types import Hash, Millis
 
 __all__ = ["Built", "Execution", "IndexRow", "Machine", "Refusal", "Round"]
 
+PAYLOADS_DECODED_MAX = 8_192
 HEADER_BYTES_MAX = 512
 EVIDENCE_BYTES_MAX = 384
 SIGNATURE_ENCODED_BYTES = 66
@@ -203,9 +205,15 @@ class Machine:
         if rule is None:
             raise InvalidTransaction(Code.UNKNOWN_KIND, f"this ledger has no transactions {body.kind!r}")
         try:
-            return rule, decode(rule.payload, body.payload)
+            return rule, _payload(body.kind, body.payload)
         except InvalidMessage as error:
             raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
+
+
+@lru_cache(PAYLOADS_DECODED_MAX)
+def _payload(kind: str, encoded: bytes) -> Any:
+    """A payload, decoded once although it is looked at when it arrives, is proposed and is executed."""
+    return decode(RULES[kind].payload, encoded)
 
 
 class _Work:

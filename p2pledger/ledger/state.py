@@ -18,6 +18,7 @@ from p2pledger.types import Hash, Millis
 
 T = TypeVar("T")
 
+DIGITS = "0123456789abcdef"
 ROWS_DECODED_MAX = 4_096
 """How many rows are kept decoded: organisations, keys and devices are read far more often than written."""
 
@@ -62,6 +63,9 @@ class StateReader(Protocol):
     def node(self, prefix: str) -> Hash | None:
         """The commitment's hash at these hexadecimal digits; None where the tree has no node of its own."""
 
+    def children(self, prefix: str) -> list[Hash | None]:
+        """The sixteen nodes just below one, by their digit: what `node` says of each, at one go."""
+
     def is_used(self, transaction_id: Hash) -> bool:
         """Whether a transaction with this id is in the chain and has not yet passed its expiry."""
 
@@ -80,6 +84,10 @@ class EmptyState:
     def node(self, prefix: str) -> Hash | None:
         """See `StateReader.node`."""
         return None
+
+    def children(self, prefix: str) -> list[Hash | None]:
+        """See `StateReader.children`."""
+        return [None] * 16
 
     def is_used(self, transaction_id: Hash) -> bool:
         """See `StateReader.is_used`."""
@@ -161,6 +169,28 @@ class Overlay:
                 return nodes[prefix]
             reader = reader._reader
         return reader.node(prefix)
+
+    @cached_property
+    def _own_children(self) -> dict[str, list[tuple[int, Hash | None]]]:
+        by_parent: dict[str, list[tuple[int, Hash | None]]] = {}
+        for prefix, node in self._effects.nodes.items():
+            if prefix:
+                by_parent.setdefault(prefix[:-1], []).append((int(prefix[-1], 16), node))
+        return by_parent
+
+    def children(self, prefix: str) -> list[Hash | None]:
+        """See `StateReader.children`."""
+        over: list[list[tuple[int, Hash | None]]] = []
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            if (own := reader._own_children.get(prefix)) is not None:
+                over.append(own)
+            reader = reader._reader
+        nodes = reader.children(prefix)
+        for own in reversed(over):
+            for digit, node in own:
+                nodes[digit] = node
+        return nodes
 
     def is_used(self, transaction_id: Hash) -> bool:
         """See `StateReader.is_used`."""

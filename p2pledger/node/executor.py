@@ -11,7 +11,7 @@ from p2pledger.node.layers import Layers
 from p2pledger.node.pool import Pool
 from p2pledger.types import ZERO_HASH, Hash, Millis
 
-GOSSIP_AGE_MS = 30
+GOSSIP_AGE_MS = 10
 """Only transactions this old are proposed: by then the voters have got them by gossip."""
 
 

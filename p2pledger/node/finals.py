@@ -1,4 +1,4 @@
-"""What follows once a block is final: stored, then told, then gossiped. Floor 6.
+"""What follows once a block is final: passed on, stored, and then told to clients. Floor 6.
 
 Blocks are stored one after the other by one task, on another thread, while the agreement goes on. The
 layer of a block stays until the store holds it, so a crash at any point finds either height whole.
@@ -97,10 +97,11 @@ class Finals:
         async with trio.open_nursery() as relaying:
             async for final in self._receive:
                 self.is_idle = False
-                await self._store_one(final.block)
+                # Its certificate proves it, whatever becomes of our disk: others need not wait for that.
                 is_fresh = self._now() - final.block.header.time_ms < RELAY_AGE_MS
                 if final.relay_rank is not None and is_fresh:
                     relaying.start_soon(self._relay, final.block, final.relay_rank)
+                await self._store_one(final.block)
                 self.beat_s = trio.current_time()
                 self.is_idle = True
 

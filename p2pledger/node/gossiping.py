@@ -13,7 +13,7 @@ from p2pledger.codec import encode
 from p2pledger.network.seam import Network, Topic
 
 BATCH_BYTES_MAX = 64 * 1024
-LINGER_MS = 15
+LINGER_MS = 10
 """How long the first transaction of a batch waits for company: a message costs each node 300 us and more,
 several times over, since every neighbour forwards it."""
 

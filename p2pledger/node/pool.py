@@ -27,7 +27,7 @@ from p2pledger.types import Epoch, Hash, Height, Millis
 FETCHED_BYTES_MAX = 256 * 1024 * 1024
 """Bodies kept for blocks that were proposed or are being caught up with, beside the mempool."""
 FATES_MAX = 200_000
-INLINE_MAX = 4
+INLINE_MAX = 16
 """So few signatures are verified where they stand: handing them to a thread costs more."""
 RECHECKED_MAX = 128
 """Left-over transactions that are tried anew after a final block, at most."""

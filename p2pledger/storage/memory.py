@@ -14,7 +14,7 @@ from p2pledger.chain.receipt import Receipt
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.state import Entry, entry_of, path_of
+from p2pledger.ledger.state import DIGITS, Entry, entry_of, path_of
 from p2pledger.merkle import Frontier
 from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
 from p2pledger.storage.store import Located, Tip
@@ -107,6 +107,10 @@ class MemoryStore:
     def node(self, prefix: str) -> Hash | None:
         """See `StateReader.node`."""
         return self._nodes.get(prefix)
+
+    def children(self, prefix: str) -> list[Hash | None]:
+        """See `StateReader.children`."""
+        return [self._nodes.get(prefix + digit) for digit in DIGITS]
 
     def is_used(self, transaction_id: Hash) -> bool:
         """See `StateReader.is_used`."""

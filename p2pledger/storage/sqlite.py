@@ -17,7 +17,7 @@ from p2pledger.chain.transaction import Transaction, decode_transaction
 from p2pledger.codec import decode, encode
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.state import Entry, entry_of, path_of, path_range
+from p2pledger.ledger.state import DIGITS, Entry, entry_of, path_of, path_range
 from p2pledger.storage import result_tree, schema
 from p2pledger.storage.cache import RowCache
 from p2pledger.storage.checks import boundary_of, check_child, check_start, prefix_end, receipt_of, short_id
@@ -183,6 +183,14 @@ class SqliteStore:
             return None
         rows = self._database.rows(schema.NODE_GET, prefix)
         return Hash(rows[0][0]) if rows else None
+
+    def children(self, prefix: str) -> list[Hash | None]:
+        """See `StateReader.children`."""
+        if len(prefix) < self._depth:
+            return [self._nodes.get(prefix + digit) for digit in DIGITS]
+        if prefix[: self._depth] not in self._split:
+            return [None] * 16
+        return [self.node(prefix + digit) for digit in DIGITS]
 
     def is_used(self, transaction_id: Hash) -> bool:
         """See `StateReader.is_used`."""

@@ -150,6 +150,9 @@ def test_an_update_reads_only_what_it_changes():
         def node(self, prefix):
             return self.reader.node(prefix)
 
+        def children(self, prefix):
+            return self.reader.children(prefix)
+
     counting = Counting(tree.reader)
     root, _ = tree.commitment.update(counting, {b"7": b"y"})
     assert root == naive_root(tree.content | {b"7": b"y"})
