@@ -55,8 +55,10 @@ async def keep_writing(fleet: Fleet, client: AsyncClient, taken: list[Transactio
     gateway = fleet.gateway
     while True:
         wish = note(fleet.genesis, gateway.organisation, gateway.signer)
-        await client.submit(wish)
-        taken.append(wish)
+        # A cancellation waits for the pause: what was accepted is on the list, and no request is cut off.
+        with trio.CancelScope(shield=True):
+            await client.submit(wish)
+            taken.append(wish)
         await trio.sleep(PAUSE_S)
 
 
