@@ -42,7 +42,7 @@ class AsyncClient:
     def __init__(self, nodes: Sequence[str], genesis: Genesis, limits: Limits | None = None) -> None:
         self.genesis = genesis
         self._plans = Plans(Nodes(nodes, wire.monotonic_ms), genesis, limits or Limits())
-        self._http = httpx.AsyncClient(trust_env=False)
+        self._http = httpx.AsyncClient(event_hooks={"request": [_own_body]}, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,6 +138,25 @@ class AsyncClient:
         except httpx.TransportError as error:
             return wire.lost(error)
         return wire.answer_of(response, content)
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body at one go. httpx's own is a generator, of which trio complains when cut off."""
+
+    def __init__(self, content: bytes) -> None:
+        self._parts = [content]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._parts:
+            raise StopAsyncIteration
+        return self._parts.pop()
+
+
+async def _own_body(request: httpx.Request) -> None:
+    request.stream = _Body(request.content)
 
 
 async def _finish(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
