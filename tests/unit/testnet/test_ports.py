@@ -27,6 +27,7 @@ def test_a_block_with_a_taken_port_is_left_out() -> None:
     with claimed_ports(2) as block:
         pass
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections may be dying there yet
         taken.bind((HOST, block.p2p(1)))
         taken.listen()
         with claimed_ports(2) as other:
