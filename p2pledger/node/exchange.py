@@ -4,28 +4,17 @@ Bytes are judged here, before anything is believed or passed on; the agreement a
 values only.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 
 import structlog
 
-from p2pledger.chain.block import FinalBlock, Proposal
+from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
-from p2pledger.chain.message import (
-    BlocksRequest,
-    BodiesRequest,
-    BoundariesRequest,
-    Certificates,
-    CertificatesRequest,
-    Frame,
-    ProposalsRequest,
-    Reply,
-    Request,
-)
+from p2pledger.chain.message import Frame, Reply, Request
 from p2pledger.chain.receipt import check_final
 from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
 from p2pledger.chain.vote import Ballot, Evidence, Vote, check_evidence
 from p2pledger.codec import decode, encode
-from p2pledger.consensus import catchup
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.events import Gossiped, Received
 from p2pledger.consensus.tally import LATE_VIEWS
@@ -33,12 +22,12 @@ from p2pledger.crypto import is_signed
 from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.metrics import Metrics
 from p2pledger.network.seam import Topic, Verdict
+from p2pledger.node.answers import answers
 from p2pledger.node.finals import GossipSeen
-from p2pledger.node.gossiping import BATCH_BYTES_MAX
 from p2pledger.node.loop import Inbox
 from p2pledger.node.pool import Pool, authentic
 from p2pledger.storage.store import Store
-from p2pledger.types import Epoch, Height, Millis, PeerId
+from p2pledger.types import Millis, PeerId
 
 CHECKED_MAX = 64
 BLOCKS_BEHIND = 64
@@ -175,53 +164,9 @@ class Exchange:
 
     async def serve(self, peer: PeerId, request: bytes) -> AsyncGenerator[bytes, None]:
         """See `Handler.serve`."""
-        asked: Request = decode(Request, request)
-        match asked:
-            case BoundariesRequest(from_epoch, count):
-                for epoch in range(from_epoch, from_epoch + count):
-                    if (boundary := self._store.boundary(Epoch(epoch))) is None:
-                        return
-                    yield encode(boundary, Reply)
-            case BlocksRequest(from_height, count):
-                # A few at a time: what a page holds in memory is small, and a slow peer pushes back.
-                for start in range(from_height, from_height + count, 16):
-                    page = self._store.blocks(Height(start), min(16, from_height + count - start))
-                    for block in page:
-                        yield encode(block, Reply)
-                    if len(page) < 16:
-                        return
-            case BodiesRequest(ids):
-                for batch in _batches(self._bodies(ids)):
-                    yield encode(batch, Reply)
-            case CertificatesRequest(epoch, from_view, to_view):
-                s = self._core.situation
-                if epoch == s.epoch and (found := catchup.certificates_between(s, from_view, to_view)):
-                    yield encode(Certificates(tuple(found)), Reply)
-            case ProposalsRequest(epoch, digests):
-                s = self._core.situation
-                proposals = (catchup.unfinal_proposal(s, digest) for digest in digests)
-                found_proposals: list[Proposal] = [p for p in proposals if p is not None and epoch == s.epoch]
-                for proposal in found_proposals:
-                    yield encode(proposal, Reply)
-
-    def _bodies(self, ids: Sequence[bytes]) -> list[Transaction]:
-        pending = [t for i in ids if (t := self._pool.get(i)) is not None]  # type: ignore[arg-type]
-        known = {t.id for t in pending}
-        rest = [i for i in ids if i not in known]
-        return [*pending, *self._store.bodies(rest)]  # type: ignore[arg-type]
+        for reply in answers(decode(Request, request), self._core.situation, self._store, self._pool):
+            yield encode(reply, Reply)
 
 
 def _transactions(batch: Batch) -> list[Transaction]:
     return [decode_transaction(data) for data in batch.transactions]
-
-
-def _batches(transactions: Sequence[Transaction]) -> list[Batch]:
-    batches: list[list[bytes]] = []
-    size = BATCH_BYTES_MAX
-    for transaction in transactions:
-        if size + len(transaction.encoded) > BATCH_BYTES_MAX:
-            batches.append([])
-            size = 0
-        batches[-1].append(transaction.encoded)
-        size += len(transaction.encoded)
-    return [Batch(tuple(batch)) for batch in batches]

@@ -1,5 +1,8 @@
 """Carrying out what the agreement asks of the ledger: executing blocks and building them. Floor 6."""
 
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
 from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import HEADER_VERSION, Header, evidence_root
 from p2pledger.chain.genesis import Genesis
@@ -7,18 +10,31 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.consensus import events
 from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.ledger.machine import Machine, Round
+from p2pledger.ledger.mempool import Mempool
 from p2pledger.node.layers import Layers
-from p2pledger.node.pool import Pool
 from p2pledger.types import ZERO_HASH, Hash, Millis
 
 GOSSIP_AGE_MS = 10
 """Only transactions this old are proposed: by then the voters have got them by gossip."""
 
 
+class Pending(Protocol):
+    """What the executor asks of the transactions that wait (`node.pool.Pool`, or a simulator's)."""
+
+    mempool: Mempool
+    is_unfinal: Callable[[Hash], bool]
+
+    def get(self, transaction_id: Hash) -> Transaction | None:
+        """See `Pool.get`."""
+
+    def suspect(self, transaction_ids: Iterable[Hash]) -> None:
+        """See `Pool.suspect`."""
+
+
 class Executor:
     """Executes blocks on the states of their parents, and keeps the states after them."""
 
-    def __init__(self, genesis: Genesis, machine: Machine, layers: Layers, pool: Pool) -> None:
+    def __init__(self, genesis: Genesis, machine: Machine, layers: Layers, pool: Pending) -> None:
         self._genesis, self._machine, self._layers, self._pool = genesis, machine, layers, pool
         pool.is_unfinal = layers.holds
 

@@ -13,8 +13,8 @@ from p2pledger.chain.block import Proposal
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Ballot, Certificate, Vote, VoteKind
 from p2pledger.crypto import Signer
-from p2pledger.signer.guard import GuardRefused, Reason, check_guard
-from p2pledger.signer.guardfile import Durable, GuardFile
+from p2pledger.signer.guard import Guard, GuardRefused, Reason, check_guard
+from p2pledger.signer.guardfile import Durable
 from p2pledger.types import Epoch, Hash, PublicKey, View
 
 
@@ -61,6 +61,37 @@ class VoteSigner(Protocol):
         """Release the guard."""
 
 
+class GuardKeeper(Protocol):
+    """What holds a guard durably: `GuardFile`, or the simulator's disk. Its methods say what they promise."""
+
+    guard: Guard
+
+    def vote(self, ballot: Ballot) -> Vote | None:
+        """See `GuardFile.vote`."""
+
+    def record(
+        self,
+        guard: Guard,
+        vote: Vote | None,
+        certificates: Sequence[Certificate],
+        proposal: Proposal | None,
+        bodies: Sequence[Transaction],
+    ) -> None:
+        """See `GuardFile.record`."""
+
+    def keep_boundary(self, certificate: Certificate) -> None:
+        """See `GuardFile.keep_boundary`."""
+
+    def prune(self, epoch: Epoch, view: View) -> None:
+        """See `GuardFile.prune`."""
+
+    def load(self) -> Durable:
+        """See `GuardFile.load`."""
+
+    def close(self) -> None:
+        """See `GuardFile.close`."""
+
+
 class LocalSigner:
     """A `VoteSigner` whose key is in this process's memory.
 
@@ -71,7 +102,7 @@ class LocalSigner:
     def __init__(
         self,
         key: Signer,
-        guard_file: GuardFile,
+        guard_file: GuardKeeper,
         genesis_hash: Hash,
         authorities_of: Callable[[Epoch], AuthoritySet | None],
     ) -> None:
