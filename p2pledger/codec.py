@@ -354,6 +354,11 @@ def _refuse_tag(*_: object) -> None:
 _REFUSE_TAGS = _RefuseTags()
 
 
+def _refuse_map(*_: object) -> None:
+    # The first one ends it: a message of nothing but empty maps would take 136 times its size.
+    raise ValueError("maps are not used here")
+
+
 def _kind_of(value: Any, kind: Any) -> Any:
     return type(value) if kind is None else kind
 
@@ -382,6 +387,8 @@ def decode(kind: Any, data: bytes) -> Any:
             data,
             semantic_decoders=_REFUSE_TAGS,
             tag_hook=_refuse_tag,
+            object_hook=_refuse_map,
+            strict_hashable_types=True,  # keys whose hashes collide take time squared, before any hook
             max_depth=shape.nesting + 1,
             allow_indefinite=False,
             immutable=True,
