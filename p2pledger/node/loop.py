@@ -31,15 +31,15 @@ from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.metrics import Metrics
 from p2pledger.network.seam import Network, Topic, Unreachable
 from p2pledger.node.clock import Clock
-from p2pledger.node.executor import GOSSIP_AGE_MS, Executor
+from p2pledger.node.executor import Executor
 from p2pledger.node.pool import Pool
+from p2pledger.node.turn import Turn
 from p2pledger.signer.local import Refused, VoteSigner
-from p2pledger.types import Hash, Millis, PeerId
+from p2pledger.types import Hash, PeerId
 
 EVENTS_MAX = 1_024
 ASK_MS_MAX = 5_000
 REPLY_BYTES_MAX = 64 * 1024 * 1024
-TO_LEADER_BYTES_MAX = 1024 * 1024
 
 _log = structlog.get_logger("p2pledger.loop")
 
@@ -84,8 +84,7 @@ class Loop:
         self._network, self._executor, self._pool = network, executor, pool
         self._clock, self._metrics, self._on_final = clock, metrics, on_final
         self._wake_at = clock.now()
-        self._entered: events.Enter | None = None
-        self._count_at: Millis | None = None
+        self._turn = Turn(executor, pool.mempool)
         self.beat_s = math.inf
         pool.on_news = self._expect_count
 
@@ -102,7 +101,7 @@ class Loop:
                 await self._process(event, asking)
 
     async def _next(self) -> events.Event:
-        wait_ms = min(self._wake_at, self._count_at or self._wake_at) - self._clock.now()
+        wait_ms = min(self._wake_at, self._turn.due_ms or self._wake_at) - self._clock.now()
         with trio.move_on_after(max(0, min(wait_ms, 1_000)) / 1_000):
             return await self._inbox.take()
         return events.Tick()
@@ -175,8 +174,7 @@ class Loop:
                 return self._execute(work)
             case events.Enter():
                 self._count_missed(work)
-                self._entered = work
-                self._count_at = self._clock.now()
+                self._turn.enter(work, self._clock.now())
             case events.Ask(key, peer, request):
                 asking.start_soon(self._ask, key, peer, request)
         return None
@@ -194,7 +192,7 @@ class Loop:
 
     def _count_missed(self, entering: events.Enter) -> None:
         """The view that is left passed without a block: its leader missed its turn."""
-        left, s = self._entered, self._core.situation
+        left, s = self._turn.entered, self._core.situation
         if left is None or left.epoch != entering.epoch or left.epoch != s.epoch:
             return
         if left.view in s.tally.skipped and left.view not in s.tally.notarised:
@@ -250,42 +248,20 @@ class Loop:
     # --- what counts towards a view's deadline -----------------------------------------------------------
 
     def _expect_count(self) -> None:
-        """New transactions are pending: look again once the voters have them too, and wake the loop."""
-        if self._count_at is None:
-            self._count_at = Millis(self._clock.now() + GOSSIP_AGE_MS)
+        if self._turn.expect(self._clock.now()):
             self._inbox.nudge()
 
     def _count(self) -> events.Event | None:
         """Tell the core once per view that there is work; send what waits long to the view's leader."""
-        now = self._clock.now()
-        entered = self._entered
-        if entered is None or self._count_at is None or now < self._count_at:
+        now, s = self._clock.now(), self._core.situation
+        counted = self._turn.count(now, len(s.authorities))
+        if counted is None:
             return None
-        self._count_at = None
-        s = self._core.situation
-        exclude = self._executor.unfinal_ids(entered.parent_digest)
-        n = len(s.authorities)
-        mempool = self._pool.mempool
-        counted = mempool.count_for_view(entered.epoch, entered.view, n, exclude, Millis(now - GOSSIP_AGE_MS))
-        if mempool.has_uncounted(exclude):
-            self._count_at = Millis(now + GOSSIP_AGE_MS)
-        if not counted:
-            return None
-        self._send_to_leader(entered.leader, counted, now)
-        return events.Pending(entered.epoch, entered.view)
-
-    def _send_to_leader(self, leader: int, counted: list[Transaction], now: Millis) -> None:
-        """What gossip has had time to spread and is pending all the same goes to the leader directly."""
-        s = self._core.situation
-        if s.voice.index is None or leader == s.voice.index:
-            return
-        patience = self._genesis.parameters.delta_ms
-        batch: list[bytes] = []
-        size = 0
-        for transaction in counted:
-            arrived = self._pool.mempool.arrived_ms(transaction.id)
-            size += len(transaction.encoded)
-            if arrived is not None and now - arrived > patience and size < TO_LEADER_BYTES_MAX:
-                batch.append(transaction.encoded)
-        if batch:
-            self._network.send(s.authorities.members[leader].peer, encode(Batch(tuple(batch)), Frame))
+        pending, transactions = counted
+        leader = self._turn.entered.leader if self._turn.entered is not None else s.voice.index
+        if s.voice.index is not None and leader is not None and leader != s.voice.index:
+            late = self._turn.late(transactions, now, self._genesis.parameters.delta_ms)
+            if late:
+                batch = Batch(tuple(transaction.encoded for transaction in late))
+                self._network.send(s.authorities.members[leader].peer, encode(batch, Frame))
+        return pending

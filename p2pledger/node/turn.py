@@ -1,0 +1,59 @@
+"""Which pending transactions count towards the deadline of the view that was entered last. Floor 6.
+
+Kept apart from the loop so that a simulator's nodes count with the same code. No clock of its own.
+"""
+
+from collections.abc import Sequence
+
+from p2pledger.chain.transaction import Transaction
+from p2pledger.consensus.events import Enter, Pending
+from p2pledger.ledger.mempool import Mempool
+from p2pledger.node.executor import GOSSIP_AGE_MS, Executor
+from p2pledger.types import Millis
+
+TO_LEADER_BYTES_MAX = 1024 * 1024
+
+
+class Turn:
+    """The view entered last, and when to look into the mempool for it (`due_ms`; None: no reason to)."""
+
+    def __init__(self, executor: Executor, mempool: Mempool) -> None:
+        self._executor, self._mempool = executor, mempool
+        self.entered: Enter | None = None
+        self.due_ms: Millis | None = None
+
+    def enter(self, entered: Enter, now: Millis) -> None:
+        """A view was entered: what is pending counts towards it from now on."""
+        self.entered, self.due_ms = entered, now
+
+    def expect(self, now: Millis) -> bool:
+        """New transactions are pending: they count once the voters have them too. False: it was known."""
+        if self.due_ms is not None:
+            return False
+        self.due_ms = Millis(now + GOSSIP_AGE_MS)
+        return True
+
+    def count(self, now: Millis, n: int) -> tuple[Pending, list[Transaction]] | None:
+        """What newly counts in the view, in at most n views each; None when nothing does, or not yet."""
+        entered = self.entered
+        if entered is None or self.due_ms is None or now < self.due_ms:
+            return None
+        self.due_ms = None
+        exclude = self._executor.unfinal_ids(entered.parent_digest)
+        counted = self._mempool.count_for_view(
+            entered.epoch, entered.view, n, exclude, Millis(now - GOSSIP_AGE_MS)
+        )
+        if self._mempool.has_uncounted(exclude):
+            self.due_ms = Millis(now + GOSSIP_AGE_MS)
+        return (Pending(entered.epoch, entered.view), counted) if counted else None
+
+    def late(self, counted: Sequence[Transaction], now: Millis, patience_ms: int) -> list[Transaction]:
+        """Of these, what gossip has had time to spread and is pending all the same: for the leader."""
+        chosen: list[Transaction] = []
+        size = 0
+        for transaction in counted:
+            arrived = self._mempool.arrived_ms(transaction.id)
+            size += len(transaction.encoded)
+            if arrived is not None and now - arrived > patience_ms and size < TO_LEADER_BYTES_MAX:
+                chosen.append(transaction)
+        return chosen
