@@ -138,6 +138,10 @@ def check_certificate(
             raise InvalidMessage(f"the signature of authority {signer} does not verify")
 
 
+Offence = tuple[Epoch, View, int]
+"""Epoch, view and the signer's position in that epoch's list: what evidence is counted once per."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Two votes of one authority that no honest one signs both of.
@@ -160,7 +164,7 @@ class Evidence:
             raise ValueError("the votes of evidence stand by kind, then digest")
 
     @property
-    def offence(self) -> tuple[Epoch, View, int]:
+    def offence(self) -> Offence:
         """What it is counted once per: epoch, view and signer."""
         return self.first.ballot.epoch, self.first.ballot.view, self.first.signer
 

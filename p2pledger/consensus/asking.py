@@ -27,6 +27,18 @@ class _Question:
     retry_ms: Millis = Millis(0)
 
 
+@dataclass(frozen=True)
+class OpenQuestion:
+    """Something that is being asked: by which key, of whom now or next, and how often in vain so far."""
+
+    key: str
+    request: Request
+    peer: int
+    attempts: int
+    is_exhausted: bool
+    """Everybody who could know was asked once at least, in vain."""
+
+
 class Asking:
     """The open questions, by key."""
 
@@ -51,6 +63,15 @@ class Asking:
     def is_open(self, key: str) -> bool:
         """Whether this is being asked."""
         return key in self._open
+
+    def questions(self) -> list[OpenQuestion]:
+        """All that is being asked."""
+        return [
+            OpenQuestion(
+                key, q.request, q.peers[q.attempts % len(q.peers)], q.attempts, q.attempts >= len(q.peers)
+            )
+            for key, q in self._open.items()
+        ]
 
     def close(self, key: str) -> None:
         """The answer brought something on; what is still lacking is wished anew."""

@@ -72,7 +72,8 @@ def on_status(s: Situation, peer: int, status: Status) -> None:
     known = s.peers.get(peer)
     given_ms = known.given_ms if known is not None else Millis(0)
     is_due = s.now - given_ms >= s.setting.parameters.delta_ms // 2  # it may ask for more than it sends
-    s.peers[peer] = PeerState(status.epoch, status.view, status.final_height, s.now if is_due else given_ms)
+    given_ms = s.now if is_due else given_ms
+    s.peers[peer] = PeerState(status.epoch, status.view, status.final_height, given_ms, s.now)
     if status.is_reply and status.epoch <= s.epoch:  # from a later epoch it does not speak of this one
         s.voice.answered.add(peer)
     elif not status.is_reply and s.voice.index is not None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import Header, evidence_root, tx_root
-from p2pledger.chain.vote import Evidence
+from p2pledger.chain.vote import Evidence, Offence
 from p2pledger.errors import InvalidMessage
-from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, View
+from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def check_roots(header: Header, transaction_ids: Sequence[Hash], evidence: Seque
 def check_content(
     transaction_ids: Sequence[Hash],
     evidence: Sequence[Evidence],
-    recorded: Collection[tuple[Epoch, View, int]],
+    recorded: Collection[Offence],
 ) -> None:
     """That nothing stands in a block twice, and no evidence of what is recorded already.
 

@@ -389,5 +389,8 @@ def _shift(s: Situation, by_ms: int) -> None:
     s.pacing.shift(by_ms)
     s.asking.shift(by_ms)
     s.certified_ms = {digest: Millis(at + by_ms) for digest, at in s.certified_ms.items()}
+    s.newest = {kind: (ballot, Millis(at + by_ms)) for kind, (ballot, at) in s.newest.items()}
+    s.final_ms = Millis(s.final_ms + by_ms)
+    s.peers = {peer: state.shifted(by_ms) for peer, state in s.peers.items()}
     if s.voice.waits_until_ms is not None:
         s.voice.waits_until_ms = Millis(s.voice.waits_until_ms + by_ms)

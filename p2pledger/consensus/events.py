@@ -11,7 +11,7 @@ from enum import Enum
 from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import FinalBlock, Header, Proposal
 from p2pledger.chain.message import Frame, Reply, Request
-from p2pledger.chain.vote import Ballot, Certificate, Evidence, Vote
+from p2pledger.chain.vote import Ballot, Certificate, Evidence, Offence, Vote
 from p2pledger.types import Epoch, Hash, Height, Millis, View
 
 # --- in ---------------------------------------------------------------------------------------------
@@ -267,4 +267,4 @@ class Recovered:
     proposals: tuple[Proposal, ...] = ()
     certificates: tuple[Certificate, ...] = ()
     boundaries: Mapping[Epoch, Certificate] = field(default_factory=dict)
-    offences: frozenset[tuple[Epoch, View, int]] = frozenset()
+    offences: frozenset[Offence] = frozenset()

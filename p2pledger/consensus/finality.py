@@ -66,6 +66,7 @@ def _give_out(s: Situation, block: Block) -> None:
         rank = (s.voice.index - first) % len(s.authorities)
     final = FinalBlock(block.header, block.transaction_ids, block.evidence, certificate)
     s.out.final.append(Final(final, rank))
+    s.final_ms = s.now
     for item in block.evidence:
         s.offences.add(item.offence)
         s.evidence.pop(item.offence, None)

@@ -74,7 +74,7 @@ def _want_certificates(s: Situation) -> None:
 
 def _build(s: Situation, digest: Hash, view: View, height: Height, time_ms: Millis) -> Build:
     branch, _ = s.tree.branch(digest)
-    recorded = s.offences | {e.offence for block in branch for e in block.evidence}
+    recorded = s.recorded(digest)
     fresh = [item for offence, item in s.evidence.items() if offence not in recorded]
     return Build(
         epoch=s.epoch,

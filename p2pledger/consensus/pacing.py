@@ -23,6 +23,8 @@ class Pacing:
     work_since_ms: Millis | None = None
     resend_ms: Millis | None = None
     """Set once the deadline has passed: when to say again what was said."""
+    lapsed_ms: Millis | None = None
+    """When the deadline passed; None while it has not."""
     status_ms: Millis = Millis(0)
     heard_ms: dict[int, Millis] = field(default_factory=dict)
     listening_ms: Millis = Millis(0)
@@ -36,7 +38,7 @@ class Pacing:
         """A view begins; nothing is known yet that it has to do."""
         self.entered_ms = now
         self.work_since_ms = None
-        self.resend_ms = None
+        self.resend_ms = self.lapsed_ms = None
 
     def count_work(self, now: Millis) -> None:
         """There is something to include in this view, since now at the latest."""
@@ -64,6 +66,7 @@ class Pacing:
         """The deadline has passed: be more patient from now on, and repeat every 3Δ."""
         self.delta_ms = min((self.delta_ms * 3 + 1) // 2, self.parameters.delta_ms * DELTA_GROWTH_MAX)
         self.resend_ms = Millis(now + 3 * self.delta_ms)
+        self.lapsed_ms = now
 
     def calm(self) -> None:
         """Something became final: Δ is back to its base."""
@@ -97,4 +100,6 @@ class Pacing:
             self.work_since_ms = Millis(self.work_since_ms + by_ms)
         if self.resend_ms is not None:
             self.resend_ms = Millis(self.resend_ms + by_ms)
+        if self.lapsed_ms is not None:
+            self.lapsed_ms = Millis(self.lapsed_ms + by_ms)
         self.heard_ms = {peer: Millis(at + by_ms) for peer, at in self.heard_ms.items()}

@@ -40,6 +40,7 @@ def recover(setting: Setting, found: Recovered, now: Millis) -> Situation:
         pacing=Pacing(setting.parameters, now),
         boundaries=dict(found.boundaries),
         offences=set(found.offences),
+        final_ms=now,
     )
     s.voice.index = own_index(s)
     s.pulled_height = root.height

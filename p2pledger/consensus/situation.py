@@ -1,11 +1,11 @@
 """All that one agreement core knows, and what it is about to say. Rules are functions over this."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.genesis import Parameters
 from p2pledger.chain.message import Frame
-from p2pledger.chain.vote import Ballot, Certificate, Evidence, IsSigned, VoteKind
+from p2pledger.chain.vote import Ballot, Certificate, Evidence, IsSigned, Offence, VoteKind
 from p2pledger.consensus.asking import Asking
 from p2pledger.consensus.checks import Place, leader_offset
 from p2pledger.consensus.events import (
@@ -48,6 +48,12 @@ class PeerState:
     final_height: Height
     given_ms: Millis
     """When it was last given what it lacks."""
+    said_ms: Millis
+    """When it said so."""
+
+    def shifted(self, by_ms: int) -> "PeerState":
+        """The same, by a clock that was set by this much."""
+        return replace(self, given_ms=Millis(self.given_ms + by_ms), said_ms=Millis(self.said_ms + by_ms))
 
 
 @dataclass
@@ -98,9 +104,9 @@ class Situation:
     boundaries: dict[Epoch, Certificate] = field(default_factory=dict)
     unsaved: list[Certificate] = field(default_factory=list)
     """Certificates that the guard file does not hold yet; they go along with the next vote."""
-    offences: set[tuple[Epoch, View, int]] = field(default_factory=set)
+    offences: set[Offence] = field(default_factory=set)
     """Recorded in final blocks already."""
-    evidence: dict[tuple[Epoch, View, int], Evidence] = field(default_factory=dict)
+    evidence: dict[Offence, Evidence] = field(default_factory=dict)
     """Known, not yet recorded."""
     peers: dict[int, PeerState] = field(default_factory=dict)
     pulled_height: Height = Height(0)
@@ -108,6 +114,10 @@ class Situation:
     pull_from: list[int] = field(default_factory=list)
     """Whom to ask for blocks above the newest one that is known to be final; empty for nobody."""
     building: View | None = None
+    final_ms: Millis = Millis(0)
+    """When a block became final here last; before the first one, when this core started."""
+    newest: dict[VoteKind, tuple[Ballot, Millis]] = field(default_factory=dict)
+    """What the highest certificate of each kind was for, and when it came."""
 
     @property
     def authorities(self) -> AuthoritySet:
@@ -152,6 +162,15 @@ class Situation:
             parent_height,
             parent_time_ms,
         )
+
+    def recorded(self, parent: Hash) -> frozenset[Offence]:
+        """The offences that the chain up to this block has recorded, of the epochs still open to evidence.
+
+        A function of the chain alone, the same at every node that holds it: what a child may not record
+        again, and what a change of the authority list may rest on.
+        """
+        blocks, _ = self.tree.branch(parent)
+        return frozenset(self.offences).union(item.offence for block in blocks for item in block.evidence)
 
     def known(self, digest: Hash) -> tuple[Height, Millis] | None:
         """Height and time of a block that is the root or held above it."""
@@ -221,6 +240,9 @@ class Situation:
         """Note a new certificate of this epoch: when it came, where it leads, that it is to be saved."""
         ballot = certificate.ballot
         self.unsaved.append(certificate)
+        held = self.newest.get(ballot.kind)
+        if held is None or (held[0].epoch, held[0].view) < (ballot.epoch, ballot.view):
+            self.newest[ballot.kind] = ballot, self.now
         self.next_view = max(self.next_view, View(ballot.view + 1))
         if ballot.kind is not VoteKind.SKIP:
             self.certified_ms.setdefault(ballot.digest, self.now)

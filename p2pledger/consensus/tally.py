@@ -74,6 +74,11 @@ class Tally:
         held = self._votes.get(view, {}).get((kind, signer))
         return held.vote if held is not None else None
 
+    def votes_in(self, view: View) -> list[tuple[Vote, bool]]:
+        """The votes held of a view, by signer, each with whether its signature was verified already."""
+        held = self._votes.get(view, {}).values()
+        return sorted(((h.vote, h.is_verified) for h in held), key=lambda item: item[0].signer)
+
     def highest_votes_of(self, signer: int) -> tuple[Vote, ...]:
         """The true votes of a signer in the highest view in which one is held: what a status echoes."""
         for view in sorted(self._votes, reverse=True):

@@ -80,13 +80,6 @@ class Tree:
             digest = block.header.parent_digest
         return blocks[::-1], digest
 
-    def ancestors(self, header: Header) -> Iterator[Block]:
-        """The unfinal ancestors of a header, nearest first, as far as they are held."""
-        block = self._blocks.get(header.parent_digest)
-        while block is not None:
-            yield block
-            block = self._blocks.get(block.header.parent_digest)
-
     def is_executed(self, digest: Hash) -> bool:
         """Whether the state after this block is known: it is the root, or was found valid."""
         block = self._blocks.get(digest)

@@ -77,7 +77,7 @@ def want_bodies(s: Situation, block: Block, missing: tuple[Hash, ...]) -> None:
 def _judge(s: Situation, block: Block) -> None:
     parent = s.known(block.header.parent_digest)
     assert parent is not None, "a branch that ends at the root has all its parents"
-    recorded = s.offences | {e.offence for a in s.tree.ancestors(block.header) for e in a.evidence}
+    recorded = s.recorded(block.header.parent_digest)
     try:
         check_header(block.header, s.place(*parent))
         check_content(block.transaction_ids, block.evidence, recorded)
