@@ -9,7 +9,6 @@ A campaign that fails prints how to repeat it, and what it found becomes an exam
 """
 
 from hypothesis import HealthCheck, settings
-
 from tests.properties.effort import FACTOR, IS_CAMPAIGN
 
 settings.register_profile("every time", derandomize=True, database=None, deadline=None)

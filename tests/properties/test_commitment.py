@@ -8,11 +8,12 @@ from functools import cache
 from hashlib import sha256
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.commitment import Commitment, StateProof, check_state_proof
 from p2pledger.ledger.state import EmptyState, Overlay
+from tests.properties.effort import effort
 
 DEPTH = 1
 BUCKETS = 16
@@ -79,7 +80,7 @@ writes = st.dictionaries(
 
 
 @given(st.lists(writes, max_size=4), st.integers(60, 130), st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@effort(150)
 def test_the_root_is_that_of_the_content_whatever_the_way_there(blocks, crowd, random):
     tree = Tree()
     tree.write(dict.fromkeys(ground_keys()[:crowd], b"crowd"))
@@ -100,7 +101,7 @@ def live(nodes):
 
 
 @given(writes, st.integers(0, 249), st.integers(0, 130))
-@settings(max_examples=100, deadline=None)
+@effort(100)
 def test_every_key_has_a_proof_of_its_value_or_of_its_absence(block, asked, crowd):
     tree = Tree()
     tree.write(dict.fromkeys(ground_keys()[:crowd], b"crowd"))
@@ -118,7 +119,7 @@ def test_every_key_has_a_proof_of_its_value_or_of_its_absence(block, asked, crow
 
 
 @given(st.integers(0, 2**32), st.integers(1, 119))
-@settings(max_examples=100, deadline=None)
+@effort(100)
 def test_a_proof_with_anything_changed_does_not_hold(where, asked):
     tree = Tree()
     tree.write(dict.fromkeys(ground_keys()[:120], b"crowd"))

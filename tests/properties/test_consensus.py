@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from p2pledger.chain.authority import faulty, from_bitmap, quorum, to_bitmap
 from p2pledger.chain.genesis import LAN
 from p2pledger.chain.message import Certificates
 from p2pledger.chain.vote import Vote, evidence_of, is_contradiction, notarise
 from p2pledger.consensus.events import Answered, AskFailed, ClockStepped, Gossiped, Pending, Received, Tick
 from p2pledger.errors import Fatal
 from p2pledger.types import Epoch, Height, Millis, View
+from tests.properties.effort import effort
 from tests.sim.bench import FALSE, Bench, f, n_, tx, x
 
 VIEWS = st.integers(0, 9) | st.sampled_from([100, 5_000, 2**64 - 1])
@@ -127,7 +127,7 @@ def play(script):
 SCRIPTS = st.lists(st.tuples(EVENTS, st.sampled_from([0, 1, 60, 400, 12_000])), max_size=15)
 
 
-@settings(max_examples=100, deadline=None)
+@effort(100)
 @given(SCRIPTS)
 def test_no_step_raises_and_no_own_votes_contradict_each_other(script):
     bench, _ = play(script)
@@ -138,20 +138,7 @@ def test_no_step_raises_and_no_own_votes_contradict_each_other(script):
     assert heights == list(range(1, len(heights) + 1))
 
 
-@settings(max_examples=40, deadline=None)
+@effort(40)
 @given(SCRIPTS)
 def test_the_same_events_at_the_same_times_give_the_same_outputs(script):
     assert play(script)[1] == play(script)[1]
-
-
-@given(st.integers(1, 256))
-def test_the_quorum_is_the_smallest_whose_pairs_share_an_honest_member(n):
-    """The oracle counts: the largest f below a third, then the least q that is safe."""
-    f_naive = max(k for k in range(n) if 3 * k < n)
-    q_naive = next(q for q in range(n + 1) if 2 * q - n > f_naive)
-    assert (faulty(n), quorum(n)) == (f_naive, q_naive)
-
-
-@given(st.sets(st.integers(0, 255)))
-def test_signers_survive_the_bitmap(signers):
-    assert from_bitmap(to_bitmap(signers, 256)) == tuple(sorted(signers))

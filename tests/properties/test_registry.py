@@ -1,6 +1,5 @@
 """The registry's invariants under any run of rules: one owner per key, and a past that stays as it was."""
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from p2pledger.chain.genesis import KeyRole
@@ -16,6 +15,7 @@ from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.modules.registry import live_key, organisation
 from p2pledger.types import Height, PeerId
 from tests.ledgers import Ledger, genesis, signer, transaction
+from tests.properties.effort import effort
 
 GENESIS = genesis()
 FIRST = {"city 1": "city", "city 2": "city", "utility 1": "utility", "city gateway": "city"}
@@ -116,4 +116,4 @@ class Registry(RuleBasedStateMachine):
 
 
 TestRegistry = Registry.TestCase
-TestRegistry.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestRegistry.settings = effort(25, steps=40)

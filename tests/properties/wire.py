@@ -25,32 +25,17 @@ from p2pledger.ledger.modules.sequence import Sequence
 from p2pledger.ledger.quota import Usage
 from p2pledger.signer.guard import Guard
 from p2pledger.types import ZERO_HASH, Hash, PeerId, PublicKey, Signature
-
 from tests.properties import cbor
 from tests.vectors.make import AUTHORITIES, GENESIS, signer
 
 SENT = {"frame": message.Frame, "request": message.Request, "reply": message.Reply}
 WRITTEN = (
-    *(
-        genesis.Genesis,
-        authority.AuthoritySet,
-        block.Header,
-        block.FinalBlock,
-        block.Boundary,
-        block.Proposal,
-    ),
-    *(vote.Vote, vote.Certificate, vote.Evidence, receipt.Result, receipt.Receipt, transaction.Transaction),
-    *(
-        transaction.Batch,
-        Invite,
-        Reading,
-        merkle.Path,
-        merkle.Frontier,
-        StateProof,
-        *payloads.PAYLOADS.values(),
-    ),
+    *(genesis.Genesis, authority.AuthoritySet, block.Header, block.FinalBlock, block.Boundary),
+    *(block.Proposal, vote.Vote, vote.Certificate, vote.Evidence, receipt.Result, receipt.Receipt),
+    *(transaction.Transaction, transaction.Batch, Invite, Reading, merkle.Path, merkle.Frontier),
+    *(StateProof, *payloads.PAYLOADS.values(), Record, Sequence, Usage, Guard),
     *(rows.Organisation, rows.Key, rows.Device, rows.Gateway, rows.GatewayNumber, rows.InviteUse),
-    *(rows.GatewayCount, Record, Sequence, Usage, Guard),
+    *(rows.GatewayCount,),
 )
 KINDS: dict[str, Any] = SENT | {kind.__name__: kind for kind in WRITTEN}
 """Everything that is sent, hashed, signed or stored, by name."""
