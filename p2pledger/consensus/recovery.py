@@ -65,7 +65,8 @@ def _replay(s: Situation, found: Recovered) -> None:
             s.keep_certificate(counted.certificate)
     s.unsaved.clear()
     for proposal in found.proposals:
-        if proposal.epoch == s.epoch and proposal.view > s.final_view:
+        # Also below the final view: what is final may be in no chain store yet, here or anywhere.
+        if proposal.epoch == s.epoch and proposal.header.height > s.tree.root.height:
             _replay_proposal(s, proposal, found.votes)
     for vote in found.votes:
         if vote.ballot.epoch == s.epoch and s.tally.is_true(vote):
@@ -83,5 +84,6 @@ def _replay_proposal(s: Situation, proposal: Proposal, votes: tuple[Vote, ...]) 
         if own is None:
             return
         proposal = replace(proposal, vote=own)
-    s.tally.proposals.setdefault(proposal.view, proposal)
+    if proposal.view > s.final_view:
+        s.tally.proposals.setdefault(proposal.view, proposal)
     s.tree.add(Block(proposal.header, proposal.transaction_ids, proposal.evidence, proposal=proposal))

@@ -57,6 +57,22 @@ def test_the_tips_certificate_is_the_final_view():
     assert bench.finals == []
 
 
+def test_what_is_final_and_not_in_the_chain_store_is_made_final_again_without_anybodys_help():
+    """Power fails everywhere at once: the certificate is in the guard file, the block's commit is not."""
+    first = FIRST.header(3)
+    second = FIRST.header(4, first)
+    bench = Bench(
+        guard=(Epoch(0), View(4)),
+        voted=(n_(4, second),),
+        proposals=(FIRST.proposal(first), FIRST.proposal(second, parent=FIRST.certificate(n_(3, first)))),
+        certificates=(FIRST.certificate(f(4, second)),),
+    )
+    bench.tick()
+    assert [final.block.header for final in bench.finals] == [first, second]
+    assert bench.asks == []
+    assert not bench.s.tally.proposals, "they are no proposals to vote on any more"
+
+
 def test_false_and_foreign_records_are_passed_over():
     foreign = replace(x(7), epoch=Epoch(1))
     bench = Bench(

@@ -87,12 +87,14 @@ class Solo:
         guard = GuardFile(directory, key.public_key, self.genesis.hash)
         self.signer = LocalSigner(key, guard, self.genesis.hash, lambda epoch: self.genesis.authorities)
         setting = Setting(self.genesis.hash, self.genesis.parameters, key.public_key, is_signed)
-        found = recovered(self.genesis, self.store, self.signer.load())
+        durable = self.signer.load()
+        found = recovered(self.genesis, self.store, durable)
         self.core = Consensus(setting, found, self.clock.now())
         self.pool = Pool(
             self.genesis, self.machine, self.store, self.metrics, self.clock.now,
             transactions_max=100, bytes_max=100_000,
         )  # fmt: skip
+        self.pool.keep(durable.bodies)
         tip = self.store.tip()
         base = tip.header.digest if tip.header else genesis_digest(self.genesis)
         self.layers = Layers(self.store, base)
