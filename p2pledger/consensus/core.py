@@ -110,8 +110,7 @@ def _settle(s: Situation) -> None:
     finality.make_final(s)
     if s.next_view > s.view:
         finality.enter(s)
-    if s.carries_work(s.best_parent()[0]):
-        s.pacing.count_work(s.now)  # what is notarised is to become final
+    s.pacing.count_unfinal(s.now, is_waiting=s.carries_work(s.best_parent()[0]))
     voting.execute_wanted(s)
     _end_waiting(s)
     voting.finalise_notarised(s)

@@ -102,7 +102,7 @@ def on_built(s: Situation, built: Built) -> None:
     is_idle = not carries and not s.carries_work(s.best_parent()[0])
     certified = s.certified_ms.get(header.parent_digest, s.pacing.entered_ms)
     if is_idle and s.now < certified + s.setting.parameters.idle_interval_ms:
-        s.pacing.work_since_ms = None  # nothing of what was pending could be included
+        s.pacing.pending_since_ms = None  # nothing of what was pending could be included
         return
     block = Block(header, built.transaction_ids, built.evidence, Judgement.VALID, next_set=built.next_set)
     _draft(s, s.tree.add(block), header.parent_view)

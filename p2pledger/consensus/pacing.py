@@ -20,7 +20,10 @@ class Pacing:
     now: Millis
     delta_ms: int = 0
     entered_ms: Millis = Millis(0)
-    work_since_ms: Millis | None = None
+    pending_since_ms: Millis | None = None
+    """Since when a transaction or evidence waits to be included in this view."""
+    unfinal_since_ms: Millis | None = None
+    """Since when in this view a notarised block that carries some waits to become final."""
     resend_ms: Millis | None = None
     """Set once the deadline has passed: when to say again what was said."""
     lapsed_ms: Millis | None = None
@@ -37,12 +40,25 @@ class Pacing:
     def enter(self, now: Millis) -> None:
         """A view begins; nothing is known yet that it has to do."""
         self.entered_ms = now
-        self.work_since_ms = None
+        self.pending_since_ms = self.unfinal_since_ms = None
         self.resend_ms = self.lapsed_ms = None
+
+    @property
+    def work_since_ms(self) -> Millis | None:
+        """Since when this view has something to do; None while it is idle."""
+        since = (self.pending_since_ms, self.unfinal_since_ms)
+        return min((at for at in since if at is not None), default=None)
 
     def count_work(self, now: Millis) -> None:
         """There is something to include in this view, since now at the latest."""
-        self.work_since_ms = now if self.work_since_ms is None else min(self.work_since_ms, now)
+        self.pending_since_ms = now if self.pending_since_ms is None else min(self.pending_since_ms, now)
+
+    def count_unfinal(self, now: Millis, *, is_waiting: bool) -> None:
+        """Whether what is notarised waits to become final: once it is, no block is owed for it any more."""
+        if not is_waiting:
+            self.unfinal_since_ms = None
+        elif self.unfinal_since_ms is None:
+            self.unfinal_since_ms = now
 
     def deadline_ms(self) -> Millis:
         """When this view is given up."""
@@ -96,8 +112,10 @@ class Pacing:
         self.entered_ms = Millis(self.entered_ms + by_ms)
         self.status_ms = Millis(self.status_ms + by_ms)
         self.listening_ms = Millis(self.listening_ms + by_ms)
-        if self.work_since_ms is not None:
-            self.work_since_ms = Millis(self.work_since_ms + by_ms)
+        if self.pending_since_ms is not None:
+            self.pending_since_ms = Millis(self.pending_since_ms + by_ms)
+        if self.unfinal_since_ms is not None:
+            self.unfinal_since_ms = Millis(self.unfinal_since_ms + by_ms)
         if self.resend_ms is not None:
             self.resend_ms = Millis(self.resend_ms + by_ms)
         if self.lapsed_ms is not None:

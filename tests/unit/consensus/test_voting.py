@@ -129,6 +129,27 @@ def test_a_body_that_comes_late_counts_as_work_of_the_view(bench):
     assert bench.s.pacing.work_since_ms == bench.now
 
 
+def test_once_the_last_block_with_transactions_is_final_nobody_waits_for_another(bench):
+    header = bench.header(1, ids=(tx(1),))
+    bench.receive(1, bench.proposal(header, (tx(1),)))
+    bench.give(n_(1, header))
+    assert bench.s.pacing.work_since_ms == bench.now
+    bench.give(f(1, header))
+    assert bench.s.pacing.work_since_ms is None
+    bench.tick(10_299)
+    assert x(2) not in bench.ballots()
+
+
+def test_what_is_pending_still_counts_when_what_was_notarised_is_final(bench):
+    header = bench.header(1, ids=(tx(1),))
+    bench.receive(1, bench.proposal(header, (tx(1),)))
+    bench.give(n_(1, header))
+    bench.step(Pending(Epoch(0), View(2)))
+    bench.give(f(1, header))
+    bench.tick(350)
+    assert x(2) in bench.ballots()
+
+
 def test_a_silent_leader_is_skipped_at_once_while_a_quorum_without_it_is_heard(bench):
     bench.now += LAN.leader_silence_ms
     bench.receive(2, bench.status())
