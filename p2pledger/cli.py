@@ -107,6 +107,11 @@ def testnet() -> None:
     help="Stop after so many seconds; else after Ctrl-C.",
 )
 @click.option(
+    "--faults",
+    is_flag=True,
+    help="Have nodes reach each other through links that `testnet fault` can break.",
+)
+@click.option(
     "--json", "is_json", is_flag=True, help="Print a report as the last line; the rest goes to stderr."
 )
 def up(
@@ -116,6 +121,7 @@ def up(
     replay: str,
     rate: float,
     duration: float | None,
+    faults: bool,
     is_json: bool,
 ) -> None:
     """Start a testnet and replay real data through its gateways.
@@ -125,8 +131,60 @@ def up(
     from p2pledger.testnet.up import EXPECTED, Options, run
 
     try:
-        sys.exit(run(Options(authorities, gateways, directory, replay, rate, duration, is_json)))
+        sys.exit(run(Options(authorities, gateways, directory, replay, rate, duration, is_json, faults)))
     except EXPECTED as error:
+        raise click.ClickException(str(error)) from None
+
+
+FAULTS = (
+    "kill", "restart", "pause", "resume", "clock", "twin", "disconnect", "partition", "delay", "loss", "heal",
+)  # fmt: skip
+
+
+@testnet.command()
+@click.argument("kind", type=click.Choice(FAULTS))
+@click.argument("nodes", nargs=-1, metavar="[NODE]...")
+@click.option("--for", "for_s", type=float, metavar="S", help="Undo it after so many seconds.")
+@click.option("--ms", type=int, default=0, help="delay: each way; clock: ahead, or behind if negative.")
+@click.option("--jitter", "jitter_ms", type=int, default=0, metavar="MS", help="delay: at random, on top.")
+@click.option("--percent", type=float, default=0.0, help="loss: how much of what is sent.")
+@click.option("--silent", is_flag=True, help="disconnect, partition: swallow bytes, reset nothing.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The testnet's; needed for one that is kept.",
+)
+def fault(
+    kind: str,
+    nodes: tuple[str, ...],
+    for_s: float | None,
+    ms: int,
+    jitter_ms: int,
+    percent: float,
+    silent: bool,
+    directory: Path | None,
+) -> None:
+    """Break something in a running testnet, or mend it.
+
+    \b
+    kill restart pause resume NODE...    a process; `clock NODE --ms N` starts it again with a wrong clock
+    disconnect NODE...                   from everybody; needs, like all below, `testnet up --faults`
+    partition 'NODE,NODE|NODE,NODE'      sides that do not reach each other
+    delay [NODE...] --ms N [--jitter N]  on the links of these nodes, or on all
+    loss [NODE...] --percent N
+    twin NODE                            a second process with an authority's keys, which contradicts it
+    heal                                 undoes all of it
+    """
+    from p2pledger.testnet import control
+    from p2pledger.testnet.faults import Fault, FaultRefused, Kind
+
+    between = "|" if kind == Kind.PARTITION.value else ","
+    nodes = tuple(name.strip() for argument in nodes for name in argument.split(between))
+    wanted = Fault(Kind(kind), nodes, for_s, ms, jitter_ms, percent, silent)
+    try:
+        click.echo(control.ask(control.find(directory), wanted))
+    except (control.NoTestnet, FaultRefused) as error:
         raise click.ClickException(str(error)) from None
 
 

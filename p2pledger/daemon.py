@@ -160,6 +160,8 @@ async def _run(node: Node, configuration: Configuration, metrics: Metrics) -> No
             bind, metrics_bind = f"{api.host}:{api.port}", f"{exporter.host}:{exporter.port}"
             listen = partial(serve, node, bind, metrics_bind, metrics, shutdown=shutdown)
             addresses = await nursery.start(listen)
+            if configuration.node.clock_offset_ms:
+                _log.warning("clock_offset", wrong_by_ms=configuration.node.clock_offset_ms)
             _log.info("started", api=addresses.api, metrics=addresses.metrics, peer=node.status().peer)
             async for _ in signals:
                 break

@@ -1,6 +1,6 @@
 """A node's configuration: a TOML file, and environment variables over it. Floor 6.
 
-    [node]     data_dir, guard_dir, genesis, role
+    [node]     data_dir, guard_dir, genesis, role, clock_offset_ms
     [keys]     consensus, identity, transaction, passphrase_file
     [network]  listen, peers, allow_peers
     [api]      host, port
@@ -29,6 +29,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 from p2pledger.signer.keyfile import PASSPHRASE_VARIABLE, KeyFileRefused, read_passphrase
 
 PREFIX = "P2PLEDGER_"
+CLOCK_OFFSET_MS_MAX = 86_400_000
 
 _HOSTS = {"ip4": ipaddress.IPv4Address, "ip6": ipaddress.IPv6Address}
 _ADDRESS = re.compile(
@@ -149,6 +150,8 @@ class NodeSection:
     role: Annotated[Role, _choice(Role)]
     guard_dir: Annotated[Path | None, _path] = None
     """An authority's guard file: a directory of its own, never in a backup. None for a gateway."""
+    clock_offset_ms: Annotated[int, _integer(-CLOCK_OFFSET_MS_MAX, CLOCK_OFFSET_MS_MAX)] = 0
+    """Puts this node's clock wrong, to try what follows; a node that is in earnest leaves it at 0."""
 
 
 @dataclass(frozen=True)
@@ -289,7 +292,7 @@ def _overlay(document: dict[str, Any], environment: Mapping[str, str]) -> list[s
 def _from_text(annotation: Any, text: str) -> Any:
     if get_origin(annotation) is tuple:
         return [item.strip() for item in text.split(",") if item.strip()]
-    return int(text) if annotation is int and re.fullmatch("[0-9]{1,18}", text) else text
+    return int(text) if annotation is int and re.fullmatch("-?[0-9]{1,18}", text) else text
 
 
 def _section(name: str, document: Mapping[str, Any], base: Path, faults: list[str]) -> Any:

@@ -67,7 +67,7 @@ class Node:
     ) -> None:
         self.genesis = genesis
         self._configuration, self._store, self._metrics = configuration, store, metrics
-        self._clock = Clock()
+        self._clock = Clock(wrong_by_ms=configuration.node.clock_offset_ms)
         tip = store.tip()
         base = tip.header.digest if tip.header is not None else genesis_digest(genesis)
         durable = signer.load() if signer is not None else None

@@ -12,6 +12,7 @@ DIR/
 import json
 import secrets
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,12 @@ class Directory:
             )
             for node, entry in zip(self.nodes[self.plan.authorities :], self.genesis.gateways, strict=True)
         ]
+
+
+def peers_of(node: Node) -> tuple[str, ...]:
+    """Whom a node dials, as its configuration file says: multiaddrs with `/p2p/ID`."""
+    document = tomllib.loads(node.configuration.read_text(encoding="utf-8"))
+    return tuple(document["network"]["peers"])
 
 
 def find_plan(path: Path) -> Plan | None:

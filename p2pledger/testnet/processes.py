@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -28,13 +28,24 @@ class NodeDied(Exception):
 
 
 class NodeProcess:
-    """One node's process. Its standard output and error go to its log, appended."""
+    """One node's process. Its standard output and error go to its log, appended.
 
-    def __init__(self, name: str, configuration: Path, log: Path, http_url: str) -> None:
+    `environment` stands over the launcher's own, `program` is what follows `python -m`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        configuration: Path,
+        log: Path,
+        http_url: str,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("p2pledger", "node"),
+    ) -> None:
         self.name = name
         self.log = log
         self.http_url = http_url
-        command = [sys.executable, "-m", "p2pledger", "node", "--config", str(configuration)]
+        command = [sys.executable, "-m", *program, "--config", str(configuration)]
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [*command, "--parent", str(os.getpid())],
@@ -42,7 +53,9 @@ class NodeProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
+        self._is_paused = False
 
     @property
     def pid(self) -> int:
@@ -78,10 +91,23 @@ class NodeProcess:
             f"{self.name} was not ready after {READY_S:.0f} s; the end of {self.log}:\n{self.tail()}"
         )
 
+    def pause(self) -> None:
+        """Stop it where it is; its connections stand, and nobody answers on them."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGSTOP)
+            self._is_paused = True
+
+    def resume(self) -> None:
+        """Let it go on, if it was paused."""
+        if self._is_paused and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+        self._is_paused = False
+
     def terminate(self) -> None:
-        """Ask it to stop."""
+        """Ask it to stop; one that is paused is woken to do so."""
         if self._process.poll() is None:
             self._process.terminate()
+            self.resume()
 
     def kill(self) -> None:
         """Make it stop."""

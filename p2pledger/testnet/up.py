@@ -8,8 +8,8 @@ import json
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from rich.console import Console
 from p2pledger.client import AsyncClient
 from p2pledger.errors import Fatal
 from p2pledger.signer.keyfile import KeyFileRefused
+from p2pledger.testnet import control
 from p2pledger.testnet.agreement import Agreement, agreement_of, heights_of
 from p2pledger.testnet.directory import (
     Directory,
@@ -30,9 +31,12 @@ from p2pledger.testnet.directory import (
     open_directory,
 )
 from p2pledger.testnet.display import ReplayDisplay, endpoint_table, sum_of
+from p2pledger.testnet.faults import Faults
 from p2pledger.testnet.link import ClientLink
+from p2pledger.testnet.nodes import Nodes
 from p2pledger.testnet.ports import NoPorts, claimed_ports
-from p2pledger.testnet.processes import NodeDied, NodeProcess, stop_all
+from p2pledger.testnet.processes import NodeDied
+from p2pledger.testnet.proxy import Links, open_links
 from p2pledger.testnet.readings import ReadingsFile
 from p2pledger.testnet.replay import EnrolmentRefused, Replay
 from p2pledger.testnet.sources import REPLAYS
@@ -45,7 +49,7 @@ TRY_S = 0.2
 REQUEST_S = 5.0
 
 
-EXPECTED = (NotATestnet, NoPorts, NodeDied, EnrolmentRefused, KeyFileRefused, Fatal)
+EXPECTED = (NotATestnet, NoPorts, NodeDied, EnrolmentRefused, KeyFileRefused, Fatal, control.NoTestnet)
 """What may keep a testnet from running, and says itself what to do."""
 
 
@@ -60,6 +64,8 @@ class Options:
     rate: float
     duration_s: float | None
     is_json: bool
+    has_faults: bool = False
+    """Nodes reach each other through links that can be broken."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def run(options: Options) -> int:
 def _directory(options: Options, console: Console) -> Iterator[Directory]:
     """The testnet's directory with its ports claimed; a temporary one is removed unless a node died."""
     kept = options.directory
-    path = Path(tempfile.mkdtemp(prefix="p2pledger-testnet-")) if kept is None else kept.absolute()
+    path = Path(tempfile.mkdtemp(prefix=control.TEMPORARY)) if kept is None else kept.absolute()
     is_worth_a_look = False
     try:
         plan = find_plan(path)
@@ -122,9 +128,19 @@ def _directory(options: Options, console: Console) -> Iterator[Directory]:
             shutil.rmtree(path, ignore_errors=True)
 
 
+@asynccontextmanager
+async def _links(options: Options) -> AsyncIterator[Links | None]:
+    """What nodes reach each other through: each other's own ports, unless faults are wanted."""
+    if not options.has_faults:
+        yield None
+        return
+    async with open_links() as links:
+        yield links
+
+
 def _expected(group: ExceptionGroup[Exception]) -> Exception:
     """The one foreseen failure in a group that trio's nurseries made; else the group itself."""
-    foreseen, others = group.split((NodeDied, EnrolmentRefused))
+    foreseen, others = group.split((NodeDied, EnrolmentRefused, control.NoTestnet))
     if foreseen is None or others is not None:
         return group
     error: Exception = foreseen
@@ -143,23 +159,34 @@ class _Run:
         self._tally = Tally()
         self._stop = trio.Event()
         self._is_ready = False
-        self._processes: list[NodeProcess] = []
         self._urls = {node.name: node.http_url for node in directory.nodes}
 
     async def run(self) -> Report | None:
         """Run it to its end; None when it was interrupted before it was ready, or twice."""
         report = None
         try:
-            async with trio.open_nursery() as nursery:
+            async with (
+                _links(self._options) as links,
+                self._nodes_behind(links) as nodes,
+                trio.open_nursery() as nursery,
+            ):
                 nursery.start_soon(self._interrupts, nursery.cancel_scope)
-                report = await self._run_nodes(nursery)
+                faults = Faults(nodes, links, nursery)
+                await nursery.start(control.serve, self._directory.path, faults)
+                report = await self._run_nodes(nodes, nursery)
                 nursery.cancel_scope.cancel()
         except ExceptionGroup as group:
             raise _expected(group) from None
-        finally:
-            for name in await stop_all(self._processes):
-                self._console.print(f"{name} did not stop by itself and was killed", style="red")
         return report
+
+    @asynccontextmanager
+    async def _nodes_behind(self, links: Links | None) -> AsyncIterator[Nodes]:
+        nodes = Nodes(self._directory, links)
+        try:
+            yield nodes
+        finally:
+            for name in await nodes.stop():
+                self._console.print(f"{name} did not stop by itself and was killed", style="red")
 
     async def _interrupts(self, scope: trio.CancelScope) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -173,30 +200,24 @@ class _Run:
                     return
                 self._console.print("Stopping; once more to stop at once.")
 
-    async def _run_nodes(self, nursery: trio.Nursery) -> Report | None:
+    async def _run_nodes(self, nodes: Nodes, nursery: trio.Nursery) -> Report | None:
         async with httpx.AsyncClient(timeout=REQUEST_S, trust_env=False) as http:
-            for node in self._directory.nodes:
-                self._processes.append(NodeProcess(node.name, node.configuration, node.log, node.http_url))
-            async with trio.open_nursery() as waiting:
-                for process in self._processes:
-                    waiting.start_soon(process.wait_until_ready, http)
+            await nodes.launch()
+            await nodes.wait_until_ready(http)
             self._is_ready = True
             self._console.print(endpoint_table(self._directory.nodes))
             self._console.print(f"Logs: {self._directory.path}/*/node.log", soft_wrap=True)
-            nursery.start_soon(self._watch_processes)
+            nursery.start_soon(self._watch, nodes)
             began_s = trio.current_time()
             await self._replay(http)
             duration_s = trio.current_time() - began_s
             agreement = await agreement_of(http, self._urls)
         return self._report(agreement, duration_s)
 
-    async def _watch_processes(self) -> None:
-        running = list(self._processes)
+    async def _watch(self, nodes: Nodes) -> None:
         while True:
-            for process in list(running):
-                if (ended := process.how_it_ended()) is not None:
-                    self._console.print(f"{process.name} {ended}; see {process.log}", style="red")
-                    running.remove(process)
+            for process, how in nodes.ended():
+                self._console.print(f"{process.name} {how}; see {process.log}", style="red")
             await trio.sleep(DISPLAY_S)
 
     async def _replay(self, http: httpx.AsyncClient) -> None:

@@ -13,8 +13,8 @@ class Hands:
         self.wall += ms * MS
         self.steady += ms * MS
 
-    def clock(self):
-        return Clock(lambda: self.wall, lambda: self.steady)
+    def clock(self, wrong_by_ms=0):
+        return Clock(lambda: self.wall, lambda: self.steady, wrong_by_ms=wrong_by_ms)
 
 
 def test_it_starts_at_the_time_of_day_and_goes_on():
@@ -45,3 +45,15 @@ def test_small_differences_are_left_until_they_have_grown():
         assert clock.correct() == 0
     hands.wall += STEP_MS_MIN * MS
     assert clock.correct() >= STEP_MS_MIN
+
+
+def test_a_clock_that_was_put_wrong_stays_as_wrong_as_it_was_put():
+    for wrong_by_ms in (2_000, -2_000):
+        hands = Hands()
+        clock = hands.clock(wrong_by_ms)
+        assert clock.now() == 1_700_000_000_000 + wrong_by_ms
+        hands.pass_ms(60_000)
+        assert clock.correct() == 0
+        hands.wall += 1_000 * MS
+        assert clock.correct() == 1_000
+        assert clock.now() == 1_700_000_061_000 + wrong_by_ms
