@@ -138,6 +138,16 @@ def _is_stale(s: Situation, proposal: Proposal) -> bool:
 def is_justified(s: Situation, proposal: Proposal) -> bool:
     """Whether its parent is certified and every view between is skipped (R4); False while we must ask.
 
+    Raises: InvalidMessage when no certificate could ever justify what the leader did sign.
+    """
+    if missing := missing_certificates(s, proposal):
+        want_certificates(s, missing[0], [s.leader(proposal.view), *s.others])
+    return not missing
+
+
+def missing_certificates(s: Situation, proposal: Proposal) -> list[View]:
+    """The views whose certificates are still lacking to justify a proposal.
+
     Judged by the certificates held, which the proposal's own were added to: the leader's signature covers
     its header only, so that whoever passes a proposal on can spoil its justification.
     Raises: InvalidMessage when no certificate could ever justify what the leader did sign.
@@ -159,9 +169,7 @@ def is_justified(s: Situation, proposal: Proposal) -> bool:
     above = range(parent_view + 1, s.view)
     missing = [] if is_certified else [parent_view]
     missing += [View(view) for view in above if view not in s.tally.skipped]
-    if missing:
-        want_certificates(s, missing[0], [s.leader(proposal.view), *s.others])
-    return not missing
+    return missing
 
 
 def _is_certified(s: Situation, view: View, digest: Hash) -> bool:

@@ -1,0 +1,408 @@
+"""What one core waits for, in plain words, the deepest cause first.
+
+Nothing here changes the situation or verifies a signature.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+
+from p2pledger.chain.block import Proposal
+from p2pledger.chain.message import BodiesRequest, CertificatesRequest
+from p2pledger.chain.vote import VoteKind
+from p2pledger.consensus.asking import OpenQuestion
+from p2pledger.consensus.causes import Cause, Reason
+from p2pledger.consensus.events import Judgement
+from p2pledger.consensus.finality import BLOCKS_KEY
+from p2pledger.consensus.pacing import DELTA_GROWTH_MAX
+from p2pledger.consensus.situation import Situation
+from p2pledger.consensus.voice import LOST_GUARD, NO_GUARD
+from p2pledger.consensus.voting import (
+    BODIES_KEY,
+    CERTIFICATES_KEY,
+    PROPOSAL_KEY,
+    hold_until,
+    missing_certificates,
+)
+from p2pledger.errors import InvalidMessage
+from p2pledger.types import Hash, Height, Millis, PeerId
+
+NAMES_MAX = 8
+"""A sentence names this many authorities; the table has them all."""
+
+STUCK_MS = 10_000
+"""A core steps every status interval at least: one that did not for so long is held up by its node."""
+
+
+def reasons_of(s: Situation, now: Millis, connected: Collection[PeerId] | None) -> tuple[Reason, ...]:
+    """All that this core waits for, the deepest cause first; never empty. Pure.
+
+    `connected`: the peers that the node has a connection to, None when that is not known.
+    """
+    look = _Look(s, now, connected)
+    found = [reason for judge in _JUDGES for reason in judge(look)]
+    if not any(reason.is_trouble for reason in found):
+        found += _nothing_final(look) or _all_is_well(look, {reason.cause for reason in found})
+    return tuple(found)
+
+
+class _Look:
+    """A situation at a moment, and the words for what is seen in it."""
+
+    def __init__(self, s: Situation, now: Millis, connected: Collection[PeerId] | None) -> None:
+        self.s, self.now, self.connected = s, now, connected
+        self.own = s.voice.index
+        self.parameters = s.setting.parameters
+        self.questions = s.asking.questions()
+        lapsed_ms = s.pacing.lapsed_ms
+        self.is_late = self.own is not None and lapsed_ms is not None and now - lapsed_ms >= self.grace_ms
+        """The view's deadline has passed, and the votes that should follow do not end it."""
+        self.is_final_late = s.is_final_awaited and now - self.final_known_ms >= self.grace_ms
+        """A block is known to be final, and for some time nothing has become so here."""
+
+    @property
+    def grace_ms(self) -> int:
+        """How long a thing may be awaited beyond its time before that is worth a word."""
+        return max(self.parameters.status_interval_ms, 2 * self.parameters.delta_ms)
+
+    @property
+    def final_known_ms(self) -> Millis:
+        """When the newest F certificate came, or a block became final here, whichever is later."""
+        _, at = self.s.newest.get(VoteKind.FINALISE, (None, Millis(0)))
+        return max(at, self.s.final_ms)
+
+    def name(self, index: int) -> str:
+        """An authority in a sentence."""
+        return "this node" if index == self.own else self.s.authorities.members[index].organisation
+
+    def names(self, indexes: Sequence[int]) -> str:
+        """Several of them: `a, b and c`."""
+        known = [self.name(index) for index in indexes[:NAMES_MAX]]
+        if len(indexes) > NAMES_MAX:
+            known.append(f"{len(indexes) - NAMES_MAX} others")
+        return " and ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known)
+
+    def about(self, indexes: Sequence[int]) -> tuple[str, ...]:
+        """The organisations of these authorities."""
+        return tuple(self.s.authorities.members[index].organisation for index in indexes)
+
+    def silences(self, indexes: Sequence[int]) -> str:
+        """Of whom nothing was heard, and for how long at most: `a and b for 12 s`."""
+        heard_ms, listening_ms = self.s.pacing.heard_ms, self.s.pacing.listening_ms
+        longest = max(self.now - heard_ms.get(index, listening_ms) for index in indexes)
+        return f"{self.names(indexes)} for {span(longest)}"
+
+
+def span(ms: int) -> str:
+    """A time as people say it."""
+    seconds = max(0, ms) / 1_000
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.0f} h"
+
+
+def _node_stuck(look: _Look) -> Iterator[Reason]:
+    stuck_ms = look.now - look.s.now
+    if stuck_ms >= max(STUCK_MS, 2 * look.parameters.status_interval_ms):
+        yield Reason(
+            Cause.NODE_STUCK, True, f"This node's agreement has not taken a step for {span(stuck_ms)}."
+        )
+
+
+def _own_voice(look: _Look) -> Iterator[Reason]:
+    s, voice = look.s, look.s.voice
+    if s.setting.key is None:
+        return
+    if voice.index is None:
+        yield Reason(Cause.NOT_A_MEMBER, False, f"This node is no authority of epoch {s.epoch}: it follows.")
+    elif voice.notice == NO_GUARD:
+        yield Reason(
+            Cause.GUARD_MISSING,
+            True,
+            "No guard was found for this node's key: what it has signed is not known, so it does not vote.",
+        )
+    elif voice.notice == LOST_GUARD:
+        yield Reason(
+            Cause.GUARD_LOST,
+            True,
+            "A vote of this node's key was met that its guard does not know: the guard was lost or is an old"
+            " copy, or a second node runs with this key. It does not vote.",
+        )
+    elif voice.is_waiting:
+        until = "until another authority is heard"
+        if voice.waits_until_ms is not None:
+            left = span(voice.waits_until_ms - look.now)
+            wanted = s.authorities.quorum - 1
+            until = f"until {wanted} others have answered ({len(voice.answered)} have), or for {left} more"
+        yield Reason(
+            Cause.LISTENING, False, f"This node has come back and does not vote yet: it waits {until}."
+        )
+
+
+def _heard(look: _Look) -> Iterator[Reason]:
+    """Whether there are enough authorities to decide anything."""
+    s, pacing = look.s, look.s.pacing
+    others = [i for i in range(len(s.authorities)) if i != look.own]
+    if look.own is None:
+        yield from _connections(look, others)
+        return
+    silent = [i for i in others if pacing.is_silent(i, look.now)]
+    if not silent:
+        return
+    heard = [i for i in others if i not in silent]
+    if len(heard) + 1 < s.authorities.quorum:
+        yield Reason(
+            Cause.NO_QUORUM_HEARD,
+            True,
+            f"It takes {s.authorities.quorum} of the {len(s.authorities)} authorities to decide, and only"
+            f" {len(heard) + 1} are there: {look.names([look.own, *heard])}. Nothing was heard of"
+            f" {look.silences(silent)}.",
+            look.about(silent),
+        )
+    else:
+        yield Reason(
+            Cause.AUTHORITY_SILENT,
+            False,
+            f"Nothing was heard of {look.silences(silent)}; the others decide without.",
+            look.about(silent),
+        )
+
+
+def _connections(look: _Look, authorities: Sequence[int]) -> Iterator[Reason]:
+    """What a follower sees: it hears of authorities only whether a connection stands."""
+    members = look.s.authorities.members
+    if look.connected is None:
+        return
+    away = [i for i in authorities if members[i].peer not in look.connected]
+    quiet_ms = look.now - look.s.final_ms
+    is_quiet = quiet_ms > look.parameters.idle_interval_ms + look.grace_ms
+    if away and len(away) == len(authorities) and is_quiet:
+        yield Reason(
+            Cause.NO_AUTHORITY_CONNECTED,
+            True,
+            f"This node is connected to no authority, and no block came for {span(quiet_ms)}.",
+            look.about(away),
+        )
+    elif away:
+        yield Reason(
+            Cause.AUTHORITY_SILENT,
+            False,
+            f"This node is not connected to {look.names(away)}.",
+            look.about(away),
+        )
+
+
+def _behind(look: _Look) -> Iterator[Reason]:
+    """More than may lie say that there are later final blocks than here."""
+    s, faulty = look.s, look.s.authorities.faulty
+    own = (s.epoch, Height(s.tree.root.height + 1))
+    ahead = [i for i, state in s.peers.items() if (state.epoch, state.final_height) > own]
+    if len(ahead) <= faulty:
+        return
+    height = sorted((s.peers[i].final_height for i in ahead), reverse=True)[faulty]
+    lacking, quiet_ms = height - s.tree.root.height, look.now - s.final_ms
+    is_trouble = quiet_ms >= look.grace_ms
+    if is_trouble or lacking > look.parameters.unfinal_blocks_max:
+        progress = f"got none for {span(quiet_ms)}" if is_trouble else "is fetching them"
+        yield Reason(
+            Cause.BEHIND,
+            is_trouble,
+            f"Block {height} is final at {look.names(ahead)}; this node is {lacking} blocks behind, and"
+            f" {progress}.",
+            look.about(ahead),
+        )
+
+
+def _final_not_executed(look: _Look) -> Iterator[Reason]:
+    final = look.s.tally.final
+    if final is None or not look.is_final_late:
+        return
+    known = look.s.known(final.ballot.digest)
+    what = f"Block {known[0]}" if known is not None else "A block"
+    yield Reason(
+        Cause.FINAL_NOT_EXECUTED,
+        True,
+        f"{what} of view {final.ballot.view} is known to be final, and nothing has become final here for"
+        f" {span(look.now - look.final_known_ms)}: it is not executed yet.",
+    )
+
+
+def _asked(look: _Look) -> Iterator[Reason]:
+    """What this node lacks: trouble once it holds something up, or once everybody was asked in vain."""
+    is_late = look.is_late or look.is_final_late
+    for question in look.questions:
+        found = _lacking(look, question)
+        if found is None or not (is_late or question.attempts):
+            continue
+        cause, what = found
+        tries = f", after {question.attempts} in vain" if question.attempts else ""
+        yield Reason(
+            cause,
+            is_late or question.is_exhausted,
+            f"{what} not here; asked now{tries}: {look.name(question.peer)}.",
+            look.about([question.peer]),
+        )
+
+
+def _lacking(look: _Look, question: OpenQuestion) -> tuple[Cause, str] | None:
+    """What a question is for, in words; None for one that is asked just in case."""
+    s = look.s
+    if question.key == BLOCKS_KEY:
+        is_wanted = s.is_final_awaited or any(_behind(look))
+        return (Cause.BLOCK_MISSING, f"Final block {s.tree.root.height + 1} is") if is_wanted else None
+    if question.key.startswith(PROPOSAL_KEY):
+        return Cause.BLOCK_MISSING, f"Block {question.key.removeprefix(PROPOSAL_KEY)[:8]} is"
+    match question.request:
+        case BodiesRequest(ids):
+            block = s.tree.get(Hash(bytes.fromhex(question.key.removeprefix(BODIES_KEY))))
+            whose = (
+                f"block {block.header.height}, proposed by {look.name(block.header.proposer)},"
+                if block is not None
+                else "a block"
+            )
+            return Cause.BODIES_MISSING, f"{len(ids)} transactions of {whose} are"
+        case CertificatesRequest(_, low, high):
+            return Cause.CERTIFICATES_MISSING, f"A certificate of the views {low} to {high} is"
+    return None
+
+
+def _proposal(look: _Look) -> Iterator[Reason]:
+    """What speaks against the proposal of this view, or that it is not here."""
+    s, p = look.s, look.parameters
+    leader = s.leader(s.view)
+    proposal = s.tally.proposals.get(s.view)
+    if proposal is None:
+        if look.is_late and leader != look.own:
+            is_silent = s.pacing.is_silent(leader, look.now)
+            how = (
+                f"nothing was heard of {look.silences([leader])}"
+                if is_silent
+                else "has not proposed, though heard"
+            )
+            yield Reason(
+                Cause.LEADER_SILENT,
+                True,
+                f"{look.name(leader)} leads view {s.view}, and {how}.",
+                look.about([leader]),
+            )
+        return
+    whose = f"The block that {look.name(leader)} proposes in view {s.view}"
+    header, block = proposal.header, s.tree.get(proposal.header.digest)
+    if block is not None and block.judgement is Judgement.INVALID:
+        yield Reason(
+            Cause.BLOCK_INVALID,
+            look.is_late,
+            f"{whose} is not valid here{f': {block.reason}' if block.reason else ''}.",
+            look.about([leader]),
+        )
+    yield from _unjustified(look, proposal)
+    if header.view != s.view:
+        return  # a boundary block proposed again keeps its old time
+    if hold_until(s, proposal) > look.now:
+        yield Reason(
+            Cause.CLOCK_AHEAD,
+            True,
+            f"{whose} is dated {span(header.time_ms - look.now)} ahead of this node's clock; it gets no vote"
+            f" here before that is {span(p.clock_drift_ms)}.",
+            look.about([leader]),
+        )
+    if s.pacing.entered_ms - header.time_ms > p.clock_drift_ms + p.idle_interval_ms:
+        behind = span(s.pacing.entered_ms - header.time_ms)
+        yield Reason(
+            Cause.CLOCK_BEHIND,
+            True,
+            f"{whose} was dated {behind} behind this node's clock when the view began; it gets no vote here.",
+            look.about([leader]),
+        )
+
+
+def _unjustified(look: _Look, proposal: Proposal) -> Iterator[Reason]:
+    """Once this node has given the view up it asks no more for what the proposal lacks: told all the same."""
+    s = look.s
+    if not look.is_late or any(q.key.startswith(CERTIFICATES_KEY) for q in look.questions):
+        return
+    with suppress(InvalidMessage):
+        if views := missing_certificates(s, proposal):
+            yield Reason(
+                Cause.CERTIFICATES_MISSING,
+                True,
+                f"A certificate of view {views[0]}, on which view {s.view}'s proposal rests, is not here.",
+            )
+
+
+def _votes(look: _Look) -> Iterator[Reason]:
+    """The view is over its deadline: which votes would end it."""
+    s = look.s
+    lapsed_ms = s.pacing.lapsed_ms
+    if not look.is_late or lapsed_ms is None:
+        return
+    votes = [vote for vote, _ in s.tally.votes_in(s.view)]
+    counts = Counter(vote.ballot for vote in votes)
+    held = [f"{_KIND_WORDS[ballot.kind]} has {count}" for ballot, count in counts.most_common()]
+    voted = {vote.signer for vote in votes}
+    missing = [i for i in range(len(s.authorities)) if i not in voted]
+    of_whom = f" None came from {look.names(missing)}." if missing else ""
+    over = span(look.now - lapsed_ms)
+    yield Reason(
+        Cause.VOTES_MISSING,
+        True,
+        f"View {s.view} is {over} over its deadline: {s.authorities.quorum} votes of one kind would end it,"
+        f" and {', '.join(held) or 'there are none'}.{of_whom}",
+        look.about(missing),
+    )
+
+
+def _peers_behind(look: _Look) -> Iterator[Reason]:
+    """Those that lag by more than a status may be late."""
+    s, p = look.s, look.parameters
+    allowed = p.unfinal_blocks_max + 2 * p.status_interval_ms // p.block_interval_ms
+    behind = [i for i, state in sorted(s.peers.items()) if s.tree.root.height - state.final_height > allowed]
+    if behind:
+        most = max(s.tree.root.height - s.peers[i].final_height for i in behind)
+        yield Reason(
+            Cause.PEER_BEHIND,
+            False,
+            f"{look.names(behind)} said to be behind this node, by {most} blocks at most.",
+            look.about(behind),
+        )
+
+
+def _nothing_final(look: _Look) -> list[Reason]:
+    """No single cause is seen from here, and yet f views given up in a row would not have taken so long."""
+    p, quiet_ms = look.parameters, look.now - look.s.final_ms
+    patience_ms = p.idle_interval_ms + 3 * DELTA_GROWTH_MAX * p.delta_ms
+    if quiet_ms <= (look.s.authorities.faulty + 1) * patience_ms:
+        return []
+    return [Reason(Cause.NOTHING_FINAL, True, f"Nothing has become final here for {span(quiet_ms)}.")]
+
+
+def _all_is_well(look: _Look, noted: Collection[Cause]) -> list[Reason]:
+    s = look.s
+    if {Cause.LISTENING, Cause.BEHIND} & set(noted):
+        return []  # what the others do is not known yet
+    if s.pacing.work_since_ms is None:
+        left = span(s.pacing.deadline_ms() - look.now)
+        sentence = f"All is well: no transaction waits, and the next block comes within {left}."
+        return [Reason(Cause.IDLE, False, sentence)]
+    ago = span(look.now - s.final_ms)
+    sentence = (
+        f"All is well: view {s.view} is under way, and block {s.tree.root.height} became final {ago} ago."
+    )
+    return [Reason(Cause.WORKING, False, sentence)]
+
+
+_KIND_WORDS = {VoteKind.NOTARISE: "notarise", VoteKind.SKIP: "skip", VoteKind.FINALISE: "finalise"}
+
+_JUDGES: tuple[Callable[[_Look], Iterator[Reason]], ...] = (
+    _node_stuck,
+    _own_voice,
+    _heard,
+    _behind,
+    _final_not_executed,
+    _asked,
+    _proposal,
+    _votes,
+    _peers_behind,
+)
