@@ -1,0 +1,217 @@
+"""Whether a run was right. Floor 8.
+
+Shares no code with what it judges: hashes, quorums, sign bytes and the ledger's rules are worked out
+here once more, in the plainest way, from PROTOCOL.md and MODULES.md. Honest nodes show it every vote
+that their key gave, every block that became final, and every block that their store took.
+"""
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from p2pledger.chain.block import FinalBlock, Header
+from p2pledger.chain.payloads import DeviceEnroll, RecordAppend
+from p2pledger.chain.transaction import Transaction
+from p2pledger.chain.vote import Certificate, Vote
+from p2pledger.codec import decode
+from p2pledger.simulator.city import City
+
+if TYPE_CHECKING:
+    from p2pledger.simulator.disk import Disk
+    from p2pledger.simulator.node import Node
+
+NOTARISE, SKIP, FINALISE = 1, 2, 3
+
+
+class Violation(Exception):
+    """A promise was broken. `promise` names it in a word."""
+
+    def __init__(self, promise: str, what: str) -> None:
+        super().__init__(f"{promise}: {what}")
+        self.promise = promise
+
+
+class Judge:
+    """Watches one run. Raises Violation at the first broken promise."""
+
+    def __init__(self, city: City) -> None:
+        self.changes = 0
+        """Grows with every stored block: when there is something new to ask about."""
+        self._city = city
+        self._chain: list[bytes] = [b""]
+        self._headers: dict[int, Header] = {}
+        self._stored: dict[Disk, int] = {}
+        self._told: dict[tuple[int, int], bytes] = {}
+        self._votes: dict[tuple[int, int, int], dict[int, bytes]] = {}
+        self._highest: dict[int, tuple[int, int]] = {}
+        self._ids: set[bytes] = set()
+        self._numbers: dict[bytes, set[int]] = {}
+        self._offences: set[tuple[int, int, int]] = set()
+        self.trusted: set[int] = set(range(city.authorities))
+        """Whose keys never contradict themselves: all but those of liars and of restored guards."""
+
+    def summary(self) -> bytes:
+        """What was judged, for comparing runs."""
+        votes = repr(sorted((key, sorted(said.items())) for key, said in self._votes.items()))
+        return b"".join(self._chain) + votes.encode()
+
+    @property
+    def height(self) -> int:
+        """The highest block that anyone stored."""
+        return len(self._chain) - 1
+
+    @property
+    def offences(self) -> int:
+        """How many offences stand in final blocks."""
+        return len(self._offences)
+
+    # --- votes -------------------------------------------------------------------------------------------
+
+    def on_vote(self, node: "Node", vote: Vote) -> None:
+        """A key gave a vote."""
+        if node.number not in self.trusted:
+            return
+        ballot = vote.ballot
+        kind, at = ballot.kind.value, (ballot.epoch, ballot.view)
+        said = self._votes.setdefault((node.number, *at), {})
+        if said.get(kind, ballot.digest) != ballot.digest:
+            raise Violation("equivocation", f"node {node.number} voted twice as {kind} in {at}")
+        is_new = kind not in said
+        said[kind] = ballot.digest
+        if SKIP in said and FINALISE in said:
+            raise Violation("equivocation", f"node {node.number} skipped and finalised {at}")
+        highest = self._highest.get(node.number, (0, 0))
+        if is_new and at < highest:
+            raise Violation("equivocation", f"node {node.number} voted in {at} after {highest}")
+        self._highest[node.number] = max(highest, at)
+
+    # --- blocks ------------------------------------------------------------------------------------------
+
+    def on_final(self, node: "Node", block: FinalBlock) -> None:
+        """A node holds a block for final: whatever becomes of its disk, no other may be there."""
+        header = block.header
+        if node.liar.is_liar:
+            return
+        known = self._told.setdefault((header.epoch, header.height), header.digest)
+        if known != header.digest:
+            raise Violation("agreement", f"two blocks are final at height {header.height}")
+        if block.certificate is not None:
+            self._check_certificate(header, block.certificate)
+
+    def on_stored(self, node: "Node", block: FinalBlock, transactions: Sequence[Transaction]) -> None:
+        """A node's store took a block."""
+        if node.liar.is_liar:
+            return
+        header = block.header
+        expected = self._stored.get(node.disk, 0) + 1
+        if header.height != expected:
+            raise Violation("order", f"node {node.number} stored {header.height} and not {expected}")
+        self._stored[node.disk] = expected
+        self.changes += 1
+        if expected < len(self._chain):
+            if self._chain[expected] != header.digest:
+                raise Violation("agreement", f"node {node.number} has another block {expected}")
+            return
+        self._check_header(header)
+        self._check_content(block, transactions)
+        self._chain.append(header.digest)
+        self._headers[expected] = header
+
+    def _check_header(self, header: Header) -> None:
+        height, blocks = header.height, self._city.parameters.epoch_blocks
+        parent = self._headers.get(height - 1)
+        is_last = height % blocks == 0
+        if (
+            header.epoch != (height - 1) // blocks
+            or (parent is not None and header.parent_digest != parent.digest)
+            or (parent is not None and header.time_ms <= parent.time_ms)
+            or (header.next_set_hash != bytes(32)) != is_last
+            or header.digest != _tagged("p2pledger/header/1", _array(header))
+        ):
+            raise Violation("validity", f"the header of block {height} is not right in its place")
+
+    def _check_content(self, block: FinalBlock, transactions: Sequence[Transaction]) -> None:
+        header = block.header
+        ids = [bytes(transaction.id) for transaction in transactions]
+        if ids != list(block.transaction_ids) or _root([b"\0" + i for i in ids]) != header.tx_root:
+            raise Violation("validity", f"block {header.height} holds other transactions than it names")
+        for transaction in transactions:
+            if bytes(transaction.id) in self._ids:
+                raise Violation("once", f"a transaction is final twice, in block {header.height} again")
+            self._ids.add(bytes(transaction.id))
+            left = transaction.body.expires_ms - header.time_ms
+            if not 0 <= left <= self._city.parameters.expiry_window_ms:
+                raise Violation("validity", f"block {header.height} holds an expired transaction")
+            self._apply(transaction, header.height)
+        for item in block.evidence:
+            if item.offence in self._offences:
+                raise Violation("once", f"the offence {item.offence} is recorded twice")
+            self._offences.add(item.offence)
+            if item.first.signer == item.second.signer and item.first.ballot == item.second.ballot:
+                raise Violation("validity", "evidence of nothing")
+
+    def _apply(self, transaction: Transaction, height: int) -> None:
+        """The modules' invariants: a device enrols before it speaks, and no number is taken twice."""
+        body = transaction.body
+        if body.kind == "device.enroll":
+            enrolled: DeviceEnroll = decode(DeviceEnroll, body.payload)
+            if enrolled.device in self._numbers:
+                raise Violation("invariant", f"a device enrols twice, in block {height}")
+            self._numbers[enrolled.device] = set()
+            return
+        record: RecordAppend = decode(RecordAppend, body.payload)
+        taken = self._numbers.get(record.device or b"")
+        if taken is None or record.seq is None or record.seq in taken:
+            raise Violation("invariant", f"a record of nobody, or at a taken number, in block {height}")
+        taken.add(record.seq)
+
+    def _check_certificate(self, header: Header, certificate: Certificate) -> None:
+        genesis = self._city.genesis
+        authorities = genesis.authorities if header.epoch == 0 else genesis.next_authorities
+        n = len(authorities.members)
+        ballot = certificate.ballot
+        signers = [i for i in range(len(certificate.bitmap) * 8) if certificate.bitmap[i // 8] >> i % 8 & 1]
+        message = b"rota1" + genesis.hash + authorities.hash + bytes([FINALISE])
+        message += struct.pack(">QQ", header.epoch, ballot.view) + header.digest
+        digest = hashlib.sha256(message).digest()
+        true = 0
+        for signer, signature in zip(signers, certificate.signatures, strict=True):
+            key = authorities.members[signer].key
+            true += self._city.is_signed(key, digest, signature)  # type: ignore[arg-type]
+        # Two sets of this size share more than a third: 2q - n > f.
+        if 2 * true - n <= (n - 1) // 3:
+            raise Violation("validity", f"{true} of {n} made block {header.height} final")
+
+
+def _tagged(domain: str, data: bytes) -> bytes:
+    """BIP 340's tagged hash."""
+    tag = hashlib.sha256(domain.encode()).digest()
+    return hashlib.sha256(tag + tag + data).digest()
+
+
+def _array(header: Header) -> bytes:
+    """The canonical CBOR array of a header's fields: integers and 32-byte strings."""
+    fields = [getattr(header, name) for name in header.__dataclass_fields__]
+    return b"".join((bytes([0x80 + len(fields)]), *map(_item, fields)))
+
+
+def _item(value: int | bytes) -> bytes:
+    if isinstance(value, bytes):
+        return b"\x58" + bytes([len(value)]) + value
+    for limit, head, form in ((24, None, ">B"), (2**8, 0x18, ">B"), (2**16, 0x19, ">H"), (2**32, 0x1A, ">I")):
+        if value < limit:
+            return (bytes([head]) if head is not None else b"") + struct.pack(form, value)
+    return b"\x1b" + struct.pack(">Q", value)
+
+
+def _root(leaves: Sequence[bytes]) -> bytes:
+    """RFC 6962, section 2.1, word by word. Leaves carry their 0 byte."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return hashlib.sha256(leaves[0]).digest()
+    k = 1
+    while k * 2 < len(leaves):
+        k *= 2
+    return hashlib.sha256(b"\1" + _root(leaves[:k]) + _root(leaves[k:])).digest()

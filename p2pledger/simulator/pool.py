@@ -1,0 +1,87 @@
+"""A simulated node's transactions: the real mempool and the real rules, without threads. Floor 8."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+from p2pledger.chain.transaction import Outcome, Transaction, is_authentic
+from p2pledger.errors import InvalidTransaction
+from p2pledger.ledger.fates import EXPIRED, Fate, Fates
+from p2pledger.ledger.machine import Round
+from p2pledger.ledger.mempool import Full, Mempool
+from p2pledger.simulator.city import QUOTA, City
+from p2pledger.storage.store import Store
+from p2pledger.types import Epoch, Hash, Height, Millis
+
+TRANSACTIONS_MAX = 1_000
+BYTES_MAX = 10_000_000
+RECHECKED_MAX = 16
+
+
+class Pool:
+    """What `node.pool.Pool` is to a node, in the parts that the agreement meets."""
+
+    def __init__(self, city: City, store: Store) -> None:
+        self.mempool = Mempool(TRANSACTIONS_MAX, BYTES_MAX, 500)
+        self.is_unfinal: Callable[[Hash], bool] = lambda transaction_id: False
+        self._city, self._store = city, store
+        self._fetched: dict[Hash, Transaction] = {}
+        self._suspects: dict[Hash, None] = {}
+        self.fates = Fates(100_000)
+
+    def get(self, transaction_id: Hash) -> Transaction | None:
+        """See `node.pool.Pool.get`."""
+        return self.mempool.get(transaction_id) or self._fetched.get(transaction_id)
+
+    def take(self, transactions: Iterable[Transaction], now: Millis) -> bool:
+        """Take what came by gossip or from a client; whether anything was new."""
+        is_news = False
+        for transaction in transactions:
+            known = self.fates.get(transaction.id)
+            is_final = known is not None and known.outcome is Outcome.FINAL
+            if is_final or transaction.id in self.mempool or transaction.body.expires_ms < now:
+                continue
+            if not is_authentic(transaction, self._city.is_signed):
+                continue
+            share = self.mempool.share(transaction.body.sponsor, QUOTA)
+            try:
+                is_news |= self.mempool.add(transaction, now, share)
+            except Full:
+                continue
+        return is_news
+
+    def keep(self, transactions: Iterable[Transaction], asked: Sequence[Hash]) -> bool:
+        """Keep fetched bodies; whether one of them was asked for."""
+        found = [t for t in transactions if t.id in asked and is_authentic(t, self._city.is_signed)]
+        self._fetched |= {t.id: t for t in found}
+        return bool(found)
+
+    def suspect(self, transaction_ids: Iterable[Hash]) -> None:
+        """See `node.pool.Pool.suspect`."""
+        self._suspects |= dict.fromkeys(transaction_ids)
+
+    def settle(self, transactions: Sequence[Transaction], height: Height, time_ms: Millis) -> None:
+        """See `node.pool.Pool.settle`."""
+        ids = [transaction.id for transaction in transactions]
+        self.mempool.remove(ids)
+        self.fates.end_final(ids, height)
+        for transaction_id in ids:
+            self._fetched.pop(transaction_id, None)
+            self._suspects.pop(transaction_id, None)
+        for transaction_id in self.mempool.expire(time_ms):
+            self.fates.end(transaction_id, EXPIRED)
+        self._recheck(height, time_ms)
+
+    def _recheck(self, height: Height, time_ms: Millis) -> None:
+        epoch = Epoch(height // self._city.parameters.epoch_blocks)
+        at = Round(epoch, Height(height + 1), time_ms)
+        for transaction_id in list(islice(self._suspects, RECHECKED_MAX)):
+            del self._suspects[transaction_id]
+            transaction = self.mempool.get(transaction_id)
+            if transaction is None or self.is_unfinal(transaction_id):
+                continue
+            try:
+                self._city.machine.check(self._store, at, transaction)
+            except InvalidTransaction as error:
+                self.mempool.remove([transaction_id])
+                refused = Fate(Outcome.REFUSED, code=error.code, message=error.message)
+                self.fates.end(transaction_id, refused)

@@ -1,0 +1,129 @@
+"""One run: a seed, its choices, its faults, and what must hold at the end. Floor 8."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from p2pledger.simulator.city import START_MS, city
+from p2pledger.simulator.faults import FAULTS_MIN, Fault, end_ms, plan, schedule
+from p2pledger.simulator.judge import Violation
+from p2pledger.simulator.world import World
+
+SIZES = (4, 5, 4, 6, 4, 7, 4, 5, 4, 10)
+"""How many authorities a seed has, by its last digit."""
+BLOCKS_AFTER = 30
+"""Final blocks that each run makes after its first FAULTS_MIN faults."""
+BLOCKS_HEALED = 3
+"""Final blocks that everybody stores after all faults have ended."""
+HEALED_MS_MAX = 120_000
+"""How long that may take: simulated time."""
+SUBMIT_MS = (20, 90)
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that decides a run. `faults` is the plan of the seed, or what a failure needs of it."""
+
+    seed: int
+    n: int
+    is_changing: bool
+    followers: int
+    loss: float
+    duplication: float
+    delay_ms: tuple[int, int]
+    faults: tuple[Fault, ...]
+    is_real: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run. `violation` is None when every promise was kept."""
+
+    case: Case
+    height: int
+    simulated_ms: int
+    trace_hash: str
+    counts: Counter[str]
+    violation: Violation | None = None
+
+
+def case_of(seed: int, *, n: int | None = None, is_real: bool = False) -> Case:
+    """The case that a seed stands for."""
+    random = Random(f"{seed}/plan")
+    size = n if n is not None else SIZES[seed % len(SIZES)]
+    return Case(
+        seed=seed,
+        n=size,
+        is_changing=random.random() < 0.4,
+        followers=int(random.random() < 0.2),
+        loss=random.choice((0.0, 0.0, 0.01, 0.05)),
+        duplication=random.choice((0.0, 0.02, 0.1)),
+        delay_ms=random.choice(((1, 5), (1, 20), (5, 60))),
+        faults=plan(random, size),
+        is_real=is_real,
+    )
+
+
+def build(case: Case) -> World:
+    """The world of a case at its start, with all that is to happen to it planned."""
+    world = World(city(case.n, case.is_changing, case.is_real), case.seed, followers=case.followers)
+    world.delay_ms = world.links.delay_ms = case.delay_ms
+    world.links.loss, world.links.duplication = case.loss, case.duplication
+    for fault in case.faults:
+        schedule(world, fault)
+    _submit(world, Random(f"{case.seed}/traffic"))
+    return world
+
+
+def _submit(world: World, random: Random) -> None:
+    """Clients that hand transactions in, one after the other, for as long as the run lasts."""
+    state = {"next": 0}
+
+    def submit() -> None:
+        number = state["next"]
+        state["next"] = number + 1
+        to = {random.randrange(len(world.nodes)) for _ in range(2)}  # a client that is not sure asks again
+        for node in sorted(to):
+            world.submit(node, (world.city.transaction(number),))
+        world.schedule(world.now + random.randint(*SUBMIT_MS), submit)
+
+    world.schedule(world.now + 10, submit)
+
+
+def run(case: Case, prepare: Callable[[World], None] | None = None) -> Report:
+    """Run a case to its end: BLOCKS_AFTER blocks after FAULTS_MIN faults, and everyone healthy again."""
+    world = build(case)
+    if prepare is not None:
+        prepare(world)
+    violation = None
+    try:
+        _play(world, case)
+    except Violation as broken:
+        violation = broken
+    counts = world.counts
+    counts["offences recorded"] += world.judge.offences
+    counts["final blocks"] += world.judge.height
+    return Report(case, world.judge.height, world.now - START_MS, world.trace_hash, counts, violation)
+
+
+def _play(world: World, case: Case) -> None:
+    healed = START_MS + max((end_ms(fault) for fault in case.faults), default=0) + 1
+    early = sorted(fault.at_ms for fault in case.faults)[:FAULTS_MIN]
+    fifth = START_MS + (early[-1] if early else 0) + 1
+    world.run(lambda: False, fifth)
+    after_fifth = world.judge.height
+    world.run(lambda: False, healed)
+    _heal(world)
+    goal = max(after_fifth + BLOCKS_AFTER, world.judge.height + BLOCKS_HEALED)
+    if not world.run(lambda: min(world.heights().values()) >= goal, healed + HEALED_MS_MAX):
+        raise Violation("liveness", f"after {HEALED_MS_MAX} ms of calm the heights are {world.heights()}")
+
+
+def _heal(world: World) -> None:
+    """All that ends, ends: clocks stay as wrong as they are, and liars lie on."""
+    world.links.heal()
+    world.links.loss, world.links.slow_ms = 0.0, {}
+    for node in world.nodes:
+        node.armed, node.disk_ms = None, 0
+        world.restart(node.number)
