@@ -46,7 +46,8 @@ def resend(s: Situation) -> None:
 def pull(s: Situation) -> None:
     """Once nothing has become final for a status interval, ask whoever is ahead for blocks.
 
-    A gateway hears no statuses: it asks any authority.
+    A gateway hears no statuses: it asks any authority. So does an authority that hears nobody any more:
+    the others may be in an epoch in which it is none, and have no reason to speak to it.
     """
     is_stuck = s.pulled_height == s.tree.root.height
     s.pulled_height = s.tree.root.height
@@ -60,7 +61,7 @@ def pull(s: Situation) -> None:
     is_far = any(s.peers[peer].final_height > s.tree.root.height + far for peer in ahead)
     if ahead and (is_stuck or is_far):
         s.pull_from = [*ahead, *s.others]
-    elif is_stuck and s.voice.index is None:
+    elif is_stuck and (s.voice.index is None or all(s.pacing.is_silent(peer, s.now) for peer in s.others)):
         s.pull_from = s.others
 
 

@@ -101,6 +101,15 @@ def test_a_gateway_asks_any_authority_and_follows(bench):
     assert gateway.ballots() == []
 
 
+def test_an_authority_that_hears_nobody_asks_too_for_it_may_be_none_any_more(bench):
+    for _ in range(LAN.leader_silence_ms // LAN.status_interval_ms):
+        bench.tick(LAN.status_interval_ms)
+    assert bench.asks == []
+    bench.tick(LAN.status_interval_ms)
+    [ask] = bench.asks
+    assert (ask.key, ask.request.from_height) == ("blocks", 1)
+
+
 def test_a_page_that_helped_is_followed_by_the_next(bench):
     bench.receive(2, bench.status(final_height=500))
     bench.tick(LAN.status_interval_ms)

@@ -237,7 +237,8 @@ def test_transactions_that_nobody_gives(bench):
     assert note.sentence.startswith("2 transactions of block 1, proposed by org1, are not here")
     for _ in range(3):
         bench.tick(2_000)
-        bench.step(AskFailed(bench.asks[-1].key, bench.asks[-1].peer))
+        asked = [ask for ask in bench.asks if ask.key.startswith("bodies:")][-1]
+        bench.step(AskFailed(asked.key, asked.peer))
     assert reason(bench, Cause.BODIES_MISSING).is_trouble
     assert "after 4 in vain" in reason(bench, Cause.BODIES_MISSING).sentence
 
