@@ -96,6 +96,7 @@ def begin_epoch(s: Situation, boundary: Block, certificate: Certificate) -> None
     s.epoch = Epoch(s.epoch + 1)
     s.sets.pop(Epoch(s.epoch - 2), None)
     s.base_digest, s.base_height = header.digest, header.height
+    s.rotate()
     s.offences = {offence for offence in s.offences if offence[0] + 1 >= s.epoch}
     s.evidence = {o: item for o, item in s.evidence.items() if o[0] + 1 >= s.epoch}
     s.tally = Tally(s.epoch, s.authorities, s.setting.genesis_hash, s.setting.is_signed)

@@ -114,6 +114,15 @@ class Situation:
     pull_from: list[int] = field(default_factory=list)
     """Whom to ask for blocks above the newest one that is known to be final; empty for nobody."""
     building: View | None = None
+    offset: int = field(init=False)
+    """Where this epoch's rotation starts."""
+
+    def __post_init__(self) -> None:
+        self.rotate()
+
+    def rotate(self) -> None:
+        """Have the rotation of leaders start where this epoch's base says."""
+        self.offset = leader_offset(self.base_digest, self.epoch, len(self.authorities))
     final_ms: Millis = Millis(0)
     """When a block became final here last; before the first one, when this core started."""
     newest: dict[VoteKind, tuple[Ballot, Millis]] = field(default_factory=dict)
@@ -123,11 +132,6 @@ class Situation:
     def authorities(self) -> AuthoritySet:
         """The list that reigns now."""
         return self.sets[self.epoch]
-
-    @property
-    def offset(self) -> int:
-        """Where this epoch's rotation starts."""
-        return leader_offset(self.base_digest, self.epoch, len(self.authorities))
 
     def leader(self, view: View) -> int:
         """The position of the leader of a view of this epoch."""

@@ -7,7 +7,7 @@ from hashlib import sha512
 from p2pledger.chain.authority import Authority, AuthoritySet
 from p2pledger.chain.genesis import LAN, Genesis, GenesisGateway, GenesisOrganisation, Parameters, Quota
 from p2pledger.chain.payloads import Action, DeviceEnroll, RecordAppend
-from p2pledger.chain.transaction import Body, Transaction
+from p2pledger.chain.transaction import Body, Transaction, decode_transaction
 from p2pledger.chain.vote import IsSigned
 from p2pledger.codec import encode
 from p2pledger.crypto import KeySigner, Signer, is_signed
@@ -57,6 +57,7 @@ class City:
         self.is_signed: IsSigned = is_signed if is_real else is_keyed_hash
         self._is_real = is_real
         self._transactions: dict[int, Transaction] = {}
+        self._decoded: dict[bytes, Transaction] = {}
 
     def signer(self, number: int) -> Signer:
         """The holder of the key with this number: authorities from 1, the gateway 300, devices above."""
@@ -111,6 +112,12 @@ class City:
     def start(self) -> Execution:
         """What the genesis block writes."""
         return self.machine.start()
+
+    def decoded(self, encoded: bytes) -> Transaction:
+        """The transaction that these bytes encode. Raises: InvalidMessage."""
+        if encoded not in self._decoded:
+            self._decoded[encoded] = decode_transaction(encoded)
+        return self._decoded[encoded]
 
     def transaction(self, number: int) -> Transaction:
         """The transaction with this number: devices enrol, then write numbered records.

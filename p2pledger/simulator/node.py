@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from p2pledger.chain.block import FinalBlock, genesis_digest, is_boundary
 from p2pledger.chain.message import BodiesRequest, Frame, Reply, Request
 from p2pledger.chain.receipt import check_final
-from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
+from p2pledger.chain.transaction import Batch, Transaction
 from p2pledger.chain.vote import Evidence, Vote
 from p2pledger.consensus import events
 from p2pledger.consensus.core import Consensus
@@ -176,7 +176,7 @@ class Node:
     def _take_in(self, what: Happening) -> None:
         match what:
             case Arrived(peer, Batch(bodies)):
-                self._take(tuple(map(decode_transaction, bodies)))
+                self._take(tuple(map(self.world.city.decoded, bodies)))
             case Arrived(peer, frame):
                 index = self.core.situation.authorities.index_of(peer)
                 if index is not None:
@@ -312,7 +312,7 @@ class Node:
         if isinstance(ask.request, BodiesRequest):
             try:
                 batches = [reply for reply in replies if isinstance(reply, Batch)]
-                bodies = [decode_transaction(body) for batch in batches for body in batch.transactions]
+                bodies = [self.world.city.decoded(body) for batch in batches for body in batch.transactions]
             except InvalidMessage:
                 bodies = []
             if self.pool.keep(bodies, ask.request.ids):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 
 from p2pledger.simulator.city import START_MS, city
@@ -19,6 +20,8 @@ BLOCKS_HEALED = 3
 HEALED_MS_MAX = 120_000
 """How long that may take: simulated time."""
 SUBMIT_MS = (20, 90)
+PENDING_MAX = 6
+"""Clients wait while so much is pending."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,14 @@ def build(case: Case) -> World:
 
 def _submit(world: World, random: Random) -> None:
     """Clients that hand transactions in, one after the other, for as long as the run lasts."""
-    state = {"next": 0}
+    next_number = count()
 
     def submit() -> None:
-        number = state["next"]
-        state["next"] = number + 1
         to = {random.randrange(len(world.nodes)) for _ in range(2)}  # a client that is not sure asks again
-        for node in sorted(to):
-            world.submit(node, (world.city.transaction(number),))
+        if any(len(world.nodes[node].pool.mempool) < PENDING_MAX for node in to):
+            number = next(next_number)
+            for node in sorted(to):
+                world.submit(node, (world.city.transaction(number),))
         world.schedule(world.now + random.randint(*SUBMIT_MS), submit)
 
     world.schedule(world.now + 10, submit)
