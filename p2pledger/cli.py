@@ -71,6 +71,30 @@ def init(
     click.echo("\n".join(lines))
 
 
+@main.command("why-stalled")
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    default=["http://127.0.0.1:7100"],
+    show_default=True,
+    metavar="URL",
+    help="A node's API; may be given several times.",
+)
+@click.option("--json", "is_json", is_flag=True, help="Print one object instead, for scripts.")
+def why_stalled(nodes: tuple[str, ...], is_json: bool) -> None:
+    """Say in plain words why nothing becomes final: who is missing, and what a node waits for.
+
+    A node cannot see why another one is silent: ask several. Exits with 0 when all are healthy, 1 when one
+    is stalled, 2 when one is not reachable.
+    """
+    from rich.console import Console
+
+    from p2pledger.why_stalled import run
+
+    sys.exit(run(nodes, is_json=is_json, console=Console()))
+
+
 @main.group()
 def testnet() -> None:
     """A ledger of several nodes on this machine."""

@@ -31,6 +31,7 @@ FLOORS = {
     "api": 7,
     "client": 7,
     "daemon": 8,
+    "why_stalled": 8,
     "simulator": 8,
     "testnet": 8,
     "cli": 9,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import trio
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from p2pledger.api.diagnosis_view import ConsensusView, EvidenceView, consensus_view, evidence_view
 from p2pledger.api.events import EventStream
 from p2pledger.api.refusals import Refusal, refusal_of
 from p2pledger.api.submission import CBOR, JSON, Submission, id_of, read_submission
@@ -29,7 +30,7 @@ from p2pledger.codec import encode, to_json
 from p2pledger.errors import InvalidMessage
 from p2pledger.metrics import Metrics
 from p2pledger.node.service import Health, Service
-from p2pledger.types import Hash, Height
+from p2pledger.types import Epoch, Hash, Height
 
 WAIT_MS_MAX = 60_000
 WAIT_STEP_MS = 1_000
@@ -42,6 +43,7 @@ OFF_LOOP_BYTES = 16 * 1024
 """A JSON body above this is read in a thread: reading it must not hold up consensus."""
 
 HEIGHT_MAX = 2**63 - 1
+EPOCH_MAX = 2**32
 
 TransactionId = Annotated[
     str, Path(pattern="^[0-9a-f]{64}$", description="The transaction's id, 64 hexadecimal digits.")
@@ -50,6 +52,7 @@ AtHeight = Annotated[int, Path(ge=1, le=HEIGHT_MAX, description="The height of a
 WaitMs = Annotated[
     int, Query(ge=0, le=WAIT_MS_MAX, description="How long to wait while the outcome is not known.")
 ]
+FromEpoch = Annotated[int, Query(ge=0, le=EPOCH_MAX, description="The first epoch to tell of.")]
 After = Annotated[
     int | None, Query(ge=0, le=HEIGHT_MAX, description="Start with the block above this height.")
 ]
@@ -76,6 +79,8 @@ ROUTES = (
     "/v1/blocks/{height}",
     "/v1/genesis",
     "/v1/status",
+    "/v1/consensus",
+    "/v1/evidence",
     "/v1/events",
     "/healthz/live",
     "/healthz/ready",
@@ -113,6 +118,8 @@ class Routes:
             ("/v1/blocks/{height}", self.block, None, (400, 404, 406)),
             ("/v1/genesis", self.genesis, None, (406,)),
             ("/v1/status", self.status, StatusView, ()),
+            ("/v1/consensus", self.consensus, ConsensusView, ()),
+            ("/v1/evidence", self.evidence, EvidenceView, (400,)),
             ("/v1/events", self.events, None, (400, 503)),
         ):
             good: Answers = {200: {"model": view}} if view is not None else {}
@@ -201,6 +208,14 @@ class Routes:
     async def status(self) -> Response:
         """Where this node stands."""
         return _answer(status_view(self._service.status()))
+
+    async def consensus(self) -> Response:
+        """Where this node's agreement stands, who is missing, and what it waits for, in plain words."""
+        return _answer(consensus_view(self._service.consensus()))
+
+    async def evidence(self, from_epoch: FromEpoch = 0) -> Response:
+        """What final blocks have recorded against authorities: by epoch, view and signer, each once."""
+        return _answer(evidence_view(*self._service.offences(Epoch(from_epoch))))
 
     async def events(self, after: After = None, last_event_id: LastEventId = None) -> Response:
         """Final blocks as server-sent events, from now on or from a height on, none left out."""

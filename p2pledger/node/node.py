@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +18,7 @@ from p2pledger.chain.receipt import Receipt, Result
 from p2pledger.chain.transaction import Transaction
 from p2pledger.consensus import catchup
 from p2pledger.consensus.core import Consensus
+from p2pledger.consensus.diagnosis import Accusation, Diagnosis, diagnose
 from p2pledger.consensus.situation import Setting
 from p2pledger.crypto import is_signed
 from p2pledger.ledger.fates import Fate
@@ -25,6 +27,7 @@ from p2pledger.ledger.modules.registry import allowed_peers
 from p2pledger.metrics import Metrics
 from p2pledger.network.host import Host, topic_name
 from p2pledger.network.seam import PeerAddress, Topic
+from p2pledger.node import offences
 from p2pledger.node.clock import Clock
 from p2pledger.node.config import Configuration, Role
 from p2pledger.node.exchange import Exchange
@@ -39,7 +42,10 @@ from p2pledger.node.recovery import recovered
 from p2pledger.node.service import FinalEvent, Health, NodeStatus
 from p2pledger.signer.local import VoteSigner
 from p2pledger.storage.store import Store
-from p2pledger.types import Hash, Height, PeerId, PublicKey
+from p2pledger.types import Epoch, Hash, Height, PeerId, PublicKey
+
+OFFENCES_MAX = 4_096
+"""Rows of one page of offences: more than one epoch can have."""
 
 STALLED_S = 30.0
 """A long-lived task that gave no sign for so long is stuck: the liveness probe fails."""
@@ -110,7 +116,7 @@ class Node:
             metrics,
             self._finals.put,
         )
-        self._batcher = Batcher(self._network)
+        self._batcher = Batcher(self._network, now)
         self._started = False
         metrics.mempool_capacity_bytes.set(limits.bytes_max)
 
@@ -212,6 +218,32 @@ class Node:
             mempool_transactions=len(self._pool.mempool),
             mempool_bytes=self._pool.mempool.size_bytes,
         )
+
+    def consensus(self) -> Diagnosis:
+        """See `Service.consensus`."""
+        s = self._core.situation
+        epochs = range(max(0, s.epoch - 1), s.epoch + 2) if s.offences else ()
+        recorded = (item for epoch in epochs for item in offences.of_epoch(self._store, Epoch(epoch)))
+        return diagnose(s, self._clock.now(), self._network.connected(), dict(recorded))
+
+    def offences(self, from_epoch: Epoch) -> tuple[tuple[Accusation, ...], Epoch | None]:
+        """See `Service.offences`."""
+        page = list(islice(offences.since(self._store, from_epoch), OFFENCES_MAX + 1))
+        next_epoch = page[-1][0][0] if len(page) > OFFENCES_MAX else None
+        return tuple(
+            Accusation(epoch, view, self._member(epoch, signer), True, height)
+            for (epoch, view, signer), height in page
+            if epoch != next_epoch
+        ), next_epoch
+
+    def _member(self, epoch: Epoch, index: int) -> str:
+        """The organisation at this position of an epoch's list."""
+        early = {Epoch(0): self.genesis.authorities, Epoch(1): self.genesis.next_authorities}
+        if (authorities := self._core.situation.sets.get(epoch) or early.get(epoch)) is None:
+            boundary = self._store.boundary(Epoch(epoch - 2))
+            assert boundary is not None, "an offence is of an epoch whose list is decided"
+            authorities = boundary.next_set
+        return authorities.members[index].organisation
 
     def health(self) -> Health:
         """See `Service.health`. Live: every long-lived task gives signs; syncing or idling is not death."""

@@ -11,8 +11,9 @@ from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt, Result
 from p2pledger.chain.transaction import Transaction
+from p2pledger.consensus.diagnosis import Accusation, Diagnosis
 from p2pledger.ledger.fates import Fate as Fate
-from p2pledger.types import Hash, Height, Millis
+from p2pledger.types import Epoch, Hash, Height, Millis
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,15 @@ class Service(Protocol):
 
     def status(self) -> NodeStatus:
         """Where this node stands."""
+
+    def consensus(self) -> Diagnosis:
+        """Where its agreement stands, and why it is not further."""
+
+    def offences(self, from_epoch: Epoch) -> tuple[tuple[Accusation, ...], Epoch | None]:
+        """What final blocks have recorded against authorities, by epoch, view and signer.
+
+        Of whole epochs, from this one on; the second is the epoch to go on with, None at the end.
+        """
 
     def health(self) -> Health:
         """The three probes."""

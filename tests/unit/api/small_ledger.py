@@ -15,10 +15,12 @@ from p2pledger.chain.genesis import LAN, Genesis, GenesisOrganisation, Quota
 from p2pledger.chain.receipt import Receipt, Result
 from p2pledger.chain.transaction import Body, Outcome, Transaction, decode_transaction, is_authentic
 from p2pledger.chain.vote import Vote, certificate_of, finalise
+from p2pledger.consensus.diagnosis import Accusation, Diagnosis, diagnose
 from p2pledger.crypto import KeySigner, is_signed
 from p2pledger.errors import Fatal, InvalidTransaction
 from p2pledger.node.service import Busy, Fate, FinalEvent, Health, NodeStatus
 from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, View
+from tests.sim.bench import Bench
 
 AUTHORITY = KeySigner(b"\x01" * 32)
 ADMIN = KeySigner(b"\x02" * 32)
@@ -53,13 +55,15 @@ def make_transaction(
 
 @dataclass
 class SmallLedger:
-    """A `Service`. Attributes that a test may set: `busy`, `fatal`, `fault`, `health_now`, `codes`."""
+    """A `Service`. Attributes without an underscore are for tests to set."""
 
     genesis: Genesis = field(default_factory=make_genesis)
     busy: int = 0
     fatal: bool = False
     fault: bool = False
     health_now: Health = Health(started=True, live=True, ready=True, reasons=())
+    diagnosis: Diagnosis = field(default_factory=lambda: just_started())
+    accusations: tuple[Accusation, ...] = ()
     codes: dict[bytes, str] = field(default_factory=dict)
     """Payloads that the rules refuse, and with which code."""
     submissions: list[Sequence[bytes]] = field(default_factory=list)
@@ -213,6 +217,12 @@ class SmallLedger:
             mempool_bytes=sum(len(t.encoded) for t in self.mempool.values()),
         )
 
+    def consensus(self) -> Diagnosis:
+        return self.diagnosis
+
+    def offences(self, from_epoch: Epoch) -> tuple[tuple[Accusation, ...], Epoch | None]:
+        return tuple(each for each in self.accusations if each.epoch >= from_epoch), None
+
     def health(self) -> Health:
         return self.health_now
 
@@ -231,3 +241,9 @@ class SmallLedger:
 
 def unhealthy(reason: str) -> Health:
     return replace(SmallLedger.health_now, live=False, ready=False, reasons=(reason,))
+
+
+def just_started() -> Diagnosis:
+    """What a core of four says at its start."""
+    bench = Bench()
+    return diagnose(bench.s, Millis(bench.now))

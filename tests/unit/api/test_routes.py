@@ -10,8 +10,12 @@ from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt, check_receipt
 from p2pledger.chain.transaction import Batch
 from p2pledger.codec import decode, encode, from_json, to_json
+from p2pledger.consensus.causes import CURES, Cause
+from p2pledger.consensus.diagnosis import Accusation, diagnose
 from p2pledger.crypto import is_signed
 from p2pledger.metrics import Metrics
+from p2pledger.types import Epoch, Height, Millis, View
+from tests.sim.bench import Bench, n_, x
 from tests.unit.api.small_ledger import KeySigner, SmallLedger, make_genesis, make_transaction, unhealthy
 
 CBOR = {"Content-Type": "application/cbor"}
@@ -233,6 +237,48 @@ async def test_the_status_names_topics_protocols_and_addresses(served):
     assert status["genesis_hash"] == served.ledger.genesis.hash.hex()
     assert (status["topics"], status["addresses"]) == (["transactions"], ["/ip4/127.0.0.1/tcp/4001"])
     assert status["protocols"]
+
+
+async def test_the_consensus_is_told_with_its_reasons_and_cures(served):
+    shown = (await served.http.get("/v1/consensus")).json()
+    assert (shown["is_healthy"], shown["view"], shown["quorum"], shown["n"]) == (True, 0, 3, 4)
+    bench = Bench()
+    bench.speak()
+    header = bench.header(1)
+    bench.receive(1, bench.proposal(header))
+    bench.give(n_(1, header))
+    bench.receive(2, bench.vote(2, x(2)))
+    for _ in range(30):
+        bench.tick(500)
+        bench.receive(1, bench.status(view=2, final_height=5))
+    served.ledger.diagnosis = diagnose(bench.s, Millis(bench.now), {"peer1"})
+    shown = (await served.http.get("/v1/consensus")).json()
+    assert not shown["is_healthy"]
+    first = shown["reasons"][0]
+    assert (first["code"], first["organisations"]) == ("no_quorum_heard", ["org2", "org3"])
+    assert first["cure"] == CURES[Cause.NO_QUORUM_HEARD]
+    assert shown["parent"]["digest"] == header.digest.hex()
+    assert shown["parent"]["finalise"]["voters"] == ["org0"]
+    [skip] = shown["votes"]
+    assert (skip["kind"], skip["voters"], skip["digest"]) == ("skip", ["org0", "org2"], "0" * 64)
+    assert [each["kind"] for each in shown["newest"]] == ["notarise"]
+    own, other, _, fourth = shown["authorities"]
+    assert own["is_self"]
+    assert (other["is_connected"], other["blocks_behind"], other["heard_age_ms"]) == (True, -5, 0)
+    assert "blocks_behind" not in fourth
+
+
+async def test_recorded_evidence_is_told_from_an_epoch_on(served):
+    served.ledger.accusations = tuple(
+        Accusation(Epoch(epoch), View(7), "city", True, Height(epoch + 1)) for epoch in range(3)
+    )
+    shown = (await served.http.get("/v1/evidence")).json()
+    assert [each["epoch"] for each in shown["offences"]] == [0, 1, 2]
+    shown = (await served.http.get("/v1/evidence?from_epoch=2")).json()
+    assert shown == {
+        "offences": [{"epoch": 2, "view": 7, "organisation": "city", "is_recorded": True, "height": 3}]
+    }
+    assert is_error(await served.http.get("/v1/evidence?from_epoch=-1"), 400, "invalid_parameter")
 
 
 @pytest.mark.parametrize("probe", ["live", "ready", "startup"])

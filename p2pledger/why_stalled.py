@@ -1,0 +1,151 @@
+"""`p2pledger why-stalled`: what nodes say of why nothing becomes final, for people. Floor 8."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from pydantic import ValidationError
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from p2pledger.api.diagnosis_view import ConsensusView, ReasonView, StandingView
+from p2pledger.consensus.reasons import span
+
+REQUEST_S = 5.0
+
+HEALTHY, STALLED, UNREACHABLE = 0, 1, 2
+"""The exit codes. Of several nodes: stalled if one is, else unreachable if one is."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one node said: where it stands, or why it did not say."""
+
+    url: str
+    content: Any = None
+    consensus: ConsensusView | None = None
+    error: str = ""
+
+    @property
+    def who(self) -> str:
+        """The node in a sentence."""
+        named = self.consensus is not None and self.consensus.organisation
+        return f"{named} at {self.url}" if named else self.url
+
+
+def ask(url: str) -> Answer:
+    """Ask one node; whatever goes wrong is its answer."""
+    url = (url if "://" in url else f"http://{url}").rstrip("/")
+    try:
+        reply = httpx.get(f"{url}/v1/consensus", timeout=REQUEST_S, trust_env=False)
+        reply.raise_for_status()
+        # A newer node may say more than is known here.
+        consensus = ConsensusView.model_validate_json(reply.content, extra="ignore")
+    except httpx.InvalidURL as error:
+        return Answer(url, error=str(error))
+    except httpx.HTTPStatusError as error:
+        return Answer(url, error=f"it answered {error.response.status_code}")
+    except httpx.HTTPError as error:
+        return Answer(url, error=str(error) or type(error).__name__)
+    except ValidationError:
+        return Answer(url, error="it does not answer as a node does")
+    return Answer(url, json.loads(reply.content), consensus)
+
+
+def run(urls: Sequence[str], *, is_json: bool, console: Console) -> int:
+    """Ask these nodes and show what they say; returns the exit code."""
+    answers = [ask(url) for url in urls]
+    if is_json:
+        nodes = [{"url": a.url, "consensus": a.content, "error": a.error or None} for a in answers]
+        console.print(json.dumps({"nodes": nodes}), soft_wrap=True, highlight=False, markup=False)
+    else:
+        for answer in answers:
+            _show(answer, console)
+        for line in _across(answers):
+            console.print(Text(line))
+    if any(a.consensus is not None and not a.consensus.is_healthy for a in answers):
+        return STALLED
+    return UNREACHABLE if any(a.consensus is None for a in answers) else HEALTHY
+
+
+def _show(answer: Answer, console: Console) -> None:
+    consensus = answer.consensus
+    if consensus is None:
+        console.print(Text.assemble((f"{answer.who}: not reachable", "bold red"), f" ({answer.error})"))
+        console.print(
+            Padding(Text("See that the process runs, and that its API can be reached."), (0, 0, 1, 2))
+        )
+        return
+    verdict, style = ("healthy", "bold green") if consensus.is_healthy else ("stalled", "bold red")
+    console.print(Text(f"{answer.who}: {verdict}", style))
+    for reason in sorted(consensus.reasons, key=lambda reason: not reason.is_trouble):
+        console.print(Padding(_reason(reason), (0, 0, 0, 2)))
+    for line in _where(consensus):
+        console.print(Padding(Text(line), (0, 0, 0, 2)))
+    console.print(Padding(_table(consensus), (0, 0, 1, 2)))
+
+
+def _reason(reason: ReasonView) -> Text:
+    text = Text.assemble((reason.sentence, "bold" if reason.is_trouble else ""), f" [{reason.code}]")
+    return text if reason.code in ("idle", "working") else text.append(f"\n  -> {reason.cure}", "cyan")
+
+
+def _where(consensus: ConsensusView) -> Iterator[str]:
+    final = f"block {consensus.final_height} is final" if consensus.final_height else "no block is final yet"
+    proposal = "its proposal is here" if consensus.has_proposal else "no proposal is here"
+    yield (
+        f"View {consensus.view} of epoch {consensus.epoch} began"
+        f" {span(consensus.now_ms - consensus.entered_ms)} ago, led by {consensus.leader}; {proposal};"
+        f" {final}, since {span(consensus.final_age_ms)}."
+    )
+    newest = [f"{each.kind} of view {each.view} ({span(each.age_ms)} ago)" for each in consensus.newest]
+    if newest:
+        yield f"Last certificates: {', '.join(newest)}."
+    offences = Counter((each.organisation, each.is_recorded) for each in consensus.evidence)
+    for (organisation, is_recorded), count in sorted(offences.items()):
+        state = "recorded in the chain" if is_recorded else "still to be recorded"
+        yield f"{organisation} has signed what contradicts itself: {count} times, {state}."
+
+
+def _table(consensus: ConsensusView) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("authority", "connected", "heard", "epoch", "view", "final", "behind"):
+        table.add_column(column, justify="left" if column in ("authority", "connected") else "right")
+    table.add_column(f"votes in view {consensus.view}")
+    for each in consensus.authorities:
+        table.add_row(*map(Text, _row(each, consensus)))
+    return table
+
+
+def _row(each: StandingView, consensus: ConsensusView) -> tuple[str, ...]:
+    name = f"{each.organisation} (leads)" if each.is_leader else each.organisation
+    if each.is_self:
+        own = (str(consensus.epoch), str(consensus.view), str(consensus.final_height), "")
+        return name, "this node", "", *own, ", ".join(each.voted)
+    connected = {True: "yes", False: "no", None: "?"}[each.is_connected]
+    if consensus.organisation is None:
+        heard = ""  # a node without a vote is not spoken to
+    else:
+        heard = f"{span(each.heard_age_ms)} ago" if each.heard_age_ms is not None else "never"
+    said = ("" if value is None else str(value) for value in (each.epoch, each.view, each.final_height))
+    behind = "" if each.blocks_behind is None else str(max(0, each.blocks_behind))
+    return name, connected, heard, *said, behind, ", ".join(each.voted)
+
+
+def _across(answers: Sequence[Answer]) -> Iterator[str]:
+    """What no node can see by itself: who is up, and all the same not heard by another."""
+    if len(answers) < 2:
+        return
+    known = [(a, a.consensus) for a in answers if a.consensus is not None]
+    up = {consensus.organisation for _, consensus in known}
+    for answer, consensus in known:
+        unheard = {"no_quorum_heard", "authority_silent"}
+        silent = {o for r in consensus.reasons if r.code in unheard for o in r.organisations}
+        for organisation in sorted(silent & up - {None}, key=str):
+            yield f"{organisation} answers, and {answer.who} does not hear it: mend the network between them."
+    yield f"{len(known)} of {len(answers)} nodes answered."
