@@ -31,7 +31,7 @@ from p2pledger.consensus.events import (
     Signed,
     Tick,
 )
-from p2pledger.consensus.recovery import recover
+from p2pledger.consensus.recovery import recover, replay
 from p2pledger.consensus.situation import EVIDENCE_MAX, EVIDENCE_OF_ONE_MAX, Setting, Situation
 from p2pledger.consensus.tally import LATE_VIEWS, Counted
 from p2pledger.consensus.tree import Block
@@ -50,6 +50,7 @@ class Consensus:
 
     def __init__(self, setting: Setting, recovered: Recovered, now: Millis) -> None:
         self._s = recover(setting, recovered, now)
+        self._recovered = recovered
 
     @property
     def situation(self) -> Situation:
@@ -71,7 +72,7 @@ class Consensus:
         s = self._s
         s.now = now
         _take_in(s, event)
-        _settle(s)
+        _settle(s, self._recovered)
         return s.out.take(_wake_at(s))
 
 
@@ -105,9 +106,12 @@ def _take_in(s: Situation, event: Event) -> None:
             _shift(s, by_ms)
 
 
-def _settle(s: Situation) -> None:
+def _settle(s: Situation, recovered: Recovered) -> None:
     """Do whatever has become possible. Each line rests on those above it."""
+    epoch = s.epoch
     finality.make_final(s)
+    if s.epoch > epoch:
+        replay(s, recovered)  # what this node said in it before the start (R7)
     if s.next_view > s.view:
         finality.enter(s)
     s.pacing.count_unfinal(s.now, is_waiting=s.carries_work(s.best_parent()[0]))

@@ -7,7 +7,7 @@ own tally after a whole-network restart has halted chains (PROTOCOL, R7).
 from dataclasses import replace
 
 from p2pledger.chain.block import Proposal
-from p2pledger.chain.vote import Vote
+from p2pledger.chain.vote import Vote, VoteKind
 from p2pledger.consensus.events import Recovered
 from p2pledger.consensus.finality import own_index
 from p2pledger.consensus.leading import UNSIGNED
@@ -44,16 +44,21 @@ def recover(setting: Setting, found: Recovered, now: Millis) -> Situation:
     )
     s.voice.index = own_index(s)
     s.pulled_height = root.height
-    _replay(s, found)
-    s.voice.floor = (s.epoch, s.final_view)
-    if found.guard is not None and found.guard[0] == found.epoch:
-        s.next_view = max(s.next_view, found.guard[1])
+    # The guard file lets go of votes up to the newest F certificate that it keeps, of whatever epoch.
+    finals = [c.ballot for c in found.certificates if c.ballot.kind is VoteKind.FINALISE]
+    s.voice.floor = max(((ballot.epoch, ballot.view) for ballot in finals), default=s.voice.floor)
+    replay(s, found)
     s.listen()
     return s
 
 
-def _replay(s: Situation, found: Recovered) -> None:
+def replay(s: Situation, found: Recovered) -> None:
+    """Take what the guard file kept of the epoch that begins here.
+
+    It may be a later one than the chain store knew at the start: the store had not got so far, or was lost.
+    """
     certificates = [*found.certificates, *([found.tip_certificate] if found.tip_certificate else [])]
+    unsaved = list(s.unsaved)
     for certificate in sorted(certificates, key=lambda c: c.ballot.view):
         if certificate.ballot.epoch != s.epoch:
             continue
@@ -63,7 +68,7 @@ def _replay(s: Situation, found: Recovered) -> None:
             continue  # kept from before a change of the list; the rows themselves carry checksums
         if counted.certificate is not None:
             s.keep_certificate(counted.certificate)
-    s.unsaved.clear()
+    s.unsaved = unsaved
     for proposal in found.proposals:
         # Also below the final view: what is final may be in no chain store yet, here or anywhere.
         if proposal.epoch == s.epoch and proposal.header.height > s.tree.root.height:
@@ -75,6 +80,9 @@ def _replay(s: Situation, found: Recovered) -> None:
             if counted_vote.certificate is not None:
                 s.keep_certificate(counted_vote.certificate)
     s.certified_ms.setdefault(s.tree.root.digest, s.now)
+    s.voice.floor = max(s.voice.floor, (s.epoch, s.final_view))
+    if found.guard is not None and found.guard[0] == s.epoch:
+        s.next_view = max(s.next_view, found.guard[1])
 
 
 def _replay_proposal(s: Situation, proposal: Proposal, votes: tuple[Vote, ...]) -> None:

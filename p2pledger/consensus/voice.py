@@ -95,7 +95,7 @@ class Voice:
 
     def prune(self, epoch: Epoch, final_view: View) -> None:
         """Forget its votes below the final view."""
-        self.floor = (epoch, final_view)
+        self.floor = max(self.floor, (epoch, final_view))
         for view in [view for view in self.votes if view < final_view]:
             del self.votes[view]
 
@@ -111,5 +111,5 @@ class Voice:
     def begin_epoch(self, epoch: Epoch, index: int | None) -> None:
         """A new epoch: positions and views start again; the guard goes on."""
         self.index = index
-        self.floor = (epoch, View(0))
+        self.floor = max(self.floor, (epoch, View(0)))
         self.votes.clear()

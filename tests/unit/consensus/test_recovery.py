@@ -4,10 +4,14 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from p2pledger.chain.genesis import LAN
+from p2pledger.chain.message import Certificates
+from p2pledger.chain.vote import finalise, notarise, skip
 from p2pledger.consensus.events import Tick
 from p2pledger.consensus.leading import UNSIGNED
+from p2pledger.consensus.voice import LOST_GUARD, WAITING
 from p2pledger.types import Epoch, Height, Millis, View
-from tests.sim.bench import FALSE, START_MS, Bench, f, n_, x
+from tests.sim.bench import FALSE, START_MS, Bench, f, n_, tx, x
 
 FIRST = Bench()
 
@@ -105,3 +109,53 @@ def test_one_authority_alone_waits_for_nobody():
     bench = Bench(n=1)
     bench.core.step(Tick(), Millis(START_MS))
     assert not bench.s.voice.is_silent
+
+
+def later_epoch(**found):
+    """A core whose guard file is in epoch 1 already, and its chain store still at the genesis block."""
+    return Bench(parameters=replace(LAN, epoch_blocks=1), **found)
+
+
+def end_epoch_0(bench):
+    last = bench.header(1)
+    bench.receive(1, bench.proposal(last))
+    bench.give(f(1, last))
+    assert (bench.s.epoch, bench.s.tree.root.digest) == (1, last.digest)
+
+
+def test_what_was_said_in_an_epoch_that_the_chain_store_had_not_reached_is_known_again():
+    """Else its own N votes, inside certificates, look like another's, and it falls silent for ever."""
+    e1 = Epoch(1)
+    said = [notarise(e1, View(1), tx(1)), skip(e1, View(2)), skip(e1, View(3))]
+    certificate = FIRST.certificate(said[0], (0, 1, 2))
+    bench = later_epoch(
+        guard=(e1, View(3)),
+        voted=(said[2],),
+        votes=tuple(FIRST.vote(0, ballot) for ballot in said),
+        certificates=(certificate, FIRST.certificate(said[1], (1, 2, 3))),
+    )
+    end_epoch_0(bench)
+    assert bench.s.view == 3
+    assert bench.s.tally.notarised == {1: certificate}
+    assert [vote.ballot for vote in bench.s.voice.latest(8)] == said
+    bench.give(said[2])
+    bench.receive(1, Certificates((FIRST.certificate(said[1], (0, 1, 2)),)))
+    assert bench.s.voice.notice in ("", WAITING)
+
+
+def test_votes_that_the_guard_file_let_go_of_are_no_strangers_when_the_chain_is_fetched_anew():
+    e1 = Epoch(1)
+    bench = later_epoch(
+        guard=(e1, View(30)),
+        voted=(skip(e1, View(30)),),
+        votes=(FIRST.vote(0, skip(e1, View(30))),),
+        certificates=(FIRST.certificate(finalise(e1, View(25), tx(9)), (0, 1, 2)),),
+    )
+    last = bench.header(1)
+    bench.receive(1, bench.proposal(last))
+    bench.receive(1, Certificates((bench.certificate(f(1, last), (0, 1, 2)),)))
+    assert bench.s.epoch == 1
+    bench.receive(1, Certificates((FIRST.certificate(notarise(e1, View(26), tx(8)), (1, 2, 3)),)))
+    assert bench.s.voice.notice in ("", WAITING)
+    bench.receive(1, Certificates((FIRST.certificate(notarise(e1, View(27), tx(8)), (0, 1, 2)),)))
+    assert bench.s.voice.notice == LOST_GUARD
