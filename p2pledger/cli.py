@@ -95,6 +95,39 @@ def why_stalled(nodes: tuple[str, ...], is_json: bool) -> None:
     sys.exit(run(nodes, is_json=is_json, console=Console()))
 
 
+@main.command()
+@click.option("--seeds", type=click.IntRange(1), default=200, show_default=True, help="How many runs.")
+@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first seed.")
+@click.option("--seed", type=click.IntRange(0), help="Run this one seed, and tell what goes wrong in it.")
+@click.option("--soak", is_flag=True, help="Go on without end, until a promise is broken.")
+@click.option("--n", type=click.IntRange(1, 20), help="So many authorities; else 4 to 10, as the seed says.")
+@click.option("--real-signatures", is_flag=True, help="Sign with ECDSA instead of keyed hashes.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes.  [default: one for each core]")
+def simulate(
+    seeds: int,
+    first: int,
+    seed: int | None,
+    soak: bool,
+    n: int | None,
+    real_signatures: bool,
+    jobs: int | None,
+) -> None:
+    """Run whole ledgers under a simulated network, with crashes and liars, from one seed each.
+
+    A seed that breaks a promise is printed with the least that breaks it; the same seed and commit give
+    the same run again. Exits with 1 when a promise was broken, or a campaign met too little.
+    """
+    from rich.console import Console
+
+    from p2pledger.simulator.command import run_campaign, run_one
+
+    console = Console(soft_wrap=True)
+    if seed is not None:
+        sys.exit(run_one(seed, n, is_real=real_signatures, console=console))
+    many = None if soak else seeds
+    sys.exit(run_campaign(many, first, n, is_real=real_signatures, jobs=jobs, console=console))
+
+
 @main.group()
 def testnet() -> None:
     """A ledger of several nodes on this machine."""
@@ -158,6 +191,23 @@ def up(
         sys.exit(run(Options(authorities, gateways, directory, replay, rate, duration, is_json, faults)))
     except EXPECTED as error:
         raise click.ClickException(str(error)) from None
+
+
+@testnet.command("run-twin", hidden=True)
+@click.option("--config", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True)
+@click.option("--parent", type=int, required=True)
+def run_twin(config: Path, parent: int) -> None:
+    """Run a second node with an authority's keys: started by `fault twin`."""
+    from p2pledger.daemon import run
+    from p2pledger.testnet.lifeline import end_with_parent
+    from p2pledger.testnet.twin import NotInATestnet, become_twin
+
+    end_with_parent(parent)
+    try:
+        become_twin(config)
+    except NotInATestnet as error:
+        raise click.ClickException(str(error)) from None
+    sys.exit(run(config))
 
 
 FAULTS = (

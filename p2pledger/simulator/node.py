@@ -260,7 +260,7 @@ class Node:
         if isinstance(vote, Refused):
             self.world.counts["guard refusals"] += 1
             return events.SignatureRefused(sign.ballot, vote.reason.value)
-        self.world.judge.on_vote(self, vote)
+        self.world.voted(self, vote)
         self._reach(CrashPoint.AFTER_PERSIST)
         return events.Signed(vote)
 

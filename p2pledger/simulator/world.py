@@ -12,6 +12,7 @@ from hashlib import blake2b
 from random import Random
 
 from p2pledger.chain.transaction import Transaction
+from p2pledger.chain.vote import Vote
 from p2pledger.consensus import events
 from p2pledger.errors import Fatal
 from p2pledger.simulator.city import START_MS, City
@@ -42,7 +43,7 @@ class World:
         self.delay_ms = self.links.delay_ms
         self.faulty: set[int] = set()
         """Numbers of the nodes that the fault budget is spent on: liars, lost and restored guards."""
-        self.observe: Callable[[int, int, Happening], None] | None = None
+        self.observe: Callable[[int, int, Happening | Vote], None] | None = None
         self._heap: list[tuple[int, int, Node | None, Callable[[], None] | Happening]] = []
         self._order = 0
         self._trace = blake2b(digest_size=16)
@@ -203,6 +204,12 @@ class World:
 
         for delay in self.links.arrivals(asker.number, asked)[:1]:
             self.schedule(asker.cursor + delay, answer)
+
+    def voted(self, node: Node, vote: Vote) -> None:
+        """A node's key gave a vote."""
+        if self.observe is not None:
+            self.observe(self.now, node.number, vote)
+        self.judge.on_vote(node, vote)
 
     # --- what is counted ---------------------------------------------------------------------------------
 
