@@ -6,7 +6,6 @@ One transaction holds the guard, the vote and all that the vote rests on, so a c
 leaves a vote that nobody has seen, and a crash after it a vote that is sent again.
 """
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -24,18 +23,14 @@ from p2pledger.codec import decode, encode
 from p2pledger.crypto import Domain
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.signer.guard import Guard
+from p2pledger.signer.guarddisk import REPLACE_KEY, connect, cure, lock, set_durable
 from p2pledger.types import Epoch, Hash, PublicKey, View
 
 GUARD_FILE = "guard.db"
-LOCK_FILE = "lock"
 FORMAT = b"1"
 
 _ROW_DOMAIN = Domain("p2pledger/guard-row/1")
 _CHECKSUM_BYTES = 8
-_CURE = (
-    "stop, do not put an old copy in its place, and replace this authority's key; until then the node"
-    " runs as a follower with an empty guard directory"
-)
 
 
 class GuardMissing(Exception):
@@ -110,10 +105,10 @@ class GuardFile:
         self._pruned: tuple[Epoch, View] | None = None
         if not self._file.exists():
             raise GuardMissing(f"no guard in {directory}")
-        self._process_lock = _lock(directory)
+        self._process_lock = lock(directory)
         try:
             with self._failing():
-                self._connection = _connect(self._file)
+                self._connection = connect(self._file)
             try:
                 self._check_meta(public_key, genesis_hash)
                 self.guard = self.load().guard
@@ -134,13 +129,13 @@ class GuardFile:
         """
         file = directory / GUARD_FILE
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _lock(directory)
+        held = lock(directory)
         try:
             connection = sqlite3.connect(file, isolation_level=None)
             try:
                 if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
                     raise Fatal(f"{file} exists already: a guard is never made anew")
-                _set_durable(connection, file)
+                set_durable(connection, file)
                 connection.execute("BEGIN IMMEDIATE")
                 for table in _TABLES:
                     connection.execute(table)
@@ -150,11 +145,10 @@ class GuardFile:
                 connection.execute("COMMIT")
             finally:
                 connection.close()
-            _sync_directories(directory, directory.parent)
         except sqlite3.Error as error:
-            raise Fatal(f"{file}: {error}") from error
+            raise Fatal(f"{file}: {cure(error)}") from error
         finally:
-            os.close(lock)
+            os.close(held)
 
     def vote(self, ballot: Ballot) -> Vote | None:
         """The vote that was signed for this very ballot, while it is kept."""
@@ -242,13 +236,13 @@ class GuardFile:
             content = _checked(*row)
             rows[Keeping(row[0])].append(content)
         if len(rows[Keeping.GUARD]) != 1:
-            raise Fatal(f"{self._file}: the guard itself is gone: {_CURE}")
+            raise Fatal(f"{self._file}: the guard itself is gone: {REPLACE_KEY}")
         guard: Guard = _decoded(Guard, rows[Keeping.GUARD][0])
         votes: tuple[Vote, ...] = _all_decoded(Vote, rows[Keeping.VOTE])
         for vote in votes:
             at = (vote.ballot.epoch, vote.ballot.view)
             if at > guard.at or (at == guard.at and vote.ballot not in guard.ballots()):
-                raise Fatal(f"{self._file}: it holds a vote that its guard does not know: {_CURE}")
+                raise Fatal(f"{self._file}: it holds a vote that its guard does not know: {REPLACE_KEY}")
         finals = _all_decoded(Certificate, rows[Keeping.FINAL])
         boundaries = _all_decoded(Certificate, rows[Keeping.BOUNDARY])
         return Durable(
@@ -272,7 +266,6 @@ class GuardFile:
             if self._connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
                 raise GuardMissing(f"{self._file} is empty: its making was cut short")
             meta = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())
-            _set_durable(self._connection, self._file)
         if meta.get("format") != FORMAT:
             raise Fatal(f"{self._file} was written by another version of this software; run that one")
         if meta.get("key") != public_key:
@@ -282,14 +275,17 @@ class GuardFile:
                 f"{self._file} is the guard for another ledger ({meta.get('genesis', b'').hex()}): put the"
                 " right genesis file back, or take a new guard directory and a new key for the new ledger"
             )
+        with self._failing():
+            set_durable(self._connection, self._file)
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", type(error).__name__)
-            raise Fatal(f"{self._file}: {error} ({name}): {_CURE}") from error
+            raise Fatal(f"{self._file}: {cure(error)}") from error
+        except OSError as error:
+            raise Fatal(f"{self._file}: {error.strerror}") from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -309,43 +305,6 @@ class GuardFile:
             except Fatal as error:
                 self._failed = error
                 raise
-
-
-def _connect(file: Path) -> sqlite3.Connection:
-    # mode=rw: a guard that is not there must not come into being by being looked for.
-    return sqlite3.connect(
-        f"{file.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
-    )
-
-
-def _set_durable(connection: sqlite3.Connection, file: Path) -> None:
-    if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-        raise Fatal(f"{file}: this file system cannot hold a write-ahead log; choose a local disk")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA cell_size_check = ON")
-
-
-def _lock(directory: Path) -> int:
-    """Hold the directory while the descriptor is open: two signers of one key contradict each other."""
-    try:
-        descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Fatal(f"{directory}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise Fatal(f"{directory} is held by another process: one key signs in one place only") from error
-    return descriptor
-
-
-def _sync_directories(*directories: Path) -> None:
-    for directory in directories:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _name(ballot: Ballot) -> bytes:
@@ -373,7 +332,7 @@ def _checked(keeping: int, epoch: int, view: int, name: bytes, content: bytes, c
     except TypeError:  # a damaged row may even change the types of its columns
         is_whole = False
     if not is_whole:
-        raise Fatal(f"a row of the guard (epoch {epoch}, view {view}) is not what was written: {_CURE}")
+        raise Fatal(f"a row of the guard (epoch {epoch}, view {view}) is not what was written: {REPLACE_KEY}")
     return content
 
 

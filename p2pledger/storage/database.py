@@ -43,7 +43,6 @@ class Database:
         self._lock = threading.RLock()
         self._failed: Fatal | None = None
         with self._failing():
-            is_new = not file.exists()
             file.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._open(PAGE_CACHE_KB)
         try:
@@ -54,12 +53,26 @@ class Database:
                     )
                 self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
                 self._writer.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
-                if is_new:
-                    sync_directory(file.parent)
-                    sync_directory(file.parent.parent)
+                self._settle()
         except Fatal:
             self._writer.close()
             raise
+
+    def _settle(self) -> None:
+        """Make durable what is found, so that it may be shown at once.
+
+        A process that was killed between a write and its sync, or whose sync failed, has left rows in
+        the log that are read like any others and may yet be lost. The checkpoint writes them anew, into
+        the file itself; syncing the emptied log keeps its old frames from coming back over newer pages.
+        """
+        is_busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise Fatal(f"{self.file}: another process uses it: stop that one first")
+        log = self.file.with_name(f"{self.file.name}-wal")
+        if log.exists():
+            _sync(log, os.O_RDWR)
+        for directory in (self.file.parent, self.file.parent.parent):  # or their names could be lost
+            _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
 
     def _open(self, cache_kb: int) -> sqlite3.Connection:
         connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False)
@@ -159,9 +172,8 @@ class Database:
                 connection.close()
 
 
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable: a synced file whose name is lost is lost."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

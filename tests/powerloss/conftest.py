@@ -1,0 +1,51 @@
+"""The shim, compiled once a session, and processes under it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory) -> Path:
+    """The shared object to be preloaded."""
+    built = tmp_path_factory.mktemp("shim") / "shim.so"
+    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+    subprocess.run(["gcc", *flags, "-o", built, HERE / "shim.c", "-ldl", "-lpthread"], check=True)
+    return built
+
+
+class Recorder:
+    """Runs workloads on one directory, one after the other, into one record."""
+
+    def __init__(self, shim: Path, place: Path) -> None:
+        self.root, self.log, self._shim = place.resolve() / "disk", place / "record", shim
+        self.root.mkdir()
+
+    def run(self, blocks: int, sessions: int, *, seed: int = 1, mutant: str = "", fault: str = "") -> int:
+        """Make so many blocks in so many openings; how the process ended."""
+        environment = {
+            **os.environ,
+            "LD_PRELOAD": str(self._shim),
+            "POWERLOSS_DIRECTORY": str(self.root),
+            "POWERLOSS_LOG": str(self.log),
+            "POWERLOSS_FAULT": fault,
+        }
+        arguments = [str(self.root), str(blocks), str(sessions), str(seed), mutant]
+        return subprocess.run(
+            [sys.executable, "-m", "tests.powerloss.workload", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.DEVNULL if fault else None,
+            check=not fault,
+        ).returncode
+
+
+@pytest.fixture
+def recorder(shim, tmp_path) -> Recorder:
+    return Recorder(shim, tmp_path)

@@ -1,0 +1,62 @@
+"""The power goes at any moment of a node's life: nothing that was shown to anybody is lost.
+
+Every image of the disk that could be left is a start: the guard and the chain open, no vote that was sent
+is unknown or can be contradicted, no block that was told as final is missing, nothing is executed twice, and
+the chain goes on. With POWERLOSS_IMAGES=N so many images are tried, over more faults, instead of a few
+hundred.
+"""
+
+import os
+import signal
+
+import pytest
+from tests.powerloss.campaign import Broken, try_images
+from tests.powerloss.mutants import MUTANTS
+
+IMAGES = int(os.environ.get("POWERLOSS_IMAGES", "0"))
+IS_LONG = IMAGES > 0
+
+CRASHES = [
+    "sync guard.db-wal 20 kill",
+    "sync chain.db-wal 12 fail",
+    "sync guard.db-wal 21 fail",
+    "sync chain.db-wal 11 kill",
+    "sync guard.db 3 kill",
+    "sync guard.db 3 fail",
+    "sync chain.db 3 kill",
+    "sync chain.db 3 fail",
+    "sync guard.db-wal 20 5",
+    "sync chain.db-wal 12 5",
+]
+"""What ends a first process: it is killed before a sync, or its sync fails and it is killed, or stops."""
+
+UNSETTLED = {"guard-unsettled": "sync guard.db-wal 20 kill", "chain-unsettled": "sync chain.db-wal 12 kill"}
+"""Mutants that only matter when a process was killed first."""
+NAMES = [name for name in MUTANTS if IS_LONG or name not in (*UNSETTLED, "chain-normal")]
+
+
+def test_nothing_that_was_shown_is_lost(recorder):
+    recorder.run(blocks=60 if IS_LONG else 20, sessions=3 if IS_LONG else 2)
+    tried = try_images(recorder.log, recorder.root, seed=1, cuts=IMAGES // 2 or 240)
+    print(f"\n{tried}")
+    assert tried.gone_on > 0 and len(tried.kinds) > 5
+
+
+@pytest.mark.parametrize("fault", CRASHES if IS_LONG else CRASHES[:2])
+def test_nothing_is_lost_when_the_process_had_crashed_before(recorder, fault):
+    """What the next process finds of the one before may never have reached the disk."""
+    is_killed = fault.endswith(("kill", "fail"))
+    assert recorder.run(blocks=20, sessions=1, fault=fault) == (-signal.SIGKILL if is_killed else 1)
+    recorder.run(blocks=6, sessions=1, seed=2)
+    tried = try_images(recorder.log, recorder.root, seed=1, cuts=IMAGES // 2 // len(CRASHES) or 60)
+    print(f"\nafter {fault}: {tried}")
+
+
+@pytest.mark.parametrize("mutant", NAMES)
+def test_a_fault_that_only_power_loss_shows_is_caught(recorder, mutant):
+    if mutant in UNSETTLED:
+        recorder.run(blocks=20, sessions=1, mutant=mutant, fault=UNSETTLED[mutant])
+    recorder.run(blocks=20, sessions=1, mutant=mutant)
+    with pytest.raises(Broken) as caught:
+        try_images(recorder.log, recorder.root, seed=1, cuts=200)
+    print(f"\n{mutant}: {caught.value}")
