@@ -233,10 +233,12 @@ def _hold(s: Situation, proposal: Proposal) -> None:
 
 def _on_vote(s: Situation, peer: int, vote: Vote) -> None:
     ballot = vote.ballot
+    if ballot.epoch != s.epoch:
+        return  # under way while an epoch ended: another list has other positions
     if vote.signer != peer:
         raise InvalidMessage("a vote of another authority")
     is_near = s.final_view <= ballot.view + LATE_VIEWS
-    if ballot.epoch == s.epoch and is_near and ballot.view <= s.view + s.setting.parameters.vote_window_views:
+    if is_near and ballot.view <= s.view + s.setting.parameters.vote_window_views:
         _count(s, s.tally.add_vote(vote), peer)
 
 

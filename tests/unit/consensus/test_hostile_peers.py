@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from p2pledger.chain.block import FinalBlock, Proposal
 from p2pledger.chain.message import Certificates, ProposalsRequest
-from p2pledger.chain.vote import evidence_of, notarise
+from p2pledger.chain.vote import evidence_of, notarise, skip
 from p2pledger.consensus.events import Answered, Ask, AskFailed, Gossiped
 from p2pledger.errors import Fatal
 from p2pledger.types import Epoch, Height, View
@@ -293,3 +293,10 @@ def test_only_the_leader_of_a_view_proposes_in_it(bench):
     bench.step(Answered(f"proposal:{header.digest.hex()}", 3, (unsigned,)))
     assert len(bench.s.tree) == 0
     assert [m.peer for m in bench.misbehaved] == [3, 3, 3, 3]
+
+
+def test_a_vote_of_another_epoch_is_no_offence_whatever_the_order_of_its_list(bench):
+    bench.receive(1, bench.vote(3, skip(Epoch(1), View(1))))
+    assert bench.blamed() == set()
+    bench.receive(1, bench.vote(3, x(1)))
+    assert bench.blamed() == {1}
