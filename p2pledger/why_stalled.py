@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 from pydantic import ValidationError
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from p2pledger.api.diagnosis_view import ConsensusView, ReasonView, StandingView
+from p2pledger.api.diagnosis_view import ConsensusView, StandingView
 from p2pledger.consensus.reasons import span
 
 REQUEST_S = 5.0
@@ -77,31 +77,33 @@ def _show(answer: Answer, console: Console) -> None:
     consensus = answer.consensus
     if consensus is None:
         console.print(Text.assemble((f"{answer.who}: not reachable", "bold red"), f" ({answer.error})"))
-        console.print(
-            Padding(Text("See that the process runs, and that its API can be reached."), (0, 0, 1, 2))
-        )
+        _print(console, Text("See that the process runs, and that its API can be reached.\n"))
         return
     verdict, style = ("healthy", "bold green") if consensus.is_healthy else ("stalled", "bold red")
     console.print(Text(f"{answer.who}: {verdict}", style))
     for reason in sorted(consensus.reasons, key=lambda reason: not reason.is_trouble):
-        console.print(Padding(_reason(reason), (0, 0, 0, 2)))
+        _print(
+            console,
+            Text.assemble((reason.sentence, "bold" if reason.is_trouble else ""), f" [{reason.code}]"),
+        )
+        if reason.code not in ("idle", "working"):
+            _print(console, Text(reason.cure, "cyan"), indent=4)
     for line in _where(consensus):
-        console.print(Padding(Text(line), (0, 0, 0, 2)))
-    console.print(Padding(_table(consensus), (0, 0, 1, 2)))
+        _print(console, Text(line))
+    _print(console, _table(consensus))
+    console.print()
 
 
-def _reason(reason: ReasonView) -> Text:
-    text = Text.assemble((reason.sentence, "bold" if reason.is_trouble else ""), f" [{reason.code}]")
-    return text if reason.code in ("idle", "working") else text.append(f"\n  -> {reason.cure}", "cyan")
+def _print(console: Console, what: RenderableType, indent: int = 2) -> None:
+    console.print(Padding(what, (0, 0, 0, indent), expand=False))
 
 
 def _where(consensus: ConsensusView) -> Iterator[str]:
-    final = f"block {consensus.final_height} is final" if consensus.final_height else "no block is final yet"
-    proposal = "its proposal is here" if consensus.has_proposal else "no proposal is here"
+    final = f"Block {consensus.final_height} became final" if consensus.final_height else "This node started"
+    proposal = "has proposed" if consensus.has_proposal else "has not proposed"
     yield (
-        f"View {consensus.view} of epoch {consensus.epoch} began"
-        f" {span(consensus.now_ms - consensus.entered_ms)} ago, led by {consensus.leader}; {proposal};"
-        f" {final}, since {span(consensus.final_age_ms)}."
+        f"{final} {span(consensus.final_age_ms)} ago. View {consensus.view} of epoch {consensus.epoch} began"
+        f" {span(consensus.now_ms - consensus.entered_ms)} ago; {consensus.leader} leads it and {proposal}."
     )
     newest = [f"{each.kind} of view {each.view} ({span(each.age_ms)} ago)" for each in consensus.newest]
     if newest:
@@ -114,27 +116,29 @@ def _where(consensus: ConsensusView) -> Iterator[str]:
 
 def _table(consensus: ConsensusView) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("authority", "connected", "heard", "epoch", "view", "final", "behind"):
-        table.add_column(column, justify="left" if column in ("authority", "connected") else "right")
-    table.add_column(f"votes in view {consensus.view}")
+    for column in ("", "authority", "link", "heard", "view", "final", "behind"):
+        is_text = column in ("", "authority", "link")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
+    table.add_column(f"votes in {consensus.epoch}/{consensus.view}")
     for each in consensus.authorities:
         table.add_row(*map(Text, _row(each, consensus)))
     return table
 
 
 def _row(each: StandingView, consensus: ConsensusView) -> tuple[str, ...]:
-    name = f"{each.organisation} (leads)" if each.is_leader else each.organisation
+    mark, votes = ">" if each.is_leader else "", ", ".join(each.voted)
     if each.is_self:
-        own = (str(consensus.epoch), str(consensus.view), str(consensus.final_height), "")
-        return name, "this node", "", *own, ", ".join(each.voted)
-    connected = {True: "yes", False: "no", None: "?"}[each.is_connected]
+        at = f"{consensus.epoch}/{consensus.view}"
+        return mark, each.organisation, "self", "", at, str(consensus.final_height), "", votes
+    link = {True: "yes", False: "no", None: "?"}[each.is_connected]
+    heard = f"{span(each.heard_age_ms)} ago" if each.heard_age_ms is not None else "never"
     if consensus.organisation is None:
-        heard = ""  # a node without a vote is not spoken to
-    else:
-        heard = f"{span(each.heard_age_ms)} ago" if each.heard_age_ms is not None else "never"
-    said = ("" if value is None else str(value) for value in (each.epoch, each.view, each.final_height))
-    behind = "" if each.blocks_behind is None else str(max(0, each.blocks_behind))
-    return name, connected, heard, *said, behind, ", ".join(each.voted)
+        heard = ""  # authorities say nothing to a node without a vote
+    if each.final_height is None or each.blocks_behind is None:
+        return mark, each.organisation, link, heard, "", "", "", votes
+    at = f"{each.epoch}/{each.view}"
+    behind = str(max(0, each.blocks_behind))
+    return mark, each.organisation, link, heard, at, str(each.final_height), behind, votes
 
 
 def _across(answers: Sequence[Answer]) -> Iterator[str]:

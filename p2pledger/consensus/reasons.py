@@ -86,11 +86,10 @@ class _Look:
         """The organisations of these authorities."""
         return tuple(self.s.authorities.members[index].organisation for index in indexes)
 
-    def silences(self, indexes: Sequence[int]) -> str:
-        """Of whom nothing was heard, and for how long at most: `a and b for 12 s`."""
+    def silence(self, indexes: Sequence[int]) -> str:
+        """For how long nothing was heard of any of these, at most."""
         heard_ms, listening_ms = self.s.pacing.heard_ms, self.s.pacing.listening_ms
-        longest = max(self.now - heard_ms.get(index, listening_ms) for index in indexes)
-        return f"{self.names(indexes)} for {span(longest)}"
+        return span(max(self.now - heard_ms.get(index, listening_ms) for index in indexes))
 
 
 def span(ms: int) -> str:
@@ -158,14 +157,14 @@ def _heard(look: _Look) -> Iterator[Reason]:
             True,
             f"It takes {s.authorities.quorum} of the {len(s.authorities)} authorities to decide, and only"
             f" {len(heard) + 1} are there: {look.names([look.own, *heard])}. Nothing was heard of"
-            f" {look.silences(silent)}.",
+            f" {look.names(silent)} for {look.silence(silent)}.",
             look.about(silent),
         )
     else:
         yield Reason(
             Cause.AUTHORITY_SILENT,
             False,
-            f"Nothing was heard of {look.silences(silent)}; the others decide without.",
+            f"Nothing was heard of {look.names(silent)} for {look.silence(silent)}; the others decide.",
             look.about(silent),
         )
 
@@ -277,7 +276,7 @@ def _proposal(look: _Look) -> Iterator[Reason]:
         if look.is_late and leader != look.own:
             is_silent = s.pacing.is_silent(leader, look.now)
             how = (
-                f"nothing was heard of {look.silences([leader])}"
+                f"nothing was heard of it for {look.silence([leader])}"
                 if is_silent
                 else "has not proposed, though heard"
             )

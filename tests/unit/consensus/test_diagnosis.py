@@ -195,7 +195,7 @@ def test_a_leader_that_does_not_propose_and_the_votes_that_would_skip_it(bench):
 def test_a_leader_that_is_gone(bench):
     lapse(bench, heard=[2, 3])
     pass_time(bench, SILENCE_MS + 500, heard=[2])
-    assert "nothing was heard of org1 for" in reason(bench, Cause.LEADER_SILENT).sentence
+    assert "nothing was heard of it for" in reason(bench, Cause.LEADER_SILENT).sentence
     assert causes(bench)[0] is Cause.NO_QUORUM_HEARD
 
 
