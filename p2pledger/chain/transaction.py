@@ -110,6 +110,18 @@ class Batch:
     transactions: Annotated[tuple[Annotated[bytes, Length(1, TRANSACTION_BYTES_MAX)], ...], Length(1, 16_384)]
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Transactions as they are gossiped.
+
+    Gossip passes equal bytes on only once, so what is said again has to differ: `said_ms`, the time of
+    saying by the clock of whoever says it, is there for nothing else.
+    """
+
+    said_ms: Millis
+    transactions: Annotated[tuple[Annotated[bytes, Length(1, TRANSACTION_BYTES_MAX)], ...], Length(1, 16_384)]
+
+
 class Outcome(Enum):
     """How an accepted transaction ends, and what it is until then."""
 

@@ -42,7 +42,7 @@ class AsyncClient:
     def __init__(self, nodes: Sequence[str], genesis: Genesis, limits: Limits | None = None) -> None:
         self.genesis = genesis
         self._plans = Plans(Nodes(nodes, wire.monotonic_ms), genesis, limits or Limits())
-        self._http = httpx.AsyncClient(event_hooks={"request": [_own_body]}, trust_env=False)
+        self._http = httpx.AsyncClient(event_hooks={"request": [own_body]}, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,7 +155,8 @@ class _Body(httpx.AsyncByteStream):
         return self._parts.pop()
 
 
-async def _own_body(request: httpx.Request) -> None:
+async def own_body(request: httpx.Request) -> None:
+    """A request hook of httpx: have the request cut off at any moment without a complaint."""
     request.stream = _Body(request.content)
 
 

@@ -92,6 +92,20 @@ class Pending:
 
 
 @dataclass(frozen=True)
+class Met:
+    """A connection to an authority stands, maybe again: what was said to it meanwhile is lost."""
+
+    peer: int
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """Bodies that executing a block lacked came by themselves, before anybody answered."""
+
+    transaction_ids: frozenset[Hash]
+
+
+@dataclass(frozen=True)
 class Answered:
     """A peer's replies to an `Ask`, all of them. Bodies among them were kept by the node already."""
 
@@ -124,6 +138,8 @@ Event = (
     | Executed
     | Built
     | Pending
+    | Met
+    | Arrived
     | Answered
     | AskFailed
     | ClockStepped

@@ -42,9 +42,12 @@ _log = logging.getLogger(__name__)
 
 CHAIN_TAG_CHARS = 16
 DIAL_TICK_S = 0.25
+MEET_TICK_S = 0.1
 DIAL_TIMEOUT_S = 10.0
 BACKOFF_S = 0.5
-BACKOFF_S_MAX = 10.0
+BACKOFF_S_MAX = 1.0
+"""Short: how soon a network goes on once it is whole again hangs on it, and a dial costs next to nothing."""
+
 STOP_S = 10.0
 
 
@@ -115,6 +118,7 @@ class Host:
         self._allowed: dict[ID, PeerId] = {}
         self._dial: dict[ID, PeerAddress] = {}
         self._redial: dict[ID, _Redial] = {}
+        self._met: frozenset[ID] = frozenset()
         self._standing = Standing(self._topics, self._on_ban, ban_s)
         self._swarm = PatientSwarm(key_pair, Upgrader(key_pair, self._is_admitted, self))
         self._local = self._swarm.get_peer_id()
@@ -248,6 +252,7 @@ class Host:
                         self._switchboard, nursery, self._standing, self._handler, self._meter
                     )
                     nursery.start_soon(self._keep_dialling, nursery)
+                    nursery.start_soon(self._keep_meeting)
                     task_status.started()
                     await self._stopping.wait()
                     nursery.cancel_scope.cancel()
@@ -280,6 +285,17 @@ class Host:
     def _first_dial(self, peer: ID, now: float) -> float:
         # Two peers that know each other's address would dial at once: the greater id lets the other begin.
         return now + (BACKOFF_S if str(self._local) > str(peer) else 0.0)
+
+    async def _keep_meeting(self) -> None:
+        """Tell of new connections. The library tells too early, before anything can be sent on one."""
+        while True:
+            now = frozenset(peer for peer, conns in self._swarm.connections.items() if conns)
+            fresh, self._met = now - self._met, now
+            for peer in fresh:
+                if self._frames is not None:
+                    self._frames.reopen(peer)
+                await self._handler.on_connected(PeerId(str(peer)))
+            await trio.sleep(MEET_TICK_S)
 
     async def _keep_dialling(self, nursery: trio.Nursery) -> None:
         while True:

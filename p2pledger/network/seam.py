@@ -65,6 +65,9 @@ class PeerAddress:
 class Handler(Protocol):
     """What the node does with what arrives. Given to the network when it is made."""
 
+    async def on_connected(self, peer: PeerId) -> None:
+        """A connection to `peer` stands, after none did. What was sent to it before may be lost."""
+
     async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
         """Judge a message by its bytes and signatures, before it is forwarded; must not raise.
 

@@ -48,6 +48,19 @@ REOPEN_S = 1.0
 END = encode_frame(b"")
 
 
+class _Line:
+    """What is sent to one peer, and the stream that it leaves on once that is open."""
+
+    def __init__(self) -> None:
+        self.outbox = Outbox(OUTBOX_BYTES)
+        self.stream: INetStream | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its connection has ended. A stream tells of that only when it is written to."""
+        return self.stream is not None and self.stream.muxed_conn.is_closed
+
+
 class Frames:
     """One outgoing stream of frames for each peer that anything was sent to, and all incoming ones."""
 
@@ -64,39 +77,48 @@ class Frames:
         self._standing = standing
         self._handler = handler
         self._meter = meter
-        self._outboxes: dict[ID, Outbox] = {}
+        self._lines: dict[ID, _Line] = {}
         self._closed_until: dict[ID, float] = {}
         switchboard.serve(FRAMES, self._receive, limit=FRAME_STREAMS_PER_PEER)
 
     def send(self, peer: ID, data: bytes) -> bool:
         """Queue a frame for a connected peer; False, and counted, when there is no room for it."""
-        outbox = self._outboxes.get(peer)
-        if outbox is None and trio.current_time() >= self._closed_until.get(peer, 0.0):
-            outbox = self._outboxes[peer] = Outbox(OUTBOX_BYTES)
-            self._nursery.start_soon(self._transmit, peer, outbox)
-        if outbox is None or not outbox.push(encode_frame(data)):
+        line = self._lines.get(peer)
+        if line is None and trio.current_time() >= self._closed_until.get(peer, 0.0):
+            line = self._lines[peer] = _Line()
+            self._nursery.start_soon(self._transmit, peer, line)
+        if line is None or not line.outbox.push(encode_frame(data)):
             self._meter.dropped("outbound")
             return False
         return True
 
-    async def _transmit(self, peer: ID, outbox: Outbox) -> None:
-        stream: INetStream | None = None
+    def reopen(self, peer: ID) -> None:
+        """A new connection stands: what is left of an old one is not to swallow the first frames on it."""
+        self._closed_until.pop(peer, None)
+        line = self._lines.get(peer)
+        if line is not None and line.is_dead:
+            del self._lines[peer]
+            for _ in range(line.outbox.close()):
+                self._meter.dropped("outbound")
+
+    async def _transmit(self, peer: ID, line: _Line) -> None:
         try:
-            stream = await self._switchboard.new_stream(peer, [FRAMES])
-            while (data := await outbox.pull()) is not None:
+            line.stream = await self._switchboard.new_stream(peer, [FRAMES])
+            while (data := await line.outbox.pull()) is not None:
                 with trio.fail_after(STALL_S):
-                    await stream.write(data)
+                    await line.stream.write(data)
                 self._meter.traffic("outbound", "frames", len(data))
         except (BaseLibp2pError, trio.TooSlowError) as error:
             _log.debug("frames to %s ended: %r", peer, error)
         finally:
-            # A peer that refuses our frames is not to be asked again with every one of them.
-            self._closed_until[peer] = trio.current_time() + REOPEN_S
-            del self._outboxes[peer]
-            for _ in range(outbox.close()):
+            if self._lines.get(peer) is line:
+                # A peer that refuses our frames is not to be asked again with every one of them.
+                self._closed_until[peer] = trio.current_time() + REOPEN_S
+                del self._lines[peer]
+            for _ in range(line.outbox.close()):
                 self._meter.dropped("outbound")
-            if stream is not None:
-                await stream.reset()
+            if line.stream is not None:
+                await line.stream.reset()
 
     async def _receive(self, stream: INetStream) -> None:
         remote = stream.muxed_conn.peer_id

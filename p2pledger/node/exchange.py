@@ -12,11 +12,11 @@ from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.message import Frame, Reply, Request
 from p2pledger.chain.receipt import check_final
-from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
+from p2pledger.chain.transaction import Batch, Spread, Transaction, decode_transaction
 from p2pledger.chain.vote import Ballot, Evidence, Vote, check_evidence
 from p2pledger.codec import decode, encode
 from p2pledger.consensus.core import Consensus
-from p2pledger.consensus.events import Gossiped, Received
+from p2pledger.consensus.events import Gossiped, Met, Received
 from p2pledger.consensus.tally import LATE_VIEWS
 from p2pledger.crypto import is_signed
 from p2pledger.errors import InvalidMessage, InvalidTransaction
@@ -75,7 +75,7 @@ class Exchange:
             return Verdict.REJECT
 
     async def _check_batch(self, data: bytes) -> Verdict:
-        transactions = _transactions(decode(Batch, data))
+        transactions = _transactions(decode(Spread, data))
         unknown = [t for t in transactions if self._pool.get(t.id) is None]
         for transaction in unknown:
             try:
@@ -112,7 +112,7 @@ class Exchange:
         match topic:
             case Topic.TRANSACTIONS:
                 transactions = self._checked.pop(data, None)
-                await self._pool.take(transactions or _transactions(decode(Batch, data)), verified=True)
+                await self._pool.take(transactions or _transactions(decode(Spread, data)), verified=True)
             case Topic.BLOCKS:
                 block: FinalBlock = decode(FinalBlock, data)
                 if self._seen.add(block):
@@ -130,6 +130,14 @@ class Exchange:
         if own is not None and own.header.digest != block.header.digest:
             self._metrics.chain_conflicting_finality_total.inc()
             _log.critical("conflicting_finality", height=own.header.height)
+
+    # --- peers -----------------------------------------------------------------------------------------
+
+    async def on_connected(self, peer: PeerId) -> None:
+        """See `Handler.on_connected`."""
+        index = self._core.situation.authorities.index_of(peer)
+        if index is not None:
+            await self._inbox.put(Met(index))
 
     # --- frames ----------------------------------------------------------------------------------------
 
@@ -168,5 +176,5 @@ class Exchange:
             yield encode(reply, Reply)
 
 
-def _transactions(batch: Batch) -> list[Transaction]:
+def _transactions(batch: Batch | Spread) -> list[Transaction]:
     return [decode_transaction(data) for data in batch.transactions]

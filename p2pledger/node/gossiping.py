@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import trio
 
-from p2pledger.chain.transaction import Batch, Transaction
+from p2pledger.chain.transaction import Spread, Transaction
 from p2pledger.codec import encode
 from p2pledger.network.seam import Network, Topic
+from p2pledger.types import Millis
 
 BATCH_BYTES_MAX = 64 * 1024
 LINGER_MS = 10
@@ -23,8 +24,8 @@ AGAIN_S = 3.0
 class Batcher:
     """Transactions that wait to be gossiped. Bounded by the mempool: only what it took comes here."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, network: Network, now: Callable[[], Millis]) -> None:
+        self._network, self._now = network, now
         self._waiting: deque[bytes] = deque()
         self._news = trio.Event()
 
@@ -40,7 +41,8 @@ class Batcher:
             await self._news.wait()
             await trio.sleep(LINGER_MS / 1_000)
             while self._waiting:
-                await self._network.publish(Topic.TRANSACTIONS, encode(Batch(tuple(self._take()))))
+                spread = Spread(self._now(), tuple(self._take()))
+                await self._network.publish(Topic.TRANSACTIONS, encode(spread))
             self._news = trio.Event()
 
     async def run_again(self, unspread: Callable[[], list[Transaction]]) -> None:
@@ -51,7 +53,8 @@ class Batcher:
                 self.put(unspread())
 
     def _take(self) -> list[bytes]:
-        batch, size = [self._waiting.popleft()], 0
+        batch = [self._waiting.popleft()]
+        size = len(batch[0])
         while self._waiting and size + len(self._waiting[0]) <= BATCH_BYTES_MAX:
             size += len(self._waiting[0])
             batch.append(self._waiting.popleft())

@@ -85,8 +85,9 @@ class Loop:
         self._clock, self._metrics, self._on_final = clock, metrics, on_final
         self._wake_at = clock.now()
         self._turn = Turn(executor, pool.mempool)
+        self._has_news = False
         self.beat_s = math.inf
-        pool.on_news = self._expect_count
+        pool.on_news = self._on_news
 
     async def run(self) -> None:
         """Step the core for ever. Raises: Fatal."""
@@ -101,6 +102,8 @@ class Loop:
                 await self._process(event, asking)
 
     async def _next(self) -> events.Event:
+        if (arrived := self._arrived()) is not None:
+            return arrived
         wait_ms = min(self._wake_at, self._turn.due_ms or self._wake_at) - self._clock.now()
         with trio.move_on_after(max(0, min(wait_ms, 1_000)) / 1_000):
             return await self._inbox.take()
@@ -200,12 +203,13 @@ class Loop:
             self._metrics.consensus_proposals_missed_total.at(leader).inc()
 
     async def _report(self, misbehaved: events.Misbehaved) -> None:
-        members = self._core.situation.authorities.members
+        s, proof = self._core.situation, misbehaved.evidence
+        members = s.sets[proof.first.ballot.epoch if proof is not None else s.epoch].members
         name = members[misbehaved.peer].organisation if misbehaved.peer < len(members) else "other"
         _log.warning("misbehaved", authority=name, reason=misbehaved.reason)
-        if misbehaved.evidence is not None:
+        if proof is not None:
             self._metrics.consensus_equivocations_total.at(name).inc()
-            await self._network.publish(Topic.EVIDENCE, encode(misbehaved.evidence))
+            await self._network.publish(Topic.EVIDENCE, encode(proof))
 
     # --- asking ----------------------------------------------------------------------------------------
 
@@ -247,9 +251,20 @@ class Loop:
 
     # --- what counts towards a view's deadline -----------------------------------------------------------
 
-    def _expect_count(self) -> None:
+    def _on_news(self) -> None:
+        """New transactions are pending: look again once the voters have them too, and wake the loop."""
+        self._has_news = True
         if self._turn.expect(self._clock.now()):
             self._inbox.nudge()
+
+    def _arrived(self) -> events.Arrived | None:
+        """Which bodies came by themselves that a block here cannot be executed without."""
+        if not self._has_news:
+            return None
+        self._has_news = False
+        lacking = {i for block in self._core.situation.tree for i in block.missing}
+        found = frozenset(i for i in lacking if self._pool.get(i) is not None)
+        return events.Arrived(found) if found else None
 
     def _count(self) -> events.Event | None:
         """Tell the core once per view that there is work; send what waits long to the view's leader."""

@@ -18,7 +18,7 @@ from p2pledger.testnet.processes import NodeProcess, stop_all
 from p2pledger.testnet.proxy import Links
 from p2pledger.types import Hash, PublicKey
 
-TWIN_PROGRAM = ("p2pledger.testnet.twin",)
+TWIN_PROGRAM = ("p2pledger", "testnet", "run-twin")
 
 
 class Nodes:

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,16 @@ import httpx
 import trio
 from p2pledger.chain.genesis import Genesis
 from p2pledger.client import AsyncClient
+from p2pledger.client.asynchronous import own_body
 from p2pledger.codec import to_json
 from p2pledger.node.config import Role
 from p2pledger.node.home import GUARD, create_guard
 from p2pledger.testnet.directory import GENESIS, Directory, Node, Plan, create_directory
+from p2pledger.testnet.faults import Fault, Faults, Kind
 from p2pledger.testnet.fleet import Gateway
+from p2pledger.testnet.nodes import Nodes
 from p2pledger.testnet.ports import claimed_ports
-from p2pledger.testnet.processes import NodeProcess, stop_all
+from p2pledger.testnet.proxy import Links, open_links
 from p2pledger.types import Hash, Height
 
 PATIENCE_S = 40
@@ -38,14 +41,18 @@ async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
 class Fleet:
     """The nodes of one testnet, each in a process of its own."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, links: Links | None = None) -> None:
         self.directory = directory
+        self.processes = Nodes(directory, links)
         self.genesis = directory.genesis
         self.nodes = {node.name: node for node in directory.nodes}
         self.authorities = [name for name, node in self.nodes.items() if node.role is Role.AUTHORITY]
-        self._processes: dict[str, NodeProcess] = {}
         # No connection outlives its request: fixtures and tests run under trio one after the other.
-        self._http = httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0), trust_env=False)
+        self._http = httpx.AsyncClient(
+            limits=httpx.Limits(max_keepalive_connections=0),
+            event_hooks={"request": [own_body]},
+            trust_env=False,
+        )
 
     @cached_property
     def gateway(self) -> Gateway:
@@ -58,43 +65,32 @@ class Fleet:
 
     # --- processes
 
-    def launch(self, *names: str) -> None:
-        """Start processes and do not wait for them."""
-        for node in (self.nodes[name] for name in names):
-            self._processes[node.name] = NodeProcess(node.name, node.configuration, node.log, node.http_url)
-
     async def start(self, *names: str) -> None:
         """Start nodes (all unless some are named) and wait until they are in sync."""
-        names = names or tuple(self.nodes)
-        self.launch(*names)
-        async with trio.open_nursery() as nursery:
-            for name in names:
-                nursery.start_soon(self._processes[name].wait_until_ready, self._http)
+        await self.processes.launch(*names)
+        await self.until_ready(*names)
+
+    async def until_ready(self, *names: str) -> None:
+        """Wait until nodes (all unless some are named) are in sync."""
+        await self.processes.wait_until_ready(self._http, *names)
 
     def kill(self, *names: str) -> None:
         """SIGKILL: none of them gets to do anything more."""
         for name in names:
-            self._processes[name].kill()
+            self.processes.kill(name)
 
     async def end(self, name: str) -> str:
         """SIGTERM; how it ended."""
-        self._processes[name].terminate()
-        return await self.ending(name)
-
-    async def ending(self, name: str) -> str:
-        """How a node ended, once it has."""
-        with trio.fail_after(PATIENCE_S):
-            await self._processes[name].wait()
-        return self._processes[name].how_it_ended() or ""
+        return await self.processes.end(name)
 
     def is_alive(self, name: str) -> bool:
-        return name in self._processes and self._processes[name].how_it_ended() is None
+        return self.processes.is_alive(name)
 
     def log_of(self, name: str) -> str:
         return self.nodes[name].log.read_text()
 
     async def close(self) -> None:
-        await stop_all(list(self._processes.values()))
+        await self.processes.stop()
         await self._http.aclose()
 
     # --- asking
@@ -105,6 +101,11 @@ class Fleet:
         return await self._http.post(
             f"{self.nodes[name].http_url}/v1/transactions", content=content, headers=headers
         )
+
+    async def get(self, name: str, path: str) -> tuple[int, Any]:
+        """What a node answers: the HTTP status, and the JSON."""
+        answer = await self._http.get(f"{self.nodes[name].http_url}{path}")
+        return answer.status_code, answer.json()
 
     async def status(self, name: str) -> dict[str, Any]:
         answer: dict[str, Any] = (await self._http.get(f"{self.nodes[name].http_url}/v1/status")).json()
@@ -195,6 +196,35 @@ def running(
             yield fleet
         finally:
             trio.run(fleet.close)
+
+
+class Troubled(Fleet):
+    """A fleet whose links can be broken."""
+
+    def __init__(self, directory: Directory, links: Links, nursery: trio.Nursery) -> None:
+        super().__init__(directory, links)
+        self._faults = Faults(self.processes, links, nursery)
+
+    async def make(self, kind: Kind, *nodes: str, **how: Any) -> None:
+        """Make a fault, as `p2pledger testnet fault` does."""
+        await self._faults.make(Fault(kind, nodes, **how))
+
+
+@asynccontextmanager
+async def troubled(path: Path, change: Change = lambda genesis: genesis) -> AsyncIterator[Troubled]:
+    """Four authorities and a gateway, all in sync, whose links can be broken."""
+    with claimed_ports(5) as ports:
+        directory = _changed(create_directory(path, Plan(4, 1, ports.base)), change)
+        async with open_links() as links, trio.open_nursery() as nursery:
+            fleet = Troubled(directory, links, nursery)
+            try:
+                with trio.fail_after(2 * PATIENCE_S):
+                    await fleet.start()
+                yield fleet
+            finally:
+                with trio.CancelScope(shield=True):
+                    await fleet.close()
+            nursery.cancel_scope.cancel()
 
 
 def configure(node: Node, key: str, before: Any, after: Any) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 import trio
 from p2pledger.chain.genesis import Genesis, GenesisOrganisation, Quota
-from p2pledger.chain.transaction import Batch, Body, Transaction, decode_transaction
+from p2pledger.chain.transaction import Batch, Body, Spread, Transaction, decode_transaction
 from p2pledger.client import AsyncClient, transaction
 from p2pledger.codec import encode
 from p2pledger.crypto import KeySigner
@@ -202,15 +202,17 @@ async def test_the_same_bytes_by_gossip_are_dropped_and_their_sender_pays(fleet:
         bad = bad_transactions(fleet, past)
         # What hangs on a node's own state or clock is dropped without blame: an honest peer may lag.
         for code in bad.keys() - set(STATELESS):
-            await enemy.say(encode(Batch((bad[code],))))
+            await enemy.say(encode(Spread(now_ms(), (bad[code],))))
         wish = good(fleet)
-        await enemy.say(encode(Batch((wish.encoded,))))  # not everything that it says is bad
+        await enemy.say(encode(Spread(now_ms(), (wish.encoded,))))  # not everything that it says is bad
         await see_final(fleet, [wish])
         assert (await count(rejected), await count(disliked)) == (0, 0)
         # The bytes themselves are bad, of the transaction or of the message around it.
         for code in STATELESS:
-            await enemy.say(encode(Batch((bad[code],))) if code != "too_large" else oversized(bad[code]))
-        for rubbish in (b"", b"rubbish", encode(Batch((bad["malformed"],)))[:-9], bytes(100_000)):
+            await enemy.say(
+                encode(Spread(now_ms(), (bad[code],))) if code != "too_large" else oversized(bad[code])
+            )
+        for rubbish in (b"", b"rubbish", encode(Spread(now_ms(), (bad["malformed"],)))[:-9], bytes(100_000)):
             await enemy.say(rubbish)
         said = len(STATELESS) + 4
 
@@ -245,4 +247,4 @@ async def test_the_same_bytes_by_gossip_are_dropped_and_their_sender_pays(fleet:
 
 def oversized(data: bytes) -> bytes:
     """A batch of one transaction that is longer than any may be: `encode` would not make it."""
-    return b"\x81\x81\x59" + len(data).to_bytes(2, "big") + data
+    return b"\x82\x00\x81\x59" + len(data).to_bytes(2, "big") + data

@@ -51,11 +51,15 @@ class Recorder:
     frame_peers: set[PeerId] | None = None
     gossip_gate: trio.Event | None = None
     open_answers: int = 0
+    met: list[PeerId] = field(default_factory=list)
 
     async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
         if data.startswith(b"raise in check"):
             raise RuntimeError("a fault of the node")
         return {b"!": Verdict.REJECT, b"?": Verdict.IGNORE}.get(data[:1], Verdict.ACCEPT)
+
+    async def on_connected(self, peer: PeerId) -> None:
+        self.met.append(peer)
 
     async def on_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> None:
         if self.gossip_gate is not None:

@@ -75,6 +75,21 @@ async def test_a_frame_to_nobody_is_counted() -> None:
         assert a.counts.of["dropped", "outbound"] == 1
 
 
+async def test_whoever_is_met_is_told_of_each_time_and_hears_frames_at_once() -> None:
+    async with network("a", "b") as (a, b):
+        await until(lambda: a.handler.met == [b.id] and b.handler.met == [a.id])
+        for times in (2, 3):
+            assert a.host.send(b.id, b"frame")
+            await until(lambda: bool(b.handler.frames))
+            a.host.admit(frozenset(), {})
+            await until(lambda: not a.host.connected() and not b.host.connected())
+            b.handler.frames.clear()
+            introduce(a, b)
+            await until(lambda times=times: len(a.handler.met) == times)  # type: ignore[misc]
+            assert a.host.send(b.id, b"frame")
+            await until(lambda: bool(b.handler.frames))
+
+
 async def test_an_ask_is_answered_reply_by_reply() -> None:
     async with network("a", "b") as (a, b):
         assert await replies(a, b, b"count 0 0") == []

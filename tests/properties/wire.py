@@ -32,7 +32,15 @@ SENT = {"frame": message.Frame, "request": message.Request, "reply": message.Rep
 WRITTEN = (
     *(genesis.Genesis, authority.AuthoritySet, block.Header, block.FinalBlock, block.Boundary),
     *(block.Proposal, vote.Vote, vote.Certificate, vote.Evidence, receipt.Result, receipt.Receipt),
-    *(transaction.Transaction, transaction.Batch, Invite, Reading, merkle.Path, merkle.Frontier),
+    *(
+        transaction.Transaction,
+        transaction.Batch,
+        transaction.Spread,
+        Invite,
+        Reading,
+        merkle.Path,
+        merkle.Frontier,
+    ),
     *(StateProof, *payloads.PAYLOADS.values(), Record, Sequence, Usage, Guard),
     *(rows.Organisation, rows.Key, rows.Device, rows.Gateway, rows.GatewayNumber, rows.InviteUse),
     *(rows.GatewayCount,),

@@ -58,7 +58,7 @@ from p2pledger.chain.payloads import (
 )
 from p2pledger.chain.reading import Reading, prove_reading, readings_root
 from p2pledger.chain.receipt import Receipt, Result
-from p2pledger.chain.transaction import Batch, Body, Transaction
+from p2pledger.chain.transaction import Batch, Body, Spread, Transaction
 from p2pledger.chain.vote import Ballot, Vote, certificate_of, evidence_of, finalise, notarise, skip
 from p2pledger.codec import encode
 from p2pledger.crypto import KeySigner
@@ -256,6 +256,7 @@ RECEIPT = Receipt(
 )
 STATUS = Status(Epoch(0), View(3), View(1), Height(1), HEADER.digest, (vote(BALLOTS["N"], 2),), False)
 BATCH = Batch((TRANSACTIONS["record.batch"].encoded,))
+SPREAD = Spread(Millis(1_767_225_600_123), BATCH.transactions)
 
 VALUES: dict[str, tuple[Any, Any]] = {
     "genesis": (Genesis, GENESIS),
@@ -265,6 +266,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "boundary": (Boundary, BOUNDARY),
     "result": (Result, RESULTS[3]),
     "receipt": (Receipt, RECEIPT),
+    "spread": (Spread, SPREAD),
     "invite": (type(INVITE), INVITE),
     "reading": (Reading, READINGS[2]),
     "merkle path": (merkle.Path, prove_reading(READINGS, 9)),

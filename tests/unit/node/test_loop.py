@@ -5,7 +5,7 @@ import trio
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.message import BlocksRequest, BodiesRequest, Reply, Request
 from p2pledger.chain.receipt import check_receipt
-from p2pledger.chain.transaction import Batch, Outcome
+from p2pledger.chain.transaction import Batch, Outcome, Spread
 from p2pledger.codec import decode, encode
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Fatal, InvalidMessage
@@ -115,14 +115,14 @@ async def test_blocks_and_bodies_are_served(tmp_path):
 async def test_gossip_is_accepted_only_when_whoever_forwards_can_vouch_for_it(tmp_path):
     async with Solo(tmp_path).running() as solo:
         one = fact(solo.genesis)
-        batch = encode(Batch((one.encoded,)))
+        batch = encode(Spread(solo.clock.now(), (one.encoded,)))
         bad = bytearray(batch)
         bad[-1] ^= 1
         check = solo.exchange.check_gossip
         assert await check(Topic.TRANSACTIONS, "peer", batch) is Verdict.ACCEPT
         assert await check(Topic.TRANSACTIONS, "peer", bytes(bad)) is Verdict.REJECT
         assert await check(Topic.TRANSACTIONS, "peer", batch + b"\x00") is Verdict.REJECT
-        foreign = encode(Batch((fact(genesis(quota=quota(3))).encoded,)))
+        foreign = encode(Spread(solo.clock.now(), (fact(genesis(quota=quota(3))).encoded,)))
         assert await check(Topic.TRANSACTIONS, "peer", foreign) is Verdict.REJECT
         for topic in Topic:
             assert await check(topic, "peer", b"") is Verdict.REJECT

@@ -1,0 +1,55 @@
+"""What is gossiped: packed, and never the same bytes twice, because gossip passes those on only once."""
+
+import trio
+from p2pledger.chain.transaction import Spread
+from p2pledger.codec import decode
+from p2pledger.network.seam import Topic
+from p2pledger.node import gossiping
+from p2pledger.node.gossiping import BATCH_BYTES_MAX, Batcher
+from tests.unit.node.solo import Wire, fact, genesis
+
+
+class Hands:
+    """A clock that goes on when it is looked at."""
+
+    def __init__(self):
+        self.now_ms = 1_000
+
+    def now(self):
+        self.now_ms += 1
+        return self.now_ms
+
+
+async def until(is_so):
+    with trio.fail_after(20):
+        while not is_so():
+            await trio.sleep(0.01)
+
+
+async def test_what_is_said_again_is_said_in_other_bytes(monkeypatch):
+    monkeypatch.setattr(gossiping, "AGAIN_S", 0.01)
+    one, wire = fact(genesis()), Wire()
+    batcher = Batcher(wire, Hands().now)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        nursery.start_soon(batcher.run_again, lambda: [one])
+        await until(lambda: len(wire.published) >= 3)
+        nursery.cancel_scope.cancel()
+    assert {topic for topic, _ in wire.published} == {Topic.TRANSACTIONS}
+    said = [data for _, data in wire.published]
+    assert len(set(said)) == len(said)
+    assert {decode(Spread, data).transactions for data in said} == {(one.encoded,)}
+
+
+async def test_many_travel_together_as_far_as_a_batch_reaches():
+    ones, wire = [fact(genesis()) for _ in range(400)], Wire()
+    batcher = Batcher(wire, Hands().now)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        batcher.put(ones)
+        await until(lambda: sum(len(decode(Spread, data).transactions) for _, data in wire.published) == 400)
+        nursery.cancel_scope.cancel()
+    batches = [decode(Spread, data).transactions for _, data in wire.published]
+    assert [body for batch in batches for body in batch] == [one.encoded for one in ones]
+    assert 1 < len(batches) < 10, [sum(map(len, batch)) for batch in batches]
+    assert all(sum(map(len, batch)) <= BATCH_BYTES_MAX for batch in batches)
