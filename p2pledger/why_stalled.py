@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 from pydantic import ValidationError
-from rich.console import Console, RenderableType
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from p2pledger.api.diagnosis_view import ConsensusView, StandingView
-from p2pledger.consensus.reasons import span
+from p2pledger.consensus.look import span
 
 REQUEST_S = 5.0
 
@@ -77,7 +77,8 @@ def _show(answer: Answer, console: Console) -> None:
     consensus = answer.consensus
     if consensus is None:
         console.print(Text.assemble((f"{answer.who}: not reachable", "bold red"), f" ({answer.error})"))
-        _print(console, Text("See that the process runs, and that its API can be reached.\n"))
+        _print(console, Text("See that the process runs, and that its API can be reached."))
+        console.print()
         return
     verdict, style = ("healthy", "bold green") if consensus.is_healthy else ("stalled", "bold red")
     console.print(Text(f"{answer.who}: {verdict}", style))
@@ -115,13 +116,16 @@ def _where(consensus: ConsensusView) -> Iterator[str]:
 
 
 def _table(consensus: ConsensusView) -> Table:
+    """One line per authority, without the columns that say nothing of any."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("", "authority", "link", "heard", "view", "final", "behind"):
-        is_text = column in ("", "authority", "link")
-        table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
-    table.add_column(f"votes in {consensus.epoch}/{consensus.view}")
-    for each in consensus.authorities:
-        table.add_row(*map(Text, _row(each, consensus)))
+    rows = [_row(each, consensus) for each in consensus.authorities]
+    columns = ("", "authority", "link", "heard", "view", "final", "behind", f"votes in view {consensus.view}")
+    shown = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    for i in shown:
+        justify: JustifyMethod = "right" if columns[i] in ("heard", "view", "final", "behind") else "left"
+        table.add_column(columns[i], justify=justify, no_wrap=i < len(columns) - 1)
+    for row in rows:
+        table.add_row(*(Text(row[i]) for i in shown))
     return table
 
 

@@ -132,11 +132,13 @@ def diagnose(
     s: Situation,
     now: Millis,
     connected: Collection[PeerId] | None = None,
+    waiting_since: Millis | None = None,
     heights: Mapping[Offence, Height] | None = None,
 ) -> Diagnosis:
     """All that is worth telling of a core. Pure; `now` may be later than its last step.
 
-    `connected`: the peers that the node has a connection to. `heights`: of the blocks that recorded
+    `connected`: the peers that the node has a connection to. `waiting_since`: when the oldest transaction
+    of its mempool arrived, which only a node without a vote goes by. `heights`: of the blocks that recorded
     offences; one that is not among them is told without.
     """
     leader, pacing = s.leader(s.view), s.pacing
@@ -164,7 +166,7 @@ def diagnose(
             for question in s.asking.questions()
         ),
         evidence=_accusations(s, heights or {}),
-        reasons=reasons_of(s, now, connected),
+        reasons=reasons_of(s, now, connected, waiting_since),
     )
 
 

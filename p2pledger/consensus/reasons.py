@@ -14,6 +14,7 @@ from p2pledger.consensus.asking import OpenQuestion
 from p2pledger.consensus.causes import Cause, Reason
 from p2pledger.consensus.events import Judgement
 from p2pledger.consensus.finality import BLOCKS_KEY
+from p2pledger.consensus.look import Look, span
 from p2pledger.consensus.pacing import DELTA_GROWTH_MAX
 from p2pledger.consensus.situation import Situation
 from p2pledger.consensus.voice import LOST_GUARD, NO_GUARD
@@ -27,82 +28,26 @@ from p2pledger.consensus.voting import (
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, Height, Millis, PeerId
 
-NAMES_MAX = 8
-"""A sentence names this many authorities; the table has them all."""
-
 STUCK_MS = 10_000
 """A core steps every status interval at least: one that did not for so long is held up by its node."""
 
 
-def reasons_of(s: Situation, now: Millis, connected: Collection[PeerId] | None) -> tuple[Reason, ...]:
+def reasons_of(
+    s: Situation, now: Millis, connected: Collection[PeerId] | None, waiting_since: Millis | None
+) -> tuple[Reason, ...]:
     """All that this core waits for, the deepest cause first; never empty. Pure.
 
     `connected`: the peers that the node has a connection to, None when that is not known.
+    `waiting_since`: when the oldest transaction of the mempool arrived, None when there is none.
     """
-    look = _Look(s, now, connected)
+    look = Look(s, now, connected, waiting_since)
     found = [reason for judge in _JUDGES for reason in judge(look)]
     if not any(reason.is_trouble for reason in found):
         found += _nothing_final(look) or _all_is_well(look, {reason.cause for reason in found})
     return tuple(found)
 
 
-class _Look:
-    """A situation at a moment, and the words for what is seen in it."""
-
-    def __init__(self, s: Situation, now: Millis, connected: Collection[PeerId] | None) -> None:
-        self.s, self.now, self.connected = s, now, connected
-        self.own = s.voice.index
-        self.parameters = s.setting.parameters
-        self.questions = s.asking.questions()
-        lapsed_ms = s.pacing.lapsed_ms
-        self.is_late = self.own is not None and lapsed_ms is not None and now - lapsed_ms >= self.grace_ms
-        """The view's deadline has passed, and the votes that should follow do not end it."""
-        self.is_final_late = s.is_final_awaited and now - self.final_known_ms >= self.grace_ms
-        """A block is known to be final, and for some time nothing has become so here."""
-
-    @property
-    def grace_ms(self) -> int:
-        """How long a thing may be awaited beyond its time before that is worth a word."""
-        return max(self.parameters.status_interval_ms, 2 * self.parameters.delta_ms)
-
-    @property
-    def final_known_ms(self) -> Millis:
-        """When the newest F certificate came, or a block became final here, whichever is later."""
-        _, at = self.s.newest.get(VoteKind.FINALISE, (None, Millis(0)))
-        return max(at, self.s.final_ms)
-
-    def name(self, index: int) -> str:
-        """An authority in a sentence."""
-        return "this node" if index == self.own else self.s.authorities.members[index].organisation
-
-    def names(self, indexes: Sequence[int]) -> str:
-        """Several of them: `a, b and c`."""
-        known = [self.name(index) for index in indexes[:NAMES_MAX]]
-        if len(indexes) > NAMES_MAX:
-            known.append(f"{len(indexes) - NAMES_MAX} others")
-        return " and ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known)
-
-    def about(self, indexes: Sequence[int]) -> tuple[str, ...]:
-        """The organisations of these authorities."""
-        return tuple(self.s.authorities.members[index].organisation for index in indexes)
-
-    def silence(self, indexes: Sequence[int]) -> str:
-        """For how long nothing was heard of any of these, at most."""
-        heard_ms, listening_ms = self.s.pacing.heard_ms, self.s.pacing.listening_ms
-        return span(max(self.now - heard_ms.get(index, listening_ms) for index in indexes))
-
-
-def span(ms: int) -> str:
-    """A time as people say it."""
-    seconds = max(0, ms) / 1_000
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.0f} h"
-
-
-def _node_stuck(look: _Look) -> Iterator[Reason]:
+def _node_stuck(look: Look) -> Iterator[Reason]:
     stuck_ms = look.now - look.s.now
     if stuck_ms >= max(STUCK_MS, 2 * look.parameters.status_interval_ms):
         yield Reason(
@@ -110,7 +55,7 @@ def _node_stuck(look: _Look) -> Iterator[Reason]:
         )
 
 
-def _own_voice(look: _Look) -> Iterator[Reason]:
+def _own_voice(look: Look) -> Iterator[Reason]:
     s, voice = look.s, look.s.voice
     if s.setting.key is None:
         return
@@ -140,7 +85,7 @@ def _own_voice(look: _Look) -> Iterator[Reason]:
         )
 
 
-def _heard(look: _Look) -> Iterator[Reason]:
+def _heard(look: Look) -> Iterator[Reason]:
     """Whether there are enough authorities to decide anything."""
     s, pacing = look.s, look.s.pacing
     others = [i for i in range(len(s.authorities)) if i != look.own]
@@ -169,19 +114,25 @@ def _heard(look: _Look) -> Iterator[Reason]:
         )
 
 
-def _connections(look: _Look, authorities: Sequence[int]) -> Iterator[Reason]:
+def _connections(look: Look, authorities: Sequence[int]) -> Iterator[Reason]:
     """What a follower sees: it hears of authorities only whether a connection stands."""
-    members = look.s.authorities.members
+    p, members, quorum = look.parameters, look.s.authorities.members, look.s.authorities.quorum
     if look.connected is None:
         return
     away = [i for i in authorities if members[i].peer not in look.connected]
-    quiet_ms = look.now - look.s.final_ms
-    is_quiet = quiet_ms > look.parameters.idle_interval_ms + look.grace_ms
-    if away and len(away) == len(authorities) and is_quiet:
+    there = len(members) - len(away)
+    patience_ms = 3 * p.delta_ms + look.grace_ms
+    is_quiet = (
+        look.quiet_ms > p.idle_interval_ms + patience_ms or look.work_ms > p.block_interval_ms + patience_ms
+    )
+    if there < quorum and is_quiet:
+        cause = Cause.NO_QUORUM_HEARD if there else Cause.NO_AUTHORITY_CONNECTED
         yield Reason(
-            Cause.NO_AUTHORITY_CONNECTED,
+            cause,
             True,
-            f"This node is connected to no authority, and no block came for {span(quiet_ms)}.",
+            f"It takes {quorum} of the {len(members)} authorities to decide, and this node is connected to"
+            f" {there or 'none'} of them, not to {look.names(away)}. Nothing has become final here for"
+            f" {span(look.quiet_ms)}.",
             look.about(away),
         )
     elif away:
@@ -193,7 +144,7 @@ def _connections(look: _Look, authorities: Sequence[int]) -> Iterator[Reason]:
         )
 
 
-def _behind(look: _Look) -> Iterator[Reason]:
+def _behind(look: Look) -> Iterator[Reason]:
     """More than may lie say that there are later final blocks than here."""
     s, faulty = look.s, look.s.authorities.faulty
     own = (s.epoch, Height(s.tree.root.height + 1))
@@ -201,10 +152,10 @@ def _behind(look: _Look) -> Iterator[Reason]:
     if len(ahead) <= faulty:
         return
     height = sorted((s.peers[i].final_height for i in ahead), reverse=True)[faulty]
-    lacking, quiet_ms = height - s.tree.root.height, look.now - s.final_ms
-    is_trouble = quiet_ms >= look.grace_ms
+    lacking = height - s.tree.root.height
+    is_trouble = look.quiet_ms >= look.grace_ms
     if is_trouble or lacking > look.parameters.unfinal_blocks_max:
-        progress = f"got none for {span(quiet_ms)}" if is_trouble else "is fetching them"
+        progress = f"got none for {span(look.quiet_ms)}" if is_trouble else "is fetching them"
         yield Reason(
             Cause.BEHIND,
             is_trouble,
@@ -214,7 +165,7 @@ def _behind(look: _Look) -> Iterator[Reason]:
         )
 
 
-def _final_not_executed(look: _Look) -> Iterator[Reason]:
+def _final_not_executed(look: Look) -> Iterator[Reason]:
     final = look.s.tally.final
     if final is None or not look.is_final_late:
         return
@@ -228,7 +179,7 @@ def _final_not_executed(look: _Look) -> Iterator[Reason]:
     )
 
 
-def _asked(look: _Look) -> Iterator[Reason]:
+def _asked(look: Look) -> Iterator[Reason]:
     """What this node lacks: trouble once it holds something up, or once everybody was asked in vain."""
     is_late = look.is_late or look.is_final_late
     for question in look.questions:
@@ -245,7 +196,7 @@ def _asked(look: _Look) -> Iterator[Reason]:
         )
 
 
-def _lacking(look: _Look, question: OpenQuestion) -> tuple[Cause, str] | None:
+def _lacking(look: Look, question: OpenQuestion) -> tuple[Cause, str] | None:
     """What a question is for, in words; None for one that is asked just in case."""
     s = look.s
     if question.key == BLOCKS_KEY:
@@ -267,7 +218,7 @@ def _lacking(look: _Look, question: OpenQuestion) -> tuple[Cause, str] | None:
     return None
 
 
-def _proposal(look: _Look) -> Iterator[Reason]:
+def _proposal(look: Look) -> Iterator[Reason]:
     """What speaks against the proposal of this view, or that it is not here."""
     s, p = look.s, look.parameters
     leader = s.leader(s.view)
@@ -317,7 +268,7 @@ def _proposal(look: _Look) -> Iterator[Reason]:
         )
 
 
-def _unjustified(look: _Look, proposal: Proposal) -> Iterator[Reason]:
+def _unjustified(look: Look, proposal: Proposal) -> Iterator[Reason]:
     """Once this node has given the view up it asks no more for what the proposal lacks: told all the same."""
     s = look.s
     if not look.is_late or any(q.key.startswith(CERTIFICATES_KEY) for q in look.questions):
@@ -331,7 +282,7 @@ def _unjustified(look: _Look, proposal: Proposal) -> Iterator[Reason]:
             )
 
 
-def _votes(look: _Look) -> Iterator[Reason]:
+def _votes(look: Look) -> Iterator[Reason]:
     """The view is over its deadline: which votes would end it."""
     s = look.s
     lapsed_ms = s.pacing.lapsed_ms
@@ -353,7 +304,7 @@ def _votes(look: _Look) -> Iterator[Reason]:
     )
 
 
-def _peers_behind(look: _Look) -> Iterator[Reason]:
+def _peers_behind(look: Look) -> Iterator[Reason]:
     """Those that lag by more than a status may be late."""
     s, p = look.s, look.parameters
     allowed = p.unfinal_blocks_max + 2 * p.status_interval_ms // p.block_interval_ms
@@ -368,24 +319,26 @@ def _peers_behind(look: _Look) -> Iterator[Reason]:
         )
 
 
-def _nothing_final(look: _Look) -> list[Reason]:
+def _nothing_final(look: Look) -> list[Reason]:
     """No single cause is seen from here, and yet f views given up in a row would not have taken so long."""
-    p, quiet_ms = look.parameters, look.now - look.s.final_ms
-    patience_ms = p.idle_interval_ms + 3 * DELTA_GROWTH_MAX * p.delta_ms
-    if quiet_ms <= (look.s.authorities.faulty + 1) * patience_ms:
+    p, views = look.parameters, look.s.authorities.faulty + 1
+    given_up_ms = 3 * DELTA_GROWTH_MAX * p.delta_ms
+    is_overdue = look.quiet_ms > views * (p.idle_interval_ms + given_up_ms)
+    is_work_overdue = look.work_ms > p.idle_interval_ms + views * (p.block_interval_ms + given_up_ms)
+    if not is_overdue and not is_work_overdue:
         return []
-    return [Reason(Cause.NOTHING_FINAL, True, f"Nothing has become final here for {span(quiet_ms)}.")]
+    return [Reason(Cause.NOTHING_FINAL, True, f"Nothing has become final here for {span(look.quiet_ms)}.")]
 
 
-def _all_is_well(look: _Look, noted: Collection[Cause]) -> list[Reason]:
+def _all_is_well(look: Look, noted: Collection[Cause]) -> list[Reason]:
     s = look.s
     if {Cause.LISTENING, Cause.BEHIND} & set(noted):
         return []  # what the others do is not known yet
-    if s.pacing.work_since_ms is None:
+    if not look.work_ms:
         left = span(s.pacing.deadline_ms() - look.now)
         sentence = f"All is well: no transaction waits, and the next block comes within {left}."
         return [Reason(Cause.IDLE, False, sentence)]
-    ago = span(look.now - s.final_ms)
+    ago = span(look.quiet_ms)
     sentence = (
         f"All is well: view {s.view} is under way, and block {s.tree.root.height} became final {ago} ago."
     )
@@ -394,7 +347,7 @@ def _all_is_well(look: _Look, noted: Collection[Cause]) -> list[Reason]:
 
 _KIND_WORDS = {VoteKind.NOTARISE: "notarise", VoteKind.SKIP: "skip", VoteKind.FINALISE: "finalise"}
 
-_JUDGES: tuple[Callable[[_Look], Iterator[Reason]], ...] = (
+_JUDGES: tuple[Callable[[Look], Iterator[Reason]], ...] = (
     _node_stuck,
     _own_voice,
     _heard,

@@ -76,6 +76,12 @@ class Mempool:
         """The encoded transactions, together."""
         return self._size_bytes
 
+    @property
+    def oldest_ms(self) -> Millis | None:
+        """When the one arrived that waits longest; None when none waits."""
+        oldest = next(iter(self._pending.values()), None)
+        return oldest.arrived_ms if oldest is not None else None
+
     def get(self, transaction_id: Hash) -> Transaction | None:
         """A transaction by id; None when it is not here."""
         pending = self._pending.get(transaction_id)

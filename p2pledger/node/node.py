@@ -224,7 +224,8 @@ class Node:
         s = self._core.situation
         epochs = range(max(0, s.epoch - 1), s.epoch + 2) if s.offences else ()
         recorded = (item for epoch in epochs for item in offences.of_epoch(self._store, Epoch(epoch)))
-        return diagnose(s, self._clock.now(), self._network.connected(), dict(recorded))
+        waiting_since = self._pool.mempool.oldest_ms
+        return diagnose(s, self._clock.now(), self._network.connected(), waiting_since, dict(recorded))
 
     def offences(self, from_epoch: Epoch) -> tuple[tuple[Accusation, ...], Epoch | None]:
         """See `Service.offences`."""

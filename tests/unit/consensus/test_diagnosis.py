@@ -24,8 +24,8 @@ def bench():
     return bench
 
 
-def told(bench, *, connected=None, later_ms=0):
-    return diagnose(bench.s, Millis(bench.now + later_ms), connected)
+def told(bench, *, later_ms=0, **known):
+    return diagnose(bench.s, Millis(bench.now + later_ms), **known)
 
 
 def causes(bench, **options):
@@ -166,12 +166,30 @@ def test_a_gateway_is_well_and_says_whom_it_is_not_connected_to():
     assert reason(bench, Cause.NO_AUTHORITY_CONNECTED, connected=()).is_trouble
 
 
+def test_a_gateway_that_sees_less_than_a_quorum_and_no_block_says_so_soon():
+    bench = Bench(index=None)
+    two = {member.peer for member in bench.set.members[:2]}
+    bench.tick(5_000)
+    arrived = Millis(bench.now)
+    assert causes(bench, connected=two) == [Cause.AUTHORITY_SILENT, Cause.IDLE]
+    bench.tick(1_000)
+    assert causes(bench, connected=two, waiting_since=arrived) == [Cause.AUTHORITY_SILENT, Cause.WORKING]
+    bench.tick(1_000)
+    found = reason(bench, Cause.NO_QUORUM_HEARD, connected=two, waiting_since=arrived)
+    assert (found.is_trouble, found.organisations) == (True, ("org2", "org3"))
+    assert "connected to 2 of them, not to org2 and org3. Nothing has become final here for 7.0 s" in found.sentence
+
+
 def test_a_gateway_to_which_no_block_comes_sends_people_on_to_the_authorities():
     bench = Bench(index=None)
-    bench.step(Pending(Epoch(0), View(1)))
-    pass_time(bench, 20_000, heard=[])
+    pass_time(bench, 14_000, heard=[])
+    assert told(bench, waiting_since=Millis(START_MS)).is_healthy
+    pass_time(bench, 1_000, heard=[])
+    assert causes(bench, waiting_since=Millis(START_MS)) == [Cause.NOTHING_FINAL]
+    assert told(bench, waiting_since=Millis(bench.now)).is_healthy
+    pass_time(bench, 9_000, heard=[])
     assert told(bench).is_healthy
-    pass_time(bench, 10_000, heard=[])
+    pass_time(bench, 1_000, heard=[])
     assert causes(bench) == [Cause.NOTHING_FINAL]
     bench.step(Gossiped(bench.final_block(bench.header(1))))
     assert told(bench).is_healthy
@@ -425,7 +443,7 @@ def test_evidence_is_told_before_and_after_it_is_recorded(bench):
     header = bench.header(1, evidence_root=evidence_root((evidence,)))
     bench.step(Gossiped(FinalBlock(header, (), (evidence,), bench.certificate(f(1, header)))))
     assert told(bench).evidence == (Accusation(Epoch(0), View(1), "org3", True, None),)
-    assert diagnose(bench.s, Millis(bench.now), None, {offence: 1}).evidence[0].height == 1
+    assert told(bench, heights={offence: 1}).evidence[0].height == 1
 
 
 def test_every_cause_has_a_cure():
