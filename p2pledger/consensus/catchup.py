@@ -43,6 +43,19 @@ def resend(s: Situation) -> None:
         s.say(proposal)
 
 
+def greet(s: Situation, peer: int) -> None:
+    """Say anew what was lost while no connection stood: where this node is, and its own newest votes.
+
+    Else a view that both sides gave up would drag on until its next repetition, which is 3Δ apart, and Δ has
+    grown. The answer to the status brings the rest.
+    """
+    if s.voice.index is None or peer >= len(s.authorities):
+        return
+    s.say(status_for(s, peer, is_reply=False), peer)
+    for vote in s.voice.latest(RESEND_VIEWS):
+        s.say(vote, peer)
+
+
 def pull(s: Situation) -> None:
     """Once nothing has become final for a status interval, ask whoever is ahead for blocks.
 

@@ -101,7 +101,7 @@ def _take_in(s: Situation, event: Event) -> None:
             if (epoch, view) == (s.epoch, s.view):
                 s.pacing.count_work(s.now)
         case Met(peer):
-            _greet(s, peer)
+            catchup.greet(s, peer)
         case Arrived(transaction_ids):
             for lacking in s.tree:
                 lacking.missing = tuple(i for i in lacking.missing if i not in transaction_ids)
@@ -211,19 +211,6 @@ def _on_proposal(s: Situation, peer: int, proposal: Proposal) -> None:
     if proposal.epoch == s.epoch and s.final_view < proposal.view <= s.next_view + PROPOSAL_VIEWS_AHEAD:
         s.tally.proposals[proposal.view] = proposal
         _hold(s, proposal)
-
-
-def _greet(s: Situation, peer: int) -> None:
-    """Say anew what was lost while no connection stood: where this node is, and its own newest votes.
-
-    Else a view that both sides gave up would drag on until its next repetition, which is 3Δ apart, and Δ has
-    grown. The answer to the status brings the rest.
-    """
-    if s.voice.index is None or peer >= len(s.authorities):
-        return
-    s.say(catchup.status_for(s, peer, is_reply=False), peer)
-    for vote in s.voice.latest(catchup.RESEND_VIEWS):
-        s.say(vote, peer)
 
 
 def _check_leader(s: Situation, proposal: Proposal) -> None:
