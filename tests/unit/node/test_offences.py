@@ -3,11 +3,16 @@
 from dataclasses import replace
 
 import pytest
+from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.vote import Vote, evidence_of, notarise
+from p2pledger.consensus.events import Misbehaved
 from p2pledger.node import offences
 from p2pledger.node.recovery import recovered
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.types import Epoch, Hash, Signature, View
+from structlog.testing import capture_logs
+from tests import ledgers
+from tests.unit.node.solo import Solo
 from tests.unit.storage.chains import GENESIS, Chain, start
 
 
@@ -47,3 +52,15 @@ def test_many_are_read_page_by_page(store, monkeypatch):
     monkeypatch.setattr(offences, "_PAGE", 2)
     record(store, *(evidence(0, view, 1) for view in range(1, 8)))
     assert len(offences.load(store, Epoch(0))) == 7
+
+
+async def test_what_was_proved_of_an_earlier_epoch_is_told_of_whoever_stood_there_then(tmp_path):
+    solo = Solo(tmp_path)
+    then = ledgers.genesis().authorities
+    situation = solo.core.situation
+    situation.sets = {Epoch(0): then, Epoch(1): AuthoritySet(then.members[::-1])}
+    situation.epoch = Epoch(1)
+    with capture_logs() as logs:
+        await solo.loop._report(Misbehaved(0, "equivocation", evidence(0, 5, 0)))
+    solo.signer.close()
+    assert [entry["authority"] for entry in logs] == ["authority-0"]
