@@ -31,9 +31,9 @@ from p2pledger.consensus.events import (
     Recovered,
     SignatureRefused,
     Signed,
-    Tick,
 )
-from p2pledger.consensus.recovery import recover, replay
+from p2pledger.consensus.recovery import recover
+from p2pledger.consensus.settling import settle, wake_at
 from p2pledger.consensus.situation import EVIDENCE_MAX, EVIDENCE_OF_ONE_MAX, Setting, Situation
 from p2pledger.consensus.tally import LATE_VIEWS, Counted
 from p2pledger.consensus.tree import Block
@@ -73,15 +73,32 @@ class Consensus:
         """
         s = self._s
         s.now = now
-        _take_in(s, event)
-        _settle(s, self._recovered)
-        return s.out.take(_wake_at(s))
+        if _take_in(s, event) or now >= s.wake_at:
+            settle(s, self._recovered)
+            s.wake_at = wake_at(s)
+        return s.out.take(s.wake_at)
 
 
-def _take_in(s: Situation, event: Event) -> None:
+def _take_in(s: Situation, event: Event) -> bool:
+    """Take the event in. False: nothing that a rule rests on has changed, so that none needs to be tried.
+
+    Most votes come after their certificate, and most counts after the first.
+    """
     match event:
-        case Tick():
-            pass
+        case Received(peer, Vote() as vote):
+            return _on_frame(s, peer, vote)
+        case Pending(epoch, view):
+            is_news = (epoch, view) == (s.epoch, s.view) and s.pacing.pending_since_ms is None
+            if is_news:
+                s.pacing.count_work(s.now)
+            return is_news
+        case _:
+            _take_in_news(s, event)
+            return True
+
+
+def _take_in_news(s: Situation, event: Event) -> None:
+    match event:
         case Received(peer, frame):
             _on_frame(s, peer, frame)
         case Gossiped(FinalBlock() as block):
@@ -97,9 +114,6 @@ def _take_in(s: Situation, event: Event) -> None:
             _on_executed(s, event)
         case Built():
             leading.on_built(s, event)
-        case Pending(epoch, view):
-            if (epoch, view) == (s.epoch, s.view):
-                s.pacing.count_work(s.now)
         case Met(peer):
             catchup.greet(s, peer)
         case Arrived(transaction_ids):
@@ -113,62 +127,14 @@ def _take_in(s: Situation, event: Event) -> None:
             _shift(s, by_ms)
 
 
-def _settle(s: Situation, recovered: Recovered) -> None:
-    """Do whatever has become possible. Each line rests on those above it."""
-    epoch = s.epoch
-    finality.make_final(s)
-    if s.epoch > epoch:
-        replay(s, recovered)  # what this node said in it before the start (R7)
-    if s.next_view > s.view:
-        finality.enter(s)
-    s.pacing.count_unfinal(s.now, is_waiting=s.carries_work(s.best_parent()[0]))
-    voting.execute_wanted(s)
-    _end_waiting(s)
-    voting.finalise_notarised(s)
-    voting.notarise_proposal(s)
-    leading.propose(s)
-    voting.skip_silent_leader(s)
-    if s.pacing.is_overdue(s.now):
-        voting.skip_view(s, "deadline")
-        s.pacing.lapse(s.now)
-        catchup.resend(s)
-        catchup.tell_all(s)
-    elif s.pacing.resend_ms is not None and s.now >= s.pacing.resend_ms:
-        s.pacing.resend_ms = Millis(s.now + 3 * s.pacing.delta_ms)
-        voting.skip_view(s, "deadline")  # whoever had to be silent at the deadline, or voted N after it
-        catchup.resend(s)
-        catchup.tell_all(s)
-    elif s.now >= s.status_due_ms:
-        catchup.tell_all(s)
-    if s.pull_from and not s.is_final_awaited:
-        finality.want_blocks(s, s.pull_from)
-    s.out.work += s.asking.due(s.now)
+def _on_frame(s: Situation, peer: int, frame: Frame) -> bool:
+    """What another authority says. Whatever no honest one would say is told, and nothing of it is kept.
 
-
-def _wake_at(s: Situation) -> Millis:
-    times = [
-        s.status_due_ms,
-        s.pacing.resend_ms if s.pacing.resend_ms is not None else s.pacing.deadline_ms(),
-    ]
-    if s.voice.waits_until_ms is not None:
-        times.append(s.voice.waits_until_ms)
-    if (at := s.asking.wake_ms()) is not None:
-        times.append(at)
-    proposal = s.tally.proposals.get(s.view)
-    if proposal is not None and (hold := voting.hold_until(s, proposal)) > s.now:
-        times.append(Millis(hold))
-    if proposal is None and s.building is None and s.leader(s.view) == s.voice.index:
-        parent = leading.choose_parent(s)
-        if parent is not None and (due := leading.propose_ms(s, parent[0])) > s.now:
-            times.append(due)
-    return min(times)
-
-
-def _on_frame(s: Situation, peer: int, frame: Frame) -> None:
-    """What another authority says. Whatever no honest one would say is told, and nothing of it is kept."""
+    False: it was a vote that adds up to nothing yet, of one who is known to be there.
+    """
     if peer >= len(s.authorities):
-        return  # of a longer list, which reigned when it came in
-    s.pacing.hear(peer, s.now)
+        return False  # of a longer list, which reigned when it came in
+    is_news = s.pacing.hear(peer, s.now)
     if s.voice.is_waiting and s.voice.waits_until_ms is None:
         s.hear_first()
     try:
@@ -176,7 +142,7 @@ def _on_frame(s: Situation, peer: int, frame: Frame) -> None:
             case Proposal():
                 _on_proposal(s, peer, frame)
             case Vote():
-                _on_vote(s, peer, frame)
+                return _on_vote(s, peer, frame) or is_news
             case Status():
                 catchup.on_status(s, peer, frame)
             case Certificates(certificates):
@@ -188,6 +154,7 @@ def _on_frame(s: Situation, peer: int, frame: Frame) -> None:
                 pass  # transactions are the mempool's
     except InvalidMessage as error:
         s.out.misbehaved.append(Misbehaved(peer, str(error)))
+    return True
 
 
 def _on_proposal(s: Situation, peer: int, proposal: Proposal) -> None:
@@ -238,15 +205,19 @@ def _hold(s: Situation, proposal: Proposal) -> None:
         block.proposal = proposal
 
 
-def _on_vote(s: Situation, peer: int, vote: Vote) -> None:
+def _on_vote(s: Situation, peer: int, vote: Vote) -> bool:
+    """Whether it led to anything."""
     ballot = vote.ballot
     if ballot.epoch != s.epoch:
-        return  # under way while an epoch ended: another list has other positions
+        return False  # under way while an epoch ended: another list has other positions
     if vote.signer != peer:
         raise InvalidMessage("a vote of another authority")
     is_near = s.final_view <= ballot.view + LATE_VIEWS
-    if is_near and ballot.view <= s.view + s.setting.parameters.vote_window_views:
-        _count(s, s.tally.add_vote(vote), peer)
+    if not is_near or ballot.view > s.view + s.setting.parameters.vote_window_views:
+        return False
+    counted = s.tally.add_vote(vote)
+    _count(s, counted, peer)
+    return counted.certificate is not None or bool(counted.evidence)
 
 
 def _on_certificate(s: Situation, certificate: Certificate, peer: int | None) -> bool:
@@ -387,14 +358,6 @@ def _on_fetched_proposal(s: Situation, peer: int, key: str, proposal: Proposal) 
     _take_carried(s, proposal, peer)
     _hold(s, proposal)
     return True
-
-
-def _end_waiting(s: Situation) -> None:
-    """After a start: speak once enough others said what this key has signed, or 10Δ have passed (R8)."""
-    until = s.voice.waits_until_ms
-    if until is not None and (len(s.voice.answered) >= s.authorities.quorum - 1 or s.now >= until):
-        s.voice.speak()
-        catchup.resend(s)  # (R7): what was said before the start
 
 
 def _shift(s: Situation, by_ms: int) -> None:

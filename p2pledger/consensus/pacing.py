@@ -88,9 +88,11 @@ class Pacing:
         """Something became final: Δ is back to its base."""
         self.delta_ms = self.parameters.delta_ms
 
-    def hear(self, peer: int, now: Millis) -> None:
-        """An authority said something."""
+    def hear(self, peer: int, now: Millis) -> bool:
+        """An authority said something; whether it had been silent before."""
+        before = self.heard_ms.get(peer)
         self.heard_ms[peer] = now
+        return before is None or before < now - self.parameters.leader_silence_ms
 
     def listen(self, now: Millis) -> None:
         """Other authorities reign from now on: who was heard before says nothing."""

@@ -114,6 +114,8 @@ class Situation:
     pull_from: list[int] = field(default_factory=list)
     """Whom to ask for blocks above the newest one that is known to be final; empty for nobody."""
     building: View | None = None
+    wake_at: Millis = Millis(0)
+    """When a rule may apply that does not now, though nothing happens."""
     offset: int = field(init=False)
     """Where this epoch's rotation starts."""
 
