@@ -117,6 +117,8 @@ class Stage:
         self.is_status_told = False
         self.cut: set[tuple[str, str]] = set()
         """Pairs (sender, receiver) whose link is down."""
+        self.lossy: set[tuple[str, str]] = set()
+        """Pairs whose connection stands, and whose messages are lost all the same."""
         self.asked: list[tuple[str, str, events.Ask]] = []
         """Questions of real nodes to puppets: (asker, puppet, question)."""
         self.given: dict[str, list[Vote]] = {}
@@ -198,6 +200,8 @@ class Stage:
         player.wake_at = 0
         player.bodies = set(disk.bodies)
         self._take(player, events.Tick())
+        for other in self.real:
+            self.meet(name, other)
 
     def crash(self, name: str) -> None:
         """Lose all that is not on disk."""
@@ -229,7 +233,7 @@ class Stage:
         return START_MS + self.now + player.skew_ms
 
     def _transmit(self, sender: str, receiver: str, arrive: Callable[[], None]) -> None:
-        if (sender, receiver) not in self.cut and receiver in self.real:
+        if (sender, receiver) not in self.cut | self.lossy and receiver in self.real:
             life = self.real[receiver].life
 
             def happen() -> None:
@@ -237,6 +241,25 @@ class Stage:
                     arrive()
 
             self._post(self.delay_ms, happen, is_message=True)
+
+    def heal(self) -> None:
+        """All links work again; whoever was cut off is met anew."""
+        apart = {tuple(sorted(pair)) for pair in self.cut}
+        self.cut.clear()
+        self.lossy.clear()
+        for one, other in sorted(apart):
+            self.meet(one, other)
+
+    def meet(self, one: str, other: str) -> None:
+        """A connection between two nodes stands: those that run notice it."""
+        pair = {(one, other), (other, one)}
+        down = [name for name in (one, other) if name in self.real and self.real[name].core is None]
+        if one == other or down or pair & self.cut:
+            return
+        for name, peer in sorted(pair):
+            player = self.real.get(name)
+            if player is not None and (index := self.index(peer, player.s.epoch)) is not None:
+                self._transmit(peer, name, self._answer_arrives(player, events.Met(index)))
 
     def say(self, sender: str, frame: Frame, receivers: Iterable[str]) -> None:
         """A frame arrives at once: how the story speaks for puppets."""
@@ -514,7 +537,7 @@ class Stage:
             self.asked.append((player.name, peer, ask))
             return
         links = {(player.name, peer), (peer, player.name)}
-        if self.real[peer].core is None or links & self.cut:
+        if self.real[peer].core is None or links & (self.cut | self.lossy):
             failed = events.AskFailed(ask.key, ask.peer)
             self._post(ASK_MS_MAX, self._answer_arrives(player, failed))
             return

@@ -122,13 +122,22 @@ class Story:
             others = [name for other in groups if other is not group for name in other]
             self.stage.cut |= {(one, other) for one in group for other in others}
 
-    @command(rf"cut (?P<senders>{NAMES}) to (?P<receivers>{NAMES})")
-    def cut(self, senders: str, receivers: str) -> None:
-        self.stage.cut |= {(one, other) for one in senders.split() for other in receivers.split()}
+    @command(rf"(?P<verb>cut|lose) (?P<senders>{NAMES}) to (?P<receivers>{NAMES})")
+    def cut(self, verb: str, senders: str, receivers: str) -> None:
+        links = {(one, other) for one in senders.split() for other in receivers.split()}
+        if verb == "cut":
+            self.stage.cut |= links
+        else:
+            self.stage.lossy |= links
 
     @command(r"heal")
     def heal(self) -> None:
-        self.stage.cut.clear()
+        self.stage.heal()
+
+    @command(rf"(?P<one>[A-Z]) meets (?P<others>{NAMES})")
+    def meets(self, one: str, others: str) -> None:
+        for other in others.split():
+            self.stage.meet(one, other)
 
     @command(r"(?P<word>show|hide) statuses")
     def show_statuses(self, word: str) -> None:

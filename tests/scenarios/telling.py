@@ -68,24 +68,27 @@ class Log:
 
 _ALIKE = (
     re.compile(r"(votes )(.+)()"),
-    re.compile(r"(sends )([NXF].+)( again)"),
+    re.compile(r"(sends )([NXF].+)( again(?: to \S+)?)"),
+    re.compile(r"(sends .+ again to )(.+)()"),
     re.compile(r"(sends the proposal of \S+ to )(.+)()"),
+    re.compile(r"(gives )([A-Z](?: [A-Z])*)( [NXF]\(.+)"),
 )
+"""What is said once when it was done several times in a row: how it begins, what differs, how it ends."""
 
 
 def joined(done: Sequence[str]) -> str:
-    """What one node did in a moment, as one sentence: what it did several times is said once."""
-    told: list[str] = []
-    for what in done:
-        for pattern in _ALIKE:
+    """What one node did in a moment, as one sentence."""
+    for pattern in _ALIKE:
+        told: list[str] = []
+        for what in done:
             before = pattern.fullmatch(told[-1]) if told else None
             now = pattern.fullmatch(what)
             if before and now and (before[1], before[3]) == (now[1], now[3]):
                 told[-1] = f"{now[1]}{before[2]} {now[2]}{now[3]}"
-                break
-        else:
-            told.append(what)
-    return "; ".join(told)
+            else:
+                told.append(what)
+        done = told
+    return "; ".join(done)
 
 
 def aligned(rows: Sequence[tuple[str, str, str]]) -> list[str]:
@@ -139,7 +142,7 @@ def told_sends(sends: Sequence[Send], epoch: int, names: Names, name_of: NameOf)
         match send.frame:
             case Vote(ballot):
                 name = names.ballot(ballot)
-                yield Sent(f"votes {name}", f"sends {name} again", name)
+                yield Sent(f"votes {name}", f"sends {name} again{f' to {to}' if to else ''}", name)
             case Proposal() as proposal:
                 told = told_proposal(proposal, names, name_of)
                 again = f"sends the proposal of {names.block(proposal.header.digest)}"
