@@ -22,7 +22,7 @@ COVERED = (
     "bodies fetched",
 )
 """What a campaign of some hundred seeds must have met: one that did not has not tried the protocol."""
-REPEATED_EVERY = 16
+REPEATED_EVERY = 40
 """Of so many seeds one is run twice, and must give the same trace."""
 CHUNK = 4
 
