@@ -101,10 +101,13 @@ def _print(console: Console, what: RenderableType, indent: int = 2) -> None:
 
 def _where(consensus: ConsensusView) -> Iterator[str]:
     final = f"Block {consensus.final_height} became final" if consensus.final_height else "This node started"
-    proposal = "has proposed" if consensus.has_proposal else "has not proposed"
+    view = f"View {consensus.view} of epoch {consensus.epoch}, led by {consensus.leader}, began"
+    proposal = f"; its proposal is {'here' if consensus.has_proposal else 'not here yet'}"
+    if consensus.organisation is None:
+        proposal = ""  # only authorities are sent one
     yield (
-        f"{final} {span(consensus.final_age_ms)} ago. View {consensus.view} of epoch {consensus.epoch} began"
-        f" {span(consensus.now_ms - consensus.entered_ms)} ago; {consensus.leader} leads it and {proposal}."
+        f"{final} {span(consensus.final_age_ms)} ago. {view}"
+        f" {span(consensus.now_ms - consensus.entered_ms)} ago{proposal}."
     )
     newest = [f"{each.kind} of view {each.view} ({span(each.age_ms)} ago)" for each in consensus.newest]
     if newest:

@@ -1,10 +1,13 @@
 """The command `p2pledger why-stalled`: what it prints of real answers, and its exit codes."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from p2pledger.cli import main
+from p2pledger.consensus.causes import CURES
 from p2pledger.consensus.diagnosis import diagnose
 from p2pledger.types import Millis
 from tests.sim.bench import Bench, n_, x
@@ -103,3 +106,10 @@ def test_certificates_evidence_and_a_follower_are_shown(serve):
     assert "org3 has signed what contradicts itself: 1 times, still to be recorded." in text
     assert "org1 yes" in text
     assert "org2 no" in text
+
+
+def test_the_documentation_has_the_same_cure_for_every_code():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "OPERATIONS.md").read_text()
+    section = text.partition("## When nothing becomes final")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z_]+)` \| [^|]+ \| ([^|]+) \|$", section, re.MULTILINE)
+    assert rows == [(cause.value, cure) for cause, cure in CURES.items()]
