@@ -46,8 +46,10 @@ class Pacing:
     @property
     def work_since_ms(self) -> Millis | None:
         """Since when this view has something to do; None while it is idle."""
-        since = (self.pending_since_ms, self.unfinal_since_ms)
-        return min((at for at in since if at is not None), default=None)
+        pending, unfinal = self.pending_since_ms, self.unfinal_since_ms
+        if pending is None or unfinal is None:
+            return unfinal if pending is None else pending
+        return min(pending, unfinal)
 
     def count_work(self, now: Millis) -> None:
         """There is something to include in this view, since now at the latest."""
@@ -64,8 +66,9 @@ class Pacing:
         """When this view is given up."""
         p = self.parameters
         patience = self.entered_ms + p.idle_interval_ms
-        if self.work_since_ms is not None:
-            patience = min(patience, self.work_since_ms + p.block_interval_ms)
+        since = self.work_since_ms
+        if since is not None:
+            patience = min(patience, since + p.block_interval_ms)
         return Millis(patience + 3 * self.delta_ms)
 
     def propose_ms(self, parent_certified_ms: Millis) -> Millis:

@@ -161,6 +161,8 @@ class Tally:
 
     def _certify(self, ballot: Ballot, counted: Counted) -> Certificate | None:
         votes = self._votes[ballot.view]
+        if len(votes) < self.authorities.quorum:
+            return None
         matching = {
             slot: held
             for slot, held in votes.items()
