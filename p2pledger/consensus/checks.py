@@ -4,7 +4,8 @@ What needs the state (that each transaction succeeds, and what the roots are aft
 executing it; what needs a clock is in `core`.
 """
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from p2pledger.chain.authority import AuthoritySet
@@ -12,6 +13,9 @@ from p2pledger.chain.block import Header, evidence_root, tx_root
 from p2pledger.chain.vote import Evidence, Offence
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis
+
+EVIDENCE_OF_ONE_MAX = 8
+"""Of one signer and epoch, known or recorded: a second proof says nothing new, the eighth even less."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def check_content(
     evidence: Sequence[Evidence],
     recorded: Collection[Offence],
 ) -> None:
-    """That nothing stands in a block twice, and no evidence of what is recorded already.
+    """That nothing stands in a block twice, and no evidence of what is recorded already or enough.
 
     Raises: InvalidMessage.
     """
@@ -85,3 +89,21 @@ def check_content(
     offences = [item.offence for item in evidence]
     if len(set(offences)) != len(offences) or any(offence in recorded for offence in offences):
         raise InvalidMessage("an offence is recorded twice")
+    if len(recordable(evidence, recorded)) < len(evidence):
+        raise InvalidMessage("more offences of one authority are recorded than count")
+
+
+def recordable(evidence: Iterable[Evidence], recorded: Collection[Offence]) -> list[Evidence]:
+    """Those of these, in order, that a block may hold after what the chain has recorded.
+
+    A function of the chain, the same at every node: whoever lies could else fill every block with proofs
+    against itself.
+    """
+    of_one = Counter((epoch, signer) for epoch, _, signer in recorded)
+    chosen = []
+    for item in evidence:
+        epoch, _, signer = item.offence
+        if item.offence not in recorded and of_one[epoch, signer] < EVIDENCE_OF_ONE_MAX:
+            of_one[epoch, signer] += 1
+            chosen.append(item)
+    return chosen

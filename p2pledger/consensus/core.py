@@ -12,7 +12,7 @@ from p2pledger.chain.block import FinalBlock, Proposal
 from p2pledger.chain.message import Batch, Certificates, Frame, Reply, Status
 from p2pledger.chain.vote import Certificate, Evidence, Vote, VoteKind, check_evidence, finalise
 from p2pledger.consensus import catchup, finality, leading, voting
-from p2pledger.consensus.checks import check_roots
+from p2pledger.consensus.checks import EVIDENCE_OF_ONE_MAX, check_roots
 from p2pledger.consensus.events import (
     Answered,
     Arrived,
@@ -34,7 +34,7 @@ from p2pledger.consensus.events import (
 )
 from p2pledger.consensus.recovery import recover
 from p2pledger.consensus.settling import settle, wake_at
-from p2pledger.consensus.situation import EVIDENCE_MAX, EVIDENCE_OF_ONE_MAX, Setting, Situation
+from p2pledger.consensus.situation import EVIDENCE_MAX, Setting, Situation
 from p2pledger.consensus.tally import LATE_VIEWS, Counted
 from p2pledger.consensus.tree import Block
 from p2pledger.errors import InvalidMessage

@@ -3,6 +3,7 @@
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.message import BLOCKS_MAX, BlocksRequest
 from p2pledger.chain.vote import Certificate
+from p2pledger.consensus.checks import recordable
 from p2pledger.consensus.events import Enter, Final, Judgement
 from p2pledger.consensus.situation import Situation
 from p2pledger.consensus.tally import Tally
@@ -67,9 +68,10 @@ def _give_out(s: Situation, block: Block) -> None:
     final = FinalBlock(block.header, block.transaction_ids, block.evidence, certificate)
     s.out.final.append(Final(final, rank))
     s.final_ms = s.now
-    for item in block.evidence:
-        s.offences.add(item.offence)
-        s.evidence.pop(item.offence, None)
+    if block.evidence:
+        s.offences.update(item.offence for item in block.evidence)
+        # What can no longer be recorded would be work for ever.
+        s.evidence = {item.offence: item for item in recordable(s.evidence.values(), s.offences)}
     s.tree.advance(block)
 
 

@@ -10,6 +10,7 @@ from p2pledger.chain.block import (
     Proposal,
 )
 from p2pledger.chain.vote import Certificate, Vote, notarise
+from p2pledger.consensus.checks import recordable
 from p2pledger.consensus.events import Build, Built, Judgement
 from p2pledger.consensus.situation import Situation
 from p2pledger.consensus.tree import Block
@@ -74,8 +75,7 @@ def _want_certificates(s: Situation) -> None:
 
 def _build(s: Situation, digest: Hash, view: View, height: Height, time_ms: Millis) -> Build:
     branch, _ = s.tree.branch(digest)
-    recorded = s.recorded(digest)
-    fresh = [item for offence, item in s.evidence.items() if offence not in recorded]
+    fresh = recordable(s.evidence.values(), s.recorded(digest))
     return Build(
         epoch=s.epoch,
         view=s.view,

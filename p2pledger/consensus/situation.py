@@ -23,8 +23,6 @@ from p2pledger.consensus.voice import Voice
 from p2pledger.types import Epoch, Hash, Height, Millis, PublicKey, View
 
 EVIDENCE_MAX = 1_024
-EVIDENCE_OF_ONE_MAX = 8
-"""Of one signer, known or recorded in an epoch: a liar must not fill the chain with proofs against itself."""
 LISTEN_DELTAS = 10
 """After a start, an authority listens for at most this many Δ before it votes (R8)."""
 

@@ -168,6 +168,12 @@ class Cluster:
             proposals=tuple(disk.proposals.values()),
             certificates=tuple(disk.certificates),
             boundaries={e: b.certificate for e, b in boundaries.items()},
+            offences=frozenset(
+                item.offence
+                for block in disk.chain
+                for item in block.evidence
+                if item.first.ballot.epoch + 1 >= epoch
+            ),
         )
         setting = Setting(GENESIS_HASH, self.parameters, KEYS[index], is_keyed_hash)
         return Node(index, disk, Consensus(setting, found, Millis(self.now)))
