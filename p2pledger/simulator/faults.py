@@ -211,7 +211,8 @@ def _jump(world: World, fault: Fault) -> None:
 
 
 def _lie(world: World, fault: Fault) -> None:
-    world.bribe(fault.nodes[0], LIARS[str(fault.how)]())
+    number = fault.nodes[0]
+    world.bribe(number, LIARS[str(fault.how)](Random(f"{world.seed}/liar/{number}")))
 
 
 def _lose_guard(world: World, fault: Fault) -> None:

@@ -7,15 +7,16 @@ the next start finds.
 """
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from p2pledger.chain.block import FinalBlock, genesis_digest, is_boundary
 from p2pledger.chain.message import BodiesRequest, Frame, Reply, Request
 from p2pledger.chain.receipt import check_final
-from p2pledger.chain.transaction import Batch, Transaction
-from p2pledger.chain.vote import Evidence, Vote
+from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
+from p2pledger.chain.vote import Vote
+from p2pledger.codec import decode
 from p2pledger.consensus import events
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.situation import Setting
@@ -30,7 +31,18 @@ from p2pledger.node.recovery import recovered
 from p2pledger.node.turn import Turn
 from p2pledger.signer.local import LocalSigner, Refused
 from p2pledger.simulator.disk import Disk
-from p2pledger.simulator.liars.liar import HONEST, Liar
+from p2pledger.simulator.happenings import (
+    Arrived,
+    ArrivedBytes,
+    CountDue,
+    Gossip,
+    Happening,
+    RelayDue,
+    Replied,
+    StoreDue,
+    Transactions,
+)
+from p2pledger.simulator.liars.liar import Liar, Rumour, Said, SendBytes
 from p2pledger.simulator.pool import Pool
 from p2pledger.types import Epoch, Hash, Millis, PeerId
 
@@ -53,61 +65,6 @@ class CrashPoint(Enum):
     MID_SEND = "while a vote is being sent"
     BEFORE_STORE = "before a final block is stored"
     AFTER_STORE = "after a final block is stored, before the guard lets go of it"
-
-
-# --- what happens to a node beside the core's own events ---------------------------------------------
-
-
-@dataclass(frozen=True)
-class Arrived:
-    """A frame from a peer."""
-
-    peer: PeerId
-    frame: Frame
-
-
-@dataclass(frozen=True)
-class Gossip:
-    """A final block or evidence from gossip."""
-
-    item: FinalBlock | Evidence
-
-
-@dataclass(frozen=True)
-class Transactions:
-    """Transactions from gossip or a client."""
-
-    transactions: tuple[Transaction, ...]
-
-
-@dataclass(frozen=True)
-class Replied:
-    """The answer to question `number`; no replies: it failed."""
-
-    number: int
-    ask: events.Ask
-    replies: tuple[Reply, ...]
-    is_failed: bool = False
-
-
-@dataclass(frozen=True)
-class StoreDue:
-    """The disk is done with the next final block."""
-
-
-@dataclass(frozen=True)
-class RelayDue:
-    """It is this node's turn to gossip a final block, if nobody did."""
-
-    block: FinalBlock
-
-
-@dataclass(frozen=True)
-class CountDue:
-    """Look into the mempool again."""
-
-
-Happening = events.Event | Arrived | Gossip | Transactions | Replied | StoreDue | RelayDue | CountDue
 
 
 class Crashed(Exception):
@@ -150,8 +107,10 @@ class Node:
         self._seen: set[Hash] = set()
         self._asked: dict[int, events.Ask] = {}
         self._busy_until = 0
+        self._is_count_due = False
         self._wake_at: int | None = None
         self._tick_at: int | None = None
+        liar.bend(self)
 
     def _authorities_of(self, epoch: Epoch) -> "AuthoritySet | None":
         return self.core.situation.sets.get(epoch)
@@ -170,6 +129,9 @@ class Node:
         self.cursor = self.world.now
         try:
             self._take_in(what)
+            if self.liar.is_liar and isinstance(what, Arrived | Gossip):
+                for said in self.liar.upon(self, what.frame if isinstance(what, Arrived) else what.item):
+                    self._send(said)
         except Crashed:
             self.world.crash(self)
 
@@ -181,6 +143,8 @@ class Node:
                 index = self.core.situation.authorities.index_of(peer)
                 if index is not None:
                     self._process(events.Received(index, frame))
+            case ArrivedBytes(peer, data):
+                self._decode(peer, data)
             case Gossip(FinalBlock() as block):
                 self._hear(block)
             case Gossip(item):
@@ -196,6 +160,7 @@ class Node:
                     self._seen.add(block.header.digest)
                     self.world.gossip(self, Gossip(block))
             case CountDue():
+                self._is_count_due = False
                 if (pending := self._count()) is not None:
                     self._process(pending)
             case events.Tick():
@@ -207,13 +172,28 @@ class Node:
             case _:
                 self._process(what)
 
+    def _decode(self, peer: PeerId, data: bytes) -> None:
+        """As `node.exchange` does: what does not decode is dropped, and the rest is as good as any frame."""
+        try:
+            frame: Frame = decode(Frame, data)
+            bodies = tuple(map(decode_transaction, frame.transactions)) if isinstance(frame, Batch) else ()
+        except InvalidMessage:
+            self.world.counts["frames that do not decode"] += 1
+            return
+        self.world.counts["frames that decode though bent"] += 1
+        index = self.core.situation.authorities.index_of(peer)
+        if bodies:
+            self._take(bodies)
+        elif index is not None:
+            self._process(events.Received(index, frame))
+
     def _process(self, event: events.Event) -> None:
         waiting = deque([event])
         while waiting:
             output = self.core.step(waiting.popleft(), self.clock())
             waiting.extend(self._sign(sign) for sign in output.sign)
             for send in output.send:
-                for said in self.liar.say(self, send):
+                for said in self.liar.said(self, send):
                     self._send(said)
             for work in output.work:
                 if (answer := self._work(work)) is not None:
@@ -264,13 +244,22 @@ class Node:
         self._reach(CrashPoint.AFTER_PERSIST)
         return events.Signed(vote)
 
-    def _send(self, send: events.Send) -> None:
+    def _send(self, send: Said) -> None:
+        match send:
+            case SendBytes(data):
+                what: Arrived | ArrivedBytes = ArrivedBytes(self.peer, data)
+            case events.Send(frame):
+                what = Arrived(self.peer, frame)
+            case Rumour(item):
+                self.world.gossip(self, Gossip(item))
+                return
+        is_vote = isinstance(what, Arrived) and isinstance(what.frame, Vote)
         members = self.core.situation.authorities.members
         receivers = members if send.peer is None else members[send.peer : send.peer + 1]
         for sent, member in enumerate(receivers):
             if member.peer != self.peer:
-                self.world.transmit(self, member.peer, Arrived(self.peer, send.frame))
-            if sent == len(receivers) // 2 and isinstance(send.frame, Vote):
+                self.world.transmit(self, member.peer, what)
+            if sent == len(receivers) // 2 and is_vote:
                 self._reach(CrashPoint.MID_SEND)
 
     # --- work --------------------------------------------------------------------------------------------
@@ -278,8 +267,7 @@ class Node:
     def _work(self, work: events.Work) -> events.Event | None:
         match work:
             case events.Execute():
-                executed = self.executor.execute(work)
-                return self.liar.judge(executed)
+                return self.executor.execute(work)
             case events.Build():
                 return self.executor.build(work, self.clock())
             case events.Enter():
@@ -300,7 +288,7 @@ class Node:
     def answer(self, request: Request) -> tuple[Reply, ...]:
         """What this node answers to whoever asks."""
         replies = tuple(answers(request, self.core.situation, self.disk.store, self.pool))
-        return self.liar.answer(self, request, replies)
+        return self.liar.answered(self, request, replies)
 
     def _answered(self, replied: Replied) -> None:
         ask, replies = replied.ask, replied.replies
@@ -325,14 +313,17 @@ class Node:
 
     def _take(self, transactions: tuple[Transaction, ...]) -> None:
         if self.pool.take(transactions, self.clock()) and self.turn.expect(self.clock()):
-            assert self.turn.due_ms is not None
-            self.world.post(self.turn.due_ms - self.skew_ms, self, CountDue())
+            self._count_later()
+
+    def _count_later(self) -> None:
+        if self.turn.due_ms is not None and not self._is_count_due:
+            self._is_count_due = True
+            self.world.post(max(self.turn.due_ms - self.skew_ms, self.world.now + 1), self, CountDue())
 
     def _count(self) -> events.Event | None:
         s = self.core.situation
         counted = self.turn.count(self.clock(), len(s.authorities))
-        if self.turn.due_ms is not None and self.turn.due_ms > self.clock():
-            self.world.post(self.turn.due_ms - self.skew_ms, self, CountDue())
+        self._count_later()
         if counted is None:
             return None
         pending, transactions = counted
@@ -381,6 +372,3 @@ class Node:
                 self.signer.prune(block.header.epoch, block.header.view)
         self.layers.settle(block.header.digest)
         self.pool.settle(layer.transactions, block.header.height, block.header.time_ms)
-
-
-__all__ = ["HONEST", "CrashPoint", "Gossip", "Happening", "Node", "Replied", "Transactions"]

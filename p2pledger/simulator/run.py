@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from p2pledger.simulator.city import START_MS, city
+from p2pledger.simulator.city import DEVICES, START_MS, city
 from p2pledger.simulator.faults import FAULTS_MIN, Fault, end_ms, plan, schedule
 from p2pledger.simulator.judge import Violation
 from p2pledger.simulator.world import World
@@ -20,6 +20,8 @@ BLOCKS_HEALED = 3
 HEALED_MS_MAX = 120_000
 """How long that may take: simulated time."""
 SUBMIT_MS = (20, 90)
+AGAIN = 0.1
+"""Of what clients hand in, so much was handed in before."""
 PENDING_MAX = 6
 """Clients wait while so much is pending."""
 
@@ -87,7 +89,8 @@ def _submit(world: World, random: Random) -> None:
         again = random.random() < 0.2  # a client that is not sure hands it to a second node
         to = {random.randrange(len(world.nodes)) for _ in range(1 + again)}
         if any(len(world.nodes[node].pool.mempool) < PENDING_MAX for node in to):
-            number = next(next_number)
+            # An enrolment that was lost is handed in again: without it, no record would ever do.
+            number = random.randrange(DEVICES) if random.random() < AGAIN else next(next_number)
             for node in sorted(to):
                 world.submit(node, (world.city.transaction(number),))
         world.schedule(world.now + random.randint(*SUBMIT_MS), submit)

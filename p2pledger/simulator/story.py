@@ -6,7 +6,7 @@ from p2pledger.chain.block import FinalBlock, Proposal
 from p2pledger.chain.message import Certificates
 from p2pledger.chain.vote import Ballot, Certificate, Vote, VoteKind
 from p2pledger.simulator.city import START_MS
-from p2pledger.simulator.node import Arrived, Gossip, Happening
+from p2pledger.simulator.happenings import Arrived, Gossip, Happening
 from p2pledger.simulator.run import Case, Report, run
 from p2pledger.simulator.world import World
 

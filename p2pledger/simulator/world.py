@@ -17,10 +17,11 @@ from p2pledger.consensus import events
 from p2pledger.errors import Fatal
 from p2pledger.simulator.city import START_MS, City
 from p2pledger.simulator.disk import Disk, MemoryGuard
+from p2pledger.simulator.happenings import Gossip, Happening, Replied, Transactions
 from p2pledger.simulator.judge import Judge, Violation
 from p2pledger.simulator.liars.liar import HONEST, Liar
 from p2pledger.simulator.links import Links
-from p2pledger.simulator.node import CrashPoint, Gossip, Happening, Node, Replied, Transactions
+from p2pledger.simulator.node import CrashPoint, Node
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.types import Millis, PeerId
 
@@ -66,6 +67,7 @@ class World:
     def bribe(self, number: int, liar: Liar) -> None:
         """From now on this node lies in this manner."""
         self.liars[number] = self.nodes[number].liar = liar
+        liar.bend(self.nodes[number])
         self.faulty.add(number)
 
     def crash(self, node: Node) -> None:

@@ -1,0 +1,49 @@
+"""Its clock is wrong, and its blocks are of the far future or of the past. Floor 8.
+
+Tries to drag the ledger's time along, to have transactions expire, and to have good blocks held back.
+Stopped by: a block's time lies above its parent's and not beyond the voter's clock and the drift; a stale
+one is skipped. No clock is used for safety.
+"""
+
+from typing import TYPE_CHECKING
+
+from p2pledger.chain.block import Proposal
+from p2pledger.consensus.events import Send
+from p2pledger.simulator.liars.liar import Liar, Said, is_own, rebuilt
+from p2pledger.types import Millis
+
+if TYPE_CHECKING:
+    from p2pledger.simulator.node import Node
+
+CLOCK_MS = (-3_600_000, -5_000, -400, 400, 5_000, 3_600_000)
+
+
+class TimeLiar(Liar):
+    """Tells a time of its own."""
+
+    def bend(self, node: "Node") -> None:
+        """See `Liar.bend`."""
+        super().bend(node)
+        if node.skew_ms == 0 and self.random.random() < 0.5:
+            node.world.jump(node.number, self.random.choice(CLOCK_MS))
+
+    def say(self, node: "Node", send: Send) -> list[Said]:
+        """See `Liar.say`."""
+        frame = send.frame
+        if not isinstance(frame, Proposal) or not is_own(node, frame) or frame.header.view != frame.view:
+            return [send]
+        s = node.core.situation
+        p = s.setting.parameters
+        known = s.known(frame.header.parent_digest)
+        parent_ms = known[1] if known is not None else frame.header.time_ms
+        times = (
+            parent_ms,  # not above its parent's
+            parent_ms + 1,
+            node.world.now - p.clock_drift_ms - p.idle_interval_ms - 1_000,
+            node.world.now + p.clock_drift_ms - 20,  # just allowed: the ledger's time runs ahead
+            node.world.now + p.clock_drift_ms + 250,  # voters hold back a little
+            node.world.now + 3_600_000,
+            2**63,
+        )
+        lie = rebuilt(node, frame, time_ms=Millis(max(0, self.random.choice(times))))
+        return [Send(lie)] if lie is not None else [send]

@@ -1,0 +1,71 @@
+"""Passes on the blocks of others with other transactions, evidence or certificates. Floor 8.
+
+Tries to have an honest leader's block refused, or another one taken for it. Stopped by: what the header
+does not commit to is judged by what the voter holds, and what it does commit to is compared before anything
+is kept; the fault is the sender's, not the block's.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from p2pledger.chain.block import FinalBlock, Justification, Proposal
+from p2pledger.chain.message import Frame, Reply, Request
+from p2pledger.chain.transaction import Batch
+from p2pledger.chain.vote import Evidence, notarise
+from p2pledger.consensus.events import Send
+from p2pledger.simulator.liars.liar import Liar, Rumour, Said, forged, nothing
+
+if TYPE_CHECKING:
+    from p2pledger.simulator.node import Node
+
+
+B = TypeVar("B", bound=FinalBlock | Proposal)
+
+
+class WrongContent(Liar):
+    """Says what others said, but not quite."""
+
+    def say(self, node: "Node", send: Send) -> list[Said]:
+        """See `Liar.say`."""
+        s = node.core.situation
+        heard = s.tally.proposals.get(s.view)
+        if heard is None or heard.vote.signer == s.voice.index or self.random.random() < 0.6:
+            return [send]
+        return [Send(self._bent(node, heard)), send]
+
+    def hear(self, node: "Node", heard: Frame | FinalBlock | Evidence) -> list[Said]:
+        """See `Liar.hear`. It is quick, so that its copy may arrive before the leader's own."""
+        if isinstance(heard, FinalBlock) and self.random.random() < 0.3:
+            return [Rumour(_more(heard))]
+        if isinstance(heard, Proposal) and self.random.random() < 0.5:
+            return [Send(self._bent(node, heard))]
+        return []
+
+    def answer(self, node: "Node", request: Request, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
+        """See `Liar.answer`."""
+        if self.random.random() < 0.3:
+            return replies
+        return tuple(
+            _more(reply)
+            if isinstance(reply, FinalBlock | Proposal)
+            else replace(reply, transactions=reply.transactions[1:])
+            if isinstance(reply, Batch)
+            else reply
+            for reply in replies
+        )
+
+    def _bent(self, node: "Node", proposal: Proposal) -> Proposal:
+        match self.random.randrange(4):
+            case 0:
+                return _more(proposal)
+            case 1:
+                return replace(proposal, transaction_ids=())
+            case 2:
+                below = notarise(proposal.epoch, proposal.header.parent_view, proposal.header.parent_digest)
+                return replace(proposal, justification=Justification(forged(node, below), ()))
+            case _:
+                return replace(proposal, newest_final=None, justification=Justification(None, ()))
+
+
+def _more(block: B) -> B:
+    return replace(block, transaction_ids=(*block.transaction_ids, nothing(block.header.height)))
