@@ -3,9 +3,11 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
+SEEDS ?= 2000
+FIRST ?= 1000000
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help testnet test check format lock clean prerequisites
+.PHONY: help testnet test check sim soak format lock clean prerequisites
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -21,6 +23,13 @@ check: prerequisites .venv/.development  ## style, types, floors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_architecture.py
+
+sim: prerequisites .venv/.development  ## whole ledgers under a simulated network: SEEDS=2000
+	$(BIN)/p2pledger simulate --seeds $(SEEDS)
+	$(BIN)/p2pledger simulate --seeds 50 --first 100000 --real-signatures
+
+soak: prerequisites .venv/.development  ## simulate without end, from a seed of your own: FIRST=1000000
+	$(BIN)/p2pledger simulate --soak --first $(FIRST)
 
 format: .venv/.development  ## bring the source into shape
 	$(BIN)/ruff check --fix .
