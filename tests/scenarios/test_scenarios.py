@@ -4,7 +4,8 @@ import difflib
 from pathlib import Path
 
 import pytest
-from tests.scenarios.story import COMMANDS, retell
+from tests.scenarios.commands import COMMANDS
+from tests.scenarios.story import retell
 
 STORIES = sorted(Path(__file__).parent.glob("*.txt"))
 
