@@ -122,11 +122,8 @@ class Script:
     def submit(self, names: str, to: str | None) -> None:
         ids = {self.stage.names.transaction(name) for name in names.split()}
         for name in to.split() if to else list(self.stage.real):
-            player = self.stage.real[name]
-            if player.core is not None:
-                player.bodies |= ids
-                for event in self.stage.count(player):
-                    self.stage.give(name, event)
+            if self.stage.real[name].core is not None:
+                self.stage.submit(name, ids)
 
     @command(rf"crash (?P<names>{NAMES})")
     def crash(self, names: str) -> None:

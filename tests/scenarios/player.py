@@ -5,7 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from p2pledger.chain.block import FinalBlock, Proposal, is_boundary
+from p2pledger.chain.message import (
+    Batch,
+    BlocksRequest,
+    BodiesRequest,
+    Certificates,
+    CertificatesRequest,
+    ProposalsRequest,
+    Reply,
+    Request,
+)
 from p2pledger.chain.vote import Certificate, Vote
+from p2pledger.consensus import catchup
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.events import Event, Recovered
 from p2pledger.consensus.situation import Situation
@@ -105,3 +116,19 @@ class Player:
         for views in counting:
             views.add(at)
         return bool(counting)
+
+    def replies(self, request: Request) -> tuple[Reply, ...]:
+        """What it answers; bodies stand for themselves."""
+        s = self.s
+        match request:
+            case BlocksRequest(height, count):
+                return self.disk.chain[height - 1 : height - 1 + count]
+            case BodiesRequest(ids):
+                return (Batch((b"bodies",)),) if self.bodies.intersection(ids) else ()
+            case CertificatesRequest(epoch, low, high):
+                found = catchup.certificates_between(s, low, high) if epoch == s.epoch else []
+                return (Certificates(tuple(found)),) if found else ()
+            case ProposalsRequest(epoch, digests):
+                proposals = [catchup.unfinal_proposal(s, d) for d in digests if epoch == s.epoch]
+                return tuple(proposal for proposal in proposals if proposal is not None)
+        raise AssertionError("the core asks for no boundaries")

@@ -11,24 +11,14 @@ from dataclasses import replace
 
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import LAN, Parameters
-from p2pledger.chain.message import (
-    Batch,
-    BlocksRequest,
-    BodiesRequest,
-    Certificates,
-    CertificatesRequest,
-    Frame,
-    ProposalsRequest,
-    Reply,
-    Request,
-)
+from p2pledger.chain.message import BodiesRequest, Frame
 from p2pledger.chain.vote import Ballot, Certificate, Evidence, Vote, is_contradiction
 from p2pledger.consensus import catchup, events
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.situation import Setting
 from p2pledger.errors import Fatal
 from p2pledger.signer.guard import GuardRefused, check_guard
-from p2pledger.types import Millis
+from p2pledger.types import Hash, Millis
 from tests.scenarios.agenda import Agenda
 from tests.scenarios.blocks import Blocks
 from tests.scenarios.names import GENESIS_HASH, Names, view
@@ -39,6 +29,7 @@ from tests.scenarios.telling import Log, told_held, told_request, told_sends, to
 START_MS = 1_000_000
 """The hour at which every story begins; its times count from there."""
 RELAY_MS = 500
+"""How long each next one in line waits before it gossips a final block."""
 ASK_MS_MAX = 500
 """After which a question to an authority that cannot be reached has failed."""
 
@@ -145,6 +136,15 @@ class Stage:
             if self.real[receiver].core is not None:
                 self._arrive(sender, self.real[receiver], frame)
 
+    def submit(self, name: str, ids: set[Hash]) -> None:
+        """Transactions reach a node that runs."""
+        player = self.real[name]
+        player.bodies |= ids
+        if lacked := ids.intersection(*({*block.missing} for block in player.s.tree if block.missing)):
+            self._take(player, events.Arrived(frozenset(lacked)))
+        for event in self._count(player):
+            self._take(player, event)
+
     def _arrive(self, sender: str, player: Player, frame: Frame) -> None:
         index = self.roster.index(sender, player.s.epoch)
         if index is None:
@@ -223,7 +223,7 @@ class Stage:
             for misbehaved in output.misbehaved:
                 self._report(player, misbehaved)
             if any(isinstance(work, events.Enter) for work in output.work):
-                waiting.extend(self.count(player))  # what is final counts no more
+                waiting.extend(self._count(player))  # what is final counts no more
             if output.wake_at is not None:
                 self._set_alarm(player, output.wake_at)
 
@@ -319,11 +319,11 @@ class Stage:
             self.agenda.post(final.relay_rank * RELAY_MS, relay)
 
     def _report(self, player: Player, misbehaved: events.Misbehaved) -> None:
-        who = self.roster.name(misbehaved.peer, player.s.epoch)
-        if misbehaved.evidence is None:
+        evidence = misbehaved.evidence
+        if evidence is None:
+            who = self.roster.name(misbehaved.peer, player.s.epoch)
             self.tell(player, f"blames {who}: {misbehaved.reason}")
             return
-        evidence = misbehaved.evidence
         who = self.roster.name(evidence.first.signer, evidence.first.ballot.epoch)
         one, other = (self.names.ballot(vote.ballot) for vote in (evidence.first, evidence.second))
         self.tell(player, f"proves that {who} signed {one} and {other}")
@@ -351,7 +351,7 @@ class Stage:
                 self.tell(player, f"finds {self.names.block(executed.digest)} invalid: {executed.reason}")
         return executed
 
-    def count(self, player: Player) -> list[events.Event]:
+    def _count(self, player: Player) -> list[events.Event]:
         """`Pending`, when a transaction counts towards the deadline of the node's view."""
         return [events.Pending(player.s.epoch, player.s.view)] if player.count() else []
 
@@ -368,7 +368,9 @@ class Stage:
             return
 
         def arrive() -> None:
-            replies = self._replies(self.real[peer], player, ask.request)
+            replies = self.real[peer].replies(ask.request)
+            if isinstance(ask.request, BodiesRequest):
+                player.bodies |= self.real[peer].bodies.intersection(ask.request.ids)
             answered = events.Answered(ask.key, ask.peer, replies)
             self._transmit(peer, player.name, self._answer_arrives(player, answered))
 
@@ -382,23 +384,6 @@ class Stage:
                 self._take(player, event)
 
         return happen
-
-    def _replies(self, player: Player, asker: Player, request: Request) -> tuple[Reply, ...]:
-        s = player.s
-        match request:
-            case BlocksRequest(height, count):
-                return player.disk.chain[height - 1 : height - 1 + count]
-            case BodiesRequest(ids):
-                held = player.bodies.intersection(ids)
-                asker.bodies |= held
-                return (Batch((b"body",)),) if held else ()
-            case CertificatesRequest(epoch, low, high):
-                found = catchup.certificates_between(s, low, high) if epoch == s.epoch else []
-                return (Certificates(tuple(found)),) if found else ()
-            case ProposalsRequest(epoch, digests):
-                proposals = [catchup.unfinal_proposal(s, d) for d in digests if epoch == s.epoch]
-                return tuple(proposal for proposal in proposals if proposal is not None)
-        raise AssertionError("the core asks for no boundaries")
 
     def certificate(self, ballot: Ballot, signers: Sequence[str] = ()) -> Certificate:
         """A certificate by these signers; else by a quorum of puppets, and of real ones that did sign."""
