@@ -219,6 +219,7 @@ def _lose_guard(world: World, fault: Fault) -> None:
     number = fault.nodes[0]
     world.crash(world.nodes[number])
     world.nodes[number].disk.guard = None
+    world.judge.lost.add(number)
     world.faulty.add(number)
 
 

@@ -8,9 +8,13 @@ that their key gave, every block that became final, and every block that their s
 import hashlib
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
+from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import FinalBlock, Header
+from p2pledger.chain.message import Status
 from p2pledger.chain.payloads import DeviceEnroll, RecordAppend
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Certificate, Vote
@@ -22,14 +26,31 @@ if TYPE_CHECKING:
     from p2pledger.simulator.node import Node
 
 NOTARISE, SKIP, FINALISE = 1, 2, 3
+LISTEN_DELTAS = 10
 
 
 class Violation(Exception):
     """A promise was broken. `promise` names it in a word."""
 
     def __init__(self, promise: str, what: str) -> None:
-        super().__init__(f"{promise}: {what}")
+        super().__init__(promise, what)
         self.promise = promise
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
+
+
+@dataclass
+class _Start:
+    """What a node found when it started, and what it was told since about its own key (R8)."""
+
+    at_ms: int
+    highest: tuple[int, int]
+    """The highest (epoch, view) that it knows to have voted in."""
+    answered: set[int] = field(default_factory=set)
+    has_voted: bool = False
+    lost: str = ""
+    """The vote of its own key that it was shown and does not know."""
 
 
 class Judge:
@@ -50,6 +71,9 @@ class Judge:
         self._offences: set[tuple[int, int, int]] = set()
         self.trusted: set[int] = set(range(city.authorities))
         """Whose keys never contradict themselves: all but those of liars and of restored guards."""
+        self.lost: set[int] = set()
+        """Whose guards were lost: they follow without voting."""
+        self._starts: WeakKeyDictionary[Node, _Start] = WeakKeyDictionary()
 
     def summary(self) -> bytes:
         """What was judged, for comparing runs."""
@@ -66,10 +90,56 @@ class Judge:
         """How many offences stand in final blocks."""
         return len(self._offences)
 
+    # --- after a start (R8) ------------------------------------------------------------------------------
+
+    def on_start(self, node: "Node") -> None:
+        """A node starts on what its disk holds."""
+        guard = node.disk.guard
+        self._starts[node] = _Start(node.cursor, guard.guard.at if guard is not None else (0, 0))
+
+    def on_status(self, node: "Node", peer: int, status: Status) -> None:
+        """An authority tells a node where it stands, and what the node's own key signed last."""
+        start = self._starts[node]
+        if status.is_reply:
+            start.answered.add(peer)
+        for vote in status.echo:
+            ballot = vote.ballot
+            at = (ballot.epoch, ballot.view)
+            # Of an epoch further off it knows no list by which to tell whose signature it is.
+            if start.highest < at and at[0] <= node.core.situation.epoch + 1 and self._is_own(node, vote):
+                start.lost = f"{ballot.kind.name} in {at}"
+
+    def _is_own(self, node: "Node", vote: Vote) -> bool:
+        if node.key is None:
+            return False
+        ballot = vote.ballot
+        digest = self._sign_digest(ballot.kind.value, ballot.epoch, ballot.view, ballot.digest)
+        return self._city.is_signed(node.key.public_key, digest, vote.signature)  # type: ignore[arg-type]
+
+    def _check_start(self, node: "Node", vote: Vote) -> None:
+        """Whoever lost its guard, or was shown that it did, is silent; everybody else listens first."""
+        start, at = self._starts[node], (vote.ballot.epoch, vote.ballot.view)
+        if node.number in self.lost:
+            raise Violation("silence", f"node {node.number} lost its guard, and votes in {at}")
+        if start.lost:
+            raise Violation(
+                "silence", f"node {node.number} was shown its own {start.lost}, and votes in {at}"
+            )
+        parameters, n = self._city.parameters, self._city.n
+        has_waited = node.cursor >= start.at_ms + LISTEN_DELTAS * parameters.delta_ms
+        has_heard = 2 * (len(start.answered) + 1) - n > (n - 1) // 3
+        if not (start.has_voted or has_waited or has_heard):
+            raise Violation("silence", f"node {node.number} votes in {at}, and has not listened")
+        start.has_voted = True
+        start.highest = max(start.highest, at)
+
     # --- votes -------------------------------------------------------------------------------------------
 
     def on_vote(self, node: "Node", vote: Vote) -> None:
         """A key gave a vote."""
+        if node.liar.is_liar:
+            return
+        self._check_start(node, vote)
         if node.number not in self.trusted:
             return
         ballot = vote.ballot
@@ -124,6 +194,9 @@ class Judge:
         is_last = height % blocks == 0
         if (
             header.epoch != (height - 1) // blocks
+            or header.genesis_hash != self._city.genesis.hash
+            or header.proposer != self._leader(header)
+            or header.view <= header.parent_view
             or (parent is not None and header.parent_digest != parent.digest)
             or (parent is not None and header.time_ms <= parent.time_ms)
             or (header.next_set_hash != bytes(32)) != is_last
@@ -167,14 +240,10 @@ class Judge:
         taken.add(record.seq)
 
     def _check_certificate(self, header: Header, certificate: Certificate) -> None:
-        genesis = self._city.genesis
-        authorities = genesis.authorities if header.epoch == 0 else genesis.next_authorities
+        authorities = self._authorities(header.epoch)
         n = len(authorities.members)
-        ballot = certificate.ballot
         signers = [i for i in range(len(certificate.bitmap) * 8) if certificate.bitmap[i // 8] >> i % 8 & 1]
-        message = b"rota1" + genesis.hash + authorities.hash + bytes([FINALISE])
-        message += struct.pack(">QQ", header.epoch, ballot.view) + header.digest
-        digest = hashlib.sha256(message).digest()
+        digest = self._sign_digest(FINALISE, header.epoch, certificate.ballot.view, header.digest)
         true = 0
         for signer, signature in zip(signers, certificate.signatures, strict=True):
             key = authorities.members[signer].key
@@ -182,6 +251,19 @@ class Judge:
         # Two sets of this size share more than a third: 2q - n > f.
         if 2 * true - n <= (n - 1) // 3:
             raise Violation("validity", f"{true} of {n} made block {header.height} final")
+
+    def _authorities(self, epoch: int) -> AuthoritySet:
+        genesis = self._city.genesis
+        return genesis.authorities if epoch == 0 else genesis.next_authorities
+
+    def _sign_digest(self, kind: int, epoch: int, view: int, block: bytes) -> bytes:
+        message = b"rota1" + self._city.genesis.hash + self._authorities(epoch).hash + bytes([kind])
+        return hashlib.sha256(message + struct.pack(">QQ", epoch, view) + block).digest()
+
+    def _leader(self, header: Header) -> int:
+        """Round robin, from a place that the epoch's base draws; 0 in the first."""
+        base = self._chain[header.epoch * self._city.parameters.epoch_blocks]
+        return (header.view + int.from_bytes(base[:8], "big")) % self._city.n
 
 
 def _tagged(domain: str, data: bytes) -> bytes:

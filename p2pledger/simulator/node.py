@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from p2pledger.chain.block import FinalBlock, genesis_digest, is_boundary
-from p2pledger.chain.message import BodiesRequest, Frame, Reply, Request
+from p2pledger.chain.message import BodiesRequest, Frame, Reply, Request, Status
 from p2pledger.chain.receipt import check_final
 from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
 from p2pledger.chain.vote import Vote
@@ -188,6 +188,8 @@ class Node:
             self._process(events.Received(index, frame))
 
     def _process(self, event: events.Event) -> None:
+        if isinstance(event, events.Received) and isinstance(event.frame, Status):
+            self.world.judge.on_status(self, event.peer, event.frame)
         waiting = deque([event])
         while waiting:
             output = self.core.step(waiting.popleft(), self.clock())

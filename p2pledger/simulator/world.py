@@ -61,6 +61,7 @@ class World:
     def _boot(self, number: int, disk: Disk) -> Node:
         key = self.city.signer(number + 1) if number < self.city.authorities else None
         node = Node(self, number, disk, key, self.liars.get(number, HONEST))
+        self.judge.on_start(node)
         self.post(self.now, node, events.Tick())
         return node
 
