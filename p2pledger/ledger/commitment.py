@@ -40,8 +40,23 @@ def _bucket_hash(entries: Sequence[Entry]) -> Hash:
     return _BUCKET_DOMAIN.hash(b"".join([entry.path + entry.leaf for entry in entries]))
 
 
-def _node_hash(children: Sequence[Hash]) -> Hash:
+def node_hash(children: Sequence[Hash]) -> Hash:
+    """The hash of an inner node over its 16 children, `EMPTY` where there is none."""
     return EMPTY if all(child == EMPTY for child in children) else _NODE_DOMAIN.hash(b"".join(children))
+
+
+def subtree_hash(prefix: str, entries: Sequence[Entry]) -> Hash:
+    """The hash at a bucket's digits, or below them, that these entries, all that hang there, must have.
+
+    By it a store knows that it reads what was written.
+    """
+    if len(entries) <= BUCKET_ENTRIES_MAX:
+        return _bucket_hash(entries)
+    depth = len(prefix)
+    groups: dict[str, list[Entry]] = {digit: [] for digit in DIGITS}
+    for entry in entries:
+        groups[entry.path.hex()[depth]].append(entry)
+    return node_hash([subtree_hash(prefix + digit, group) for digit, group in groups.items()])
 
 
 @dataclass(frozen=True)
@@ -77,7 +92,7 @@ def check_state_proof(proof: StateProof, root: Hash, key: bytes, value: bytes | 
     current = _bucket_hash(proof.bucket)
     for level, digit in zip(reversed(proof.levels), reversed(digits[:depth]), strict=True):
         position = int(digit, 16)
-        current = _node_hash((*level.siblings[:position], current, *level.siblings[position:]))
+        current = node_hash((*level.siblings[:position], current, *level.siblings[position:]))
     if current != root:
         raise InvalidMessage("the proof does not lead to the state root")
 
@@ -106,7 +121,7 @@ class Commitment:
         for _ in range(self._depth):
             prefixes = {prefix[:-1] for prefix in prefixes}
             for prefix in prefixes:
-                view.put(prefix, _node_hash(view.children(prefix)))
+                view.put(prefix, node_hash(view.children(prefix)))
         return view.node(""), view.nodes
 
     def prove(self, reader: StateReader, key: bytes) -> StateProof:
@@ -178,7 +193,7 @@ def _rehash(view: _View, prefix: str, changed: _Changed) -> Hash:
         if remaining is not None:
             _clear_children(view, prefix)
             return _bucket_hash(remaining)
-    return _node_hash(view.children(prefix))
+    return node_hash(view.children(prefix))
 
 
 def _hash_anew(view: _View, prefix: str, entries: Sequence[Entry]) -> Hash:
@@ -190,7 +205,7 @@ def _hash_anew(view: _View, prefix: str, entries: Sequence[Entry]) -> Hash:
         groups.setdefault(entry.path.hex()[: len(prefix) + 1], []).append(entry)
     for child, group in groups.items():
         view.put(child, _hash_anew(view, child, group))
-    return _node_hash(view.children(prefix))
+    return node_hash(view.children(prefix))
 
 
 def _few_entries(view: _View, prefix: str, changed: _Changed) -> list[Entry] | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import structlog
 import trio
 
-from p2pledger.chain.block import FinalBlock, is_boundary
+from p2pledger.chain.block import FinalBlock, Header, is_boundary
 from p2pledger.codec import encode
 from p2pledger.consensus.events import Final
 from p2pledger.errors import Fatal
@@ -109,12 +109,12 @@ class Finals:
         layer = self._layers.get(block.header.digest)
         if layer is None:
             raise Fatal(f"block {block.header.height} is final and was not executed here")
-        started = trio.current_time()
+        started, parent = trio.current_time(), self._store.tip().header
         await trio.to_thread.run_sync(self._persist, block, layer)
         self._metrics.store_commit_seconds.observe(trio.current_time() - started)
         self._layers.settle(block.header.digest)
         self._pool.settle(layer.transactions, block.header.height, block.header.time_ms)
-        self._measure(block, sum(len(transaction.encoded) for transaction in layer.transactions))
+        self._measure(block, parent, sum(len(transaction.encoded) for transaction in layer.transactions))
         for schema in map(schema_of, layer.execution.index_rows):
             if schema is not None:
                 self._metrics.records_total.at(schema).inc()
@@ -135,12 +135,11 @@ class Finals:
         if header.height % PRUNE_EVERY == 0:
             self._signer.prune(header.epoch, header.view)
 
-    def _measure(self, block: FinalBlock, size_bytes: int) -> None:
+    def _measure(self, block: FinalBlock, parent: Header | None, size_bytes: int) -> None:
         metrics, header = self._metrics, block.header
         latency_s = max(0, self._now() - header.time_ms) / 1_000
-        previous = self._store.block(Height(header.height - 1)) if header.height > 1 else None
-        if previous is not None:
-            metrics.chain_block_interval_seconds.observe((header.time_ms - previous.header.time_ms) / 1_000)
+        if parent is not None:
+            metrics.chain_block_interval_seconds.observe((header.time_ms - parent.time_ms) / 1_000)
         metrics.finality_latency_seconds.observe(latency_s)
         metrics.chain_finalized_height.set(header.height)
         metrics.chain_height.set(header.height)

@@ -16,15 +16,24 @@ CHECKPOINT_PAGES = 4_000
 """Pages in the write-ahead log at which they are moved into the file: 16 MB."""
 LOG_BYTES_KEPT = 64 * 1024 * 1024
 
+_DAMAGED = "it is damaged: put it aside, check the disk, and let this node sync again"
+
 _MEANINGS = (
     ("SQLITE_FULL", "the disk is full: free some space on its volume, then start again"),
     ("SQLITE_READONLY", "it cannot be written: see who owns it, and whether its volume is mounted read-only"),
     ("SQLITE_CANTOPEN", "it cannot be opened: see that its directory exists and who owns it"),
-    ("SQLITE_CORRUPT", "it is damaged: put it aside, check the disk, and let this node sync again"),
-    ("SQLITE_NOTADB", "it is damaged: put it aside, check the disk, and let this node sync again"),
+    ("SQLITE_CORRUPT", _DAMAGED),
+    ("SQLITE_NOTADB", _DAMAGED),
     ("SQLITE_IOERR", "the disk fails: look into the system's log, and do not trust this disk"),
     ("SQLITE_BUSY", "another process writes to it: stop that one first"),
 )
+
+
+class Damaged(Fatal):
+    """What is read from a file is not what was written."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} in chain.db is not what was written; {_DAMAGED}")
 
 
 class Database:

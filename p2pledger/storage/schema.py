@@ -4,8 +4,10 @@ Rows that grow with the chain have integer keys in ascending order: half the cos
 block's rows lie side by side. A transaction is found by the first 8 bytes of its id, and its whole id
 decides, so ids ground to the same 8 bytes cost a longer look and nothing else.
 
-What is read back is checked: a state row against its leaf, a result against the tree of results,
-everything else against a checksum (CRC-32 over the row's key and content).
+What is read back is checked: a block against its digest, a transaction against its id, a state row
+against its leaf, a bucket of the state against its node, nodes against their parents, a result against
+the tree of results, everything else against a checksum (CRC-32 over the row's key and content). A key
+that the state does not have is missing from a bucket that is whole.
 """
 
 FORMAT = 1
@@ -86,18 +88,26 @@ IS_USED = "SELECT 1 FROM transactions WHERE short_id = ? AND id = ? AND expires_
 
 NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"
-LEAVES = "SELECT hash FROM result_nodes WHERE number >= ? AND number < ? AND number % 2 = 0 ORDER BY number"
+NODES_OF_RESULTS_BETWEEN = "SELECT number, hash FROM result_nodes WHERE number >= ? AND number < ?"
 
 STATE_PUT = "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)"
 STATE_REMOVE = "DELETE FROM state WHERE path = ?"
 STATE_GET = "SELECT leaf, key, value FROM state WHERE path = ?"
-STATE_RANGE = "SELECT path, leaf FROM state WHERE path BETWEEN ? AND ? ORDER BY path"
+STATE_BUCKET = (
+    "SELECT NULL, hash FROM nodes WHERE prefix = ?"
+    " UNION ALL SELECT path, leaf FROM state WHERE path BETWEEN ? AND ? ORDER BY 1"
+)
+"""The node at a bucket's digits, then its entries by path. One statement, so that a commit between them
+cannot set them at odds."""
 
 NODE_PUT = "INSERT OR REPLACE INTO nodes VALUES (?, ?)"
 NODE_REMOVE = "DELETE FROM nodes WHERE prefix = ?"
 NODE_GET = "SELECT hash FROM nodes WHERE prefix = ?"
-NODES_TO_DEPTH = "SELECT prefix, hash FROM nodes WHERE LENGTH(prefix) <= ?"
-NODES_BELOW_DEPTH = "SELECT DISTINCT SUBSTR(prefix, 1, ?) FROM nodes WHERE LENGTH(prefix) > ?"
+NODES = "SELECT prefix, hash FROM nodes"
+NODE_AND_CHILDREN = (
+    "SELECT prefix, hash FROM nodes"
+    " WHERE prefix BETWEEN ?1 AND ?1 || 'f' AND LENGTH(prefix) <= LENGTH(?1) + 1"
+)
 
 INDEX_PUT = "INSERT OR REPLACE INTO index_rows VALUES (?, ?, ?, ?)"
 INDEX_GET = "SELECT value, checksum FROM index_rows WHERE name = ? AND key = ?"

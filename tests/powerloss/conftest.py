@@ -28,7 +28,7 @@ class Recorder:
         self.root.mkdir()
 
     def run(self, blocks: int, sessions: int, *, seed: int = 1, mutant: str = "", fault: str = "") -> int:
-        """Make so many blocks in so many openings; how the process ended."""
+        """Make so many blocks in so many openings; the exit code."""
         environment = {
             **os.environ,
             "LD_PRELOAD": str(self._shim),
@@ -37,13 +37,16 @@ class Recorder:
             "POWERLOSS_FAULT": fault,
         }
         arguments = [str(self.root), str(blocks), str(sessions), str(seed), mutant]
-        return subprocess.run(
+        ended = subprocess.run(
             [sys.executable, "-m", "tests.powerloss.workload", *arguments],
             cwd=ROOT,
             env=environment,
-            stderr=subprocess.DEVNULL if fault else None,
-            check=not fault,
-        ).returncode
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        print(ended.stderr)
+        return ended.returncode
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Faults that only a power loss shows, each to be switched on in a workload: every one must be caught."""
 
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def _prune_before_stored(show: Show) -> None:
 
     def persist_late(self: Finals, block: Any, layer: Any) -> None:
         self._signer.prune(block.header.epoch, block.header.view)
+        time.sleep(0.02)  # the next vote goes first
         persist(self, block, layer)
 
     Finals._persist = persist_late
