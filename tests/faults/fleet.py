@@ -102,11 +102,6 @@ class Fleet:
             f"{self.nodes[name].http_url}/v1/transactions", content=content, headers=headers
         )
 
-    async def get(self, name: str, path: str) -> tuple[int, Any]:
-        """What a node answers: the HTTP status, and the JSON."""
-        answer = await self._http.get(f"{self.nodes[name].http_url}{path}")
-        return answer.status_code, answer.json()
-
     async def status(self, name: str) -> dict[str, Any]:
         answer: dict[str, Any] = (await self._http.get(f"{self.nodes[name].http_url}/v1/status")).json()
         return answer
@@ -137,6 +132,12 @@ class Fleet:
         text = (await self._http.get(self.nodes[name].metrics_url)).text
         lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {series.removeprefix("p2pledger_"): float(value) for series, _, value in lines}
+
+    async def equivocations(self, name: str, culprit: str) -> float:
+        """How many contradictions of an authority a node has counted."""
+        counted = (await self.metrics(name)).items()
+        series = f'consensus_equivocations_total{{authority="{culprit}"'
+        return sum(value for key, value in counted if key.startswith(series))
 
     async def until_height(self, height: int, *names: str) -> None:
         """Wait until these nodes (all that run unless some are named) have reached a height."""
