@@ -18,6 +18,7 @@ from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.schema import SCHEMAS
 from p2pledger.codec import from_json
+from p2pledger.consensus.causes import Cause
 from p2pledger.crypto import KeySigner
 from p2pledger.errors import Code, Fatal, InvalidMessage
 from p2pledger.ledger.machine import Machine
@@ -108,6 +109,7 @@ def _metrics(configuration: Configuration, genesis: Genesis) -> Metrics:
         codes=sorted(Code),
         schemas=sorted(SCHEMAS),
         routes=ROUTES,
+        causes=sorted(Cause),
     )
 
 

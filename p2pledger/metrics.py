@@ -92,7 +92,8 @@ class Metrics:
 
     `node` is the operator's name for it, `authorities` the organisations of the authority list, `kinds`
     and `codes` the transaction kinds and refusal codes that the ledger knows, `schemas` those of its
-    records, `routes` the API's route templates: the closed lists that only a caller can know.
+    records, `routes` the API's route templates, `causes` those of a stalled agreement: the closed lists
+    that only a caller can know.
     """
 
     def __init__(
@@ -106,13 +107,14 @@ class Metrics:
         codes: Iterable[str] = (),
         schemas: Iterable[str] = (),
         routes: Iterable[str] = (),
+        causes: Iterable[str] = (),
     ) -> None:
         self.registry = CollectorRegistry()
         info = Info("build", "What runs here.", namespace="p2pledger", registry=self.registry)
         info.info({"version": version, "chain_id": chain_id, "node": node})
         authorities, codes = tuple(authorities), tuple(codes)
         self._make_chain()
-        self._make_consensus(authorities)
+        self._make_consensus(authorities, tuple(causes))
         self._make_transactions(tuple(kinds), codes, tuple(schemas))
         self._make_network()
         self._make_process(tuple(routes))
@@ -174,7 +176,7 @@ class Metrics:
             "divergence", "Final blocks that our own execution contradicts; the node stops."
         )
 
-    def _make_consensus(self, authorities: tuple[str, ...]) -> None:
+    def _make_consensus(self, authorities: tuple[str, ...], causes: tuple[str, ...]) -> None:
         gauge, counter = self._gauge, self._counter
         self.consensus_view = gauge("consensus_view", "The view that this node is in.")
         self.consensus_epoch = gauge("consensus_epoch", "The epoch that this node is in.")
@@ -205,8 +207,18 @@ class Metrics:
             VOTE_RESULTS,
         )
         self.consensus_equivocations_total = Labelled(
-            counter("consensus_equivocations", "Proven contradictions of an authority.", "authority"),
+            counter("consensus_equivocations", "Proven contradictions that came to be known.", "authority"),
             authorities,
+        )
+        self.consensus_evidence_recorded_total = Labelled(
+            counter("consensus_evidence_recorded", "Proven contradictions in final blocks.", "authority"),
+            authorities,
+        )
+        self.consensus_evidence_pending = gauge(
+            "consensus_evidence_pending", "Proven contradictions that no final block has recorded yet."
+        )
+        self.consensus_trouble = Labelled(
+            gauge("consensus_trouble", "1 while this keeps the agreement from going on.", "cause"), causes
         )
         self.signer_refusals_total = Labelled(
             counter("signer_refusals", "Votes that the signer would not sign.", "reason"), REFUSAL_REASONS

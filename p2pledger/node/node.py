@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +16,7 @@ from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt, Result
 from p2pledger.chain.transaction import Transaction
 from p2pledger.consensus import catchup
+from p2pledger.consensus.causes import Cause
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.diagnosis import Accusation, Diagnosis, diagnose
 from p2pledger.consensus.situation import Setting
@@ -43,9 +43,6 @@ from p2pledger.node.service import FinalEvent, Health, NodeStatus
 from p2pledger.signer.local import VoteSigner
 from p2pledger.storage.store import Store
 from p2pledger.types import Epoch, Hash, Height, PeerId, PublicKey
-
-OFFENCES_MAX = 4_096
-"""Rows of one page of offences: more than one epoch can have."""
 
 STALLED_S = 30.0
 """A long-lived task that gave no sign for so long is stuck: the liveness probe fails."""
@@ -149,6 +146,11 @@ class Node:
         self._network.admit(allowed, {peer: a for peer, a in dial.items() if peer in allowed})
 
     def _on_stored(self, block: FinalBlock) -> None:
+        for epoch, _, signer in (item.offence for item in block.evidence):
+            members = offences.authorities_of(self._store, self.genesis, epoch).members
+            organisation = members[signer].organisation
+            self._metrics.consensus_evidence_recorded_total.at(organisation).inc()
+            _log.warning("offence_recorded", authority=organisation, height=block.header.height)
         if block.transaction_ids or block.header.next_set_hash:
             self._admit()
 
@@ -229,22 +231,7 @@ class Node:
 
     def offences(self, from_epoch: Epoch) -> tuple[tuple[Accusation, ...], Epoch | None]:
         """See `Service.offences`."""
-        page = list(islice(offences.since(self._store, from_epoch), OFFENCES_MAX + 1))
-        next_epoch = page[-1][0][0] if len(page) > OFFENCES_MAX else None
-        return tuple(
-            Accusation(epoch, view, self._member(epoch, signer), True, height)
-            for (epoch, view, signer), height in page
-            if epoch != next_epoch
-        ), next_epoch
-
-    def _member(self, epoch: Epoch, index: int) -> str:
-        """The organisation at this position of an epoch's list."""
-        early = {Epoch(0): self.genesis.authorities, Epoch(1): self.genesis.next_authorities}
-        if (authorities := self._core.situation.sets.get(epoch) or early.get(epoch)) is None:
-            boundary = self._store.boundary(Epoch(epoch - 2))
-            assert boundary is not None, "an offence is of an epoch whose list is decided"
-            authorities = boundary.next_set
-        return authorities.members[index].organisation
+        return offences.page(self._store, self.genesis, from_epoch)
 
     def health(self) -> Health:
         """See `Service.health`. Live: every long-lived task gives signs; syncing or idling is not death."""
@@ -285,6 +272,10 @@ class Node:
         metrics.consensus_epoch.set(s.epoch)
         metrics.consensus_authorities.set(len(s.authorities))
         metrics.consensus_is_authority.set(s.voice.index is not None)
+        metrics.consensus_evidence_pending.set(len(s.evidence))
+        troubles = {reason.cause for reason in self.consensus().reasons if reason.is_trouble}
+        for cause in Cause:
+            metrics.consensus_trouble.at(cause).set(cause in troubles)
         metrics.mempool_txs.set(len(self._pool.mempool))
         metrics.mempool_bytes.set(self._pool.mempool.size_bytes)
         metrics.chain_height.set(max(s.tree.root.height, self._store.tip().height))

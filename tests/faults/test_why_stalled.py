@@ -1,6 +1,6 @@
 """Two of four authorities are dead: `p2pledger why-stalled` names both, and what they are needed for."""
 
-import json
+import re
 import sys
 from collections.abc import Iterator
 from subprocess import CompletedProcess
@@ -18,10 +18,10 @@ def fleet(tmp_path) -> Iterator[Fleet]:
         yield fleet
 
 
-async def why_stalled(fleet: Fleet, *names: str, options: tuple[str, ...] = ()) -> CompletedProcess:
+async def why_stalled(fleet: Fleet, *names: str) -> CompletedProcess:
     """The command as people run it, for these nodes."""
     nodes = [argument for name in names for argument in ("--node", fleet.nodes[name].http_url)]
-    command = [sys.executable, "-m", "p2pledger", "why-stalled", *nodes, *options]
+    command = [sys.executable, "-m", "p2pledger", "why-stalled", *nodes]
     return await trio.run_process(command, capture_stdout=True, check=False)
 
 
@@ -32,10 +32,16 @@ async def reasons(fleet: Fleet, name: str) -> dict[str, list[str]]:
     return {reason.code: reason.organisations for reason in answer.consensus.reasons}
 
 
+async def trouble(fleet: Fleet, name: str) -> set[str]:
+    """The causes that a node's metrics show."""
+    series = {name: value for name, value in (await fleet.metrics(name)).items() if "trouble" in name}
+    assert len(series) > 10
+    return {cause for name, value in series.items() if value for cause in re.findall(r'"(.+)"', name)}
+
+
 async def test_two_of_four_dead_are_named_by_those_that_live(fleet: Fleet) -> None:
     well = await why_stalled(fleet, "authority-1", "gateway-1")
-    assert well.returncode == 0, well.stdout.decode()
-    assert well.stdout.decode().count(": healthy") == 2
+    assert (well.returncode, well.stdout.count(b": healthy")) == (0, 2), well.stdout.decode()
 
     one, two, *dead = fleet.authorities
     fleet.kill(*dead)
@@ -46,8 +52,11 @@ async def test_two_of_four_dead_are_named_by_those_that_live(fleet: Fleet) -> No
         return sorted((await reasons(fleet, one)).get("no_quorum_heard", ())) == silent
 
     await until(says_who_is_missing)
-    told = json.loads((await why_stalled(fleet, one, "gateway-1", options=("--json",))).stdout)
-    assert [node["consensus"]["quorum"] for node in told["nodes"]] == [3, 3]
+
+    async def rings() -> bool:
+        return "no_quorum_heard" in await trouble(fleet, one)
+
+    await until(rings)  # what an alert goes by says the same
     stalled = await why_stalled(fleet, one, two, dead[0])
     text = " ".join(stalled.stdout.decode().split())
     assert stalled.returncode == 1
@@ -55,7 +64,6 @@ async def test_two_of_four_dead_are_named_by_those_that_live(fleet: Fleet) -> No
     assert text.count(": stalled") == 2
     assert text.count(": not reachable") == 1
     assert "2 of 3 nodes answered" in text
-    assert (await why_stalled(fleet, dead[0])).returncode == 2
 
     await fleet.start(*dead)
     async with fleet.client(one) as client:
@@ -66,3 +74,8 @@ async def test_two_of_four_dead_are_named_by_those_that_live(fleet: Fleet) -> No
         return all(set(codes) <= {"idle", "working"} for codes in told)
 
     await until(is_well)
+
+    async def is_calm() -> bool:
+        return not any([await trouble(fleet, name) for name in fleet.nodes])
+
+    await until(is_calm)

@@ -49,9 +49,32 @@ def test_only_what_evidence_may_still_name_is_loaded(store):
 
 
 def test_many_are_read_page_by_page(store, monkeypatch):
-    monkeypatch.setattr(offences, "_PAGE", 2)
+    monkeypatch.setattr(offences, "_SCAN", 2)
     record(store, *(evidence(0, view, 1) for view in range(1, 8)))
     assert len(offences.load(store, Epoch(0))) == 7
+
+
+def test_an_epochs_offences_are_told_in_the_order_in_which_they_were_recorded(store):
+    record(store, evidence(0, 9, 1))
+    record(store, evidence(1, 4, 2))
+    record(store, evidence(0, 5, 3), evidence(0, 2, 0))
+    assert offences.of_epoch(store, Epoch(0)) == (((0, 9, 1), 1), ((0, 2, 0), 3), ((0, 5, 3), 3))
+    assert offences.of_epoch(store, Epoch(1)) == (((1, 4, 2), 2),)
+    assert offences.of_epoch(store, Epoch(2)) == ()
+
+
+def test_a_page_has_whole_epochs_and_says_where_to_go_on(store, monkeypatch):
+    names = [member.organisation for member in GENESIS.authorities.members]
+    record(store, evidence(0, 9, 1), evidence(0, 2, 0))
+    record(store, evidence(1, 4, 1), evidence(1, 2**63, 0))
+    monkeypatch.setattr(offences, "PAGE_MAX", 3)
+    first, next_epoch = offences.page(store, GENESIS, Epoch(0))
+    assert [(a.view, a.organisation, a.height) for a in first] == [(2, names[0], 1), (9, names[1], 1)]
+    assert next_epoch == 1
+    second, end = offences.page(store, GENESIS, next_epoch)
+    assert [(a.epoch, a.view, a.height) for a in second] == [(1, 4, 2), (1, 2**63, 2)]
+    assert end is None
+    assert offences.page(store, GENESIS, Epoch(2)) == ((), None)
 
 
 async def test_what_was_proved_of_an_earlier_epoch_is_told_of_whoever_stood_there_then(tmp_path):
