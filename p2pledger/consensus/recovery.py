@@ -42,7 +42,7 @@ def recover(setting: Setting, found: Recovered, now: Millis) -> Situation:
         offences=set(found.offences),
         final_ms=now,
     )
-    s.voice.index = own_index(s)
+    s.voice.epoch, s.voice.index = s.epoch, own_index(s)
     s.pulled_height = root.height
     # The guard file lets go of votes up to the newest F certificate that it keeps, of whatever epoch.
     finals = [c.ballot for c in found.certificates if c.ballot.kind is VoteKind.FINALISE]

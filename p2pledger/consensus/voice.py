@@ -28,12 +28,13 @@ class Voice:
     ) -> None:
         self.index = index
         self.guard = guard if guard is not None else (Epoch(0), View(0))
+        self.epoch = Epoch(0)
         self.votes: dict[View, dict[VoteKind, Vote]] = {}
         self.answered: set[int] = set()
         self.is_waiting = False
         self.waits_until_ms: Millis | None = None
         self.floor = (Epoch(0), View(0))
-        """Every own vote above this (epoch, view) is among `votes`."""
+        """Every own vote of the epoch above this (epoch, view) is among `votes`."""
         self._lost = "" if guard is not None else NO_GUARD
         self._fields = {ballot.kind: ballot for ballot in voted}
 
@@ -81,7 +82,8 @@ class Voice:
             is_unknown = self._fields.get(ballot.kind) != ballot
         elif at < self.guard:
             given = self.votes.get(ballot.view, {}).get(ballot.kind)
-            is_unknown = at > self.floor and (given is None or given.ballot != ballot)
+            is_unheard = given is None or given.ballot != ballot
+            is_unknown = is_unheard and at > self.floor and ballot.epoch == self.epoch
         else:
             is_unknown = True
         if is_unknown and not self._lost:
@@ -110,6 +112,6 @@ class Voice:
 
     def begin_epoch(self, epoch: Epoch, index: int | None) -> None:
         """A new epoch: positions and views start again; the guard goes on."""
-        self.index = index
+        self.epoch, self.index = epoch, index
         self.floor = max(self.floor, (epoch, View(0)))
         self.votes.clear()

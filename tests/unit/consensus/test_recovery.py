@@ -159,3 +159,15 @@ def test_votes_that_the_guard_file_let_go_of_are_no_strangers_when_the_chain_is_
     assert bench.s.voice.notice in ("", WAITING)
     bench.receive(1, Certificates((FIRST.certificate(notarise(e1, View(27), tx(8)), (0, 1, 2)),)))
     assert bench.s.voice.notice == LOST_GUARD
+
+
+def test_an_echo_of_an_epoch_that_the_chain_store_had_not_reached_raises_no_alarm():
+    """A peer that lacks the last vote echoes the one before it, while this node is still an epoch behind."""
+    e1 = Epoch(1)
+    said = [notarise(e1, View(1), tx(1)), skip(e1, View(2))]
+    votes = tuple(FIRST.vote(0, ballot) for ballot in said)
+    bench = later_epoch(guard=(e1, View(2)), voted=(said[1],), votes=votes)
+    bench.receive(1, bench.status(epoch=1, echo=votes[:1]))
+    assert bench.s.voice.notice == WAITING
+    bench.receive(2, bench.status(epoch=1, echo=[FIRST.vote(0, notarise(e1, View(2), tx(1)))]))
+    assert bench.s.voice.notice == LOST_GUARD
