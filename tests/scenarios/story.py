@@ -15,8 +15,7 @@ class StoryError(Exception):
 def retell(text: str) -> str:
     """The same story with the outputs of today.
 
-    Raises: StoryError for a line that is no command; AssertionError when what must hold in every story
-    does not.
+    Raises: StoryError at a line that is no command, or after which what must hold in every story does not.
     """
     script = Script()
     told: list[str] = []
@@ -27,6 +26,6 @@ def retell(text: str) -> str:
         if line.strip() and not line.startswith("#"):
             try:
                 told += script.do(line.strip())
-            except (Unknown, ValueError, KeyError, InvalidMessage) as error:
+            except (Unknown, ValueError, KeyError, InvalidMessage, AssertionError) as error:
                 raise StoryError(f"line {number}, {line!r}: {error}") from error
     return "\n".join(told) + "\n"

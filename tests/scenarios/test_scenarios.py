@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.scenarios.commands import COMMANDS
-from tests.scenarios.story import retell
+from tests.scenarios.story import StoryError, retell
 
 STORIES = sorted(Path(__file__).parent.glob("*.txt"))
 
@@ -13,7 +13,10 @@ STORIES = sorted(Path(__file__).parent.glob("*.txt"))
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
 def test_story(path: Path, request: pytest.FixtureRequest) -> None:
     text = path.read_text()
-    told = retell(text)
+    try:
+        told = retell(text)
+    except StoryError as error:
+        pytest.fail(f"{path.name}, {error}", pytrace=False)
     if request.config.getoption("--rewrite", default=False):
         path.write_text(told)
     elif told != text:
@@ -25,6 +28,13 @@ def test_story(path: Path, request: pytest.FixtureRequest) -> None:
             + "\n".join(difference),
             pytrace=False,
         )
+
+
+def test_a_wrong_output_is_found_and_a_line_that_is_no_command_too() -> None:
+    text = (Path(__file__).parent / "calm-one-block.txt").read_text()
+    assert retell(text.replace("votes N(v1,b1)", "votes X(v1)")) == text
+    with pytest.raises(StoryError, match="line 2"):
+        retell("cast A B C D\nA sleeps\n")
 
 
 def test_every_command_is_documented_and_every_documented_one_exists() -> None:
