@@ -37,6 +37,8 @@ from p2pledger.types import Epoch, Hash, Height
 
 CHAIN_FILE = "chain.db"
 BOUNDARIES_MAX = 65_536
+NUMBER_MAX = 2**63 - 1
+"""SQLite's largest integer. No row has a larger number, and whoever asks for one gets none."""
 
 
 class OtherGenesis(Fatal):
@@ -185,7 +187,9 @@ class SqliteStore:
     def blocks(self, from_height: Height, count: int) -> Sequence[FinalBlock]:
         """See `Store.blocks`."""
         first = max(1, from_height)
-        there = min(count, max(0, self._tip.height - first + 1))
+        there = min(count, self._tip.height - first + 1)
+        if there <= 0:
+            return []
         blocks = [block_of(row) for row in self._database.rows(schema.BLOCKS_FROM, first, count)]
         heights = [block.header.height for block in blocks]
         if len(blocks) < there or heights != list(range(first, first + len(blocks))):
@@ -205,6 +209,8 @@ class SqliteStore:
 
     def boundary(self, epoch: Epoch) -> Boundary | None:
         """See `Store.boundary`."""
+        if epoch > NUMBER_MAX:
+            return None
         rows = self._database.rows(schema.BOUNDARIES_FROM, epoch, 1)
         return boundary_of_row(rows[0]) if rows and rows[0][0] == epoch else None
 

@@ -148,7 +148,7 @@ class SignerAgainstAList(RuleBasedStateMachine):
         GuardFile.create(self.directory, KEY.public_key, GENESIS.hash)
         self.open()
 
-    @rule(wish=near(), held=st.lists(near(), max_size=2), with_block=st.sampled_from([True, True, True, False]))
+    @rule(wish=near(), held=st.lists(near(), max_size=2), with_block=st.sampled_from([True] * 3 + [False]))
     def ask(self, wish, held, with_block):
         ballots = [vote.ballot for vote in self.given]
         asked = ballot_near(ballots, wish)
