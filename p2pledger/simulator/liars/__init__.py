@@ -10,6 +10,7 @@ from p2pledger.simulator.liars.equivocating_proposer import EquivocatingProposer
 from p2pledger.simulator.liars.future_spammer import FutureSpammer
 from p2pledger.simulator.liars.garbage_sender import GarbageSender
 from p2pledger.simulator.liars.liar import HONEST, Liar
+from p2pledger.simulator.liars.misfit_proposer import MisfitProposer
 from p2pledger.simulator.liars.root_liar import RootLiar
 from p2pledger.simulator.liars.stale_epoch_voter import StaleEpochVoter
 from p2pledger.simulator.liars.time_liar import TimeLiar
@@ -29,6 +30,7 @@ LIARS: dict[str, type[Liar]] = {
         EquivocatingProposer,
         FutureSpammer,
         GarbageSender,
+        MisfitProposer,
         RootLiar,
         StaleEpochVoter,
         TimeLiar,
