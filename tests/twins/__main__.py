@@ -30,6 +30,8 @@ def main() -> int:
     parser.add_argument("--all-up-to", type=int, default=4, help="play all schedules up to so many views (4)")
     parser.add_argument("--samples", type=int, default=200_000, help="schedules of other lengths (200000)")
     parser.add_argument("--seed", type=int, default=1, help="of the samples (1)")
+    parser.add_argument("--twinned", default="0,1,2,3", help="the authorities to twin in turn (0,1,2,3)")
+    parser.add_argument("--tempos", default=",".join(TEMPOS), help="when rounds end (patient,hasty)")
     commands = parser.add_subparsers(dest="command")
     one = commands.add_parser("replay", help="play one schedule again and write down all that happens")
     one.add_argument("twin", type=int, choices=range(N))
@@ -38,21 +40,22 @@ def main() -> int:
     options = parser.parse_args()
     if options.command == "replay":
         return replay(Cast(options.twin, options.tempo), options.schedule)
-    return campaign(
-        [int(views) for views in options.views.split(",")], options.all_up_to, options.samples, options.seed
-    )
+    tempos, twinned = options.tempos.split(","), [int(twin) for twin in options.twinned.split(",")]
+    casts = [cast for cast in CASTS if cast.twin in twinned and cast.tempo in tempos]
+    lengths = [int(views) for views in options.views.split(",")]
+    return campaign(casts, lengths, options.all_up_to, options.samples, options.seed)
 
 
-def campaign(lengths: list[int], all_up_to: int, samples: int, seed: int) -> int:
-    """Play the schedules of these lengths with each identity twinned, in both tempos. 1 if one failed."""
+def campaign(casts: list[Cast], lengths: list[int], all_up_to: int, samples: int, seed: int) -> int:
+    """Play schedules of these lengths with each of these casts. 1 if a promise was broken."""
     total = Outcome()
     began = time.monotonic()
     for views in lengths:
-        for cast in CASTS:
+        for cast in casts:
             if views <= all_up_to:
                 tasks, which = all_schedules(cast, views), "all"
             else:
-                tasks = sampled_schedules(cast, views, -(-samples // len(CASTS)), seed)
+                tasks = sampled_schedules(cast, views, -(-samples // len(casts)), seed)
                 which = f"a sample of {PARTITIONS**views:,} (seed {seed})"
             total.add(part(tasks, views, cast, which))
     print()

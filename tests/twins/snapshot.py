@@ -6,38 +6,54 @@ needs no memory of what it has met.
 """
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
-_SHARED: dict[type, bool] = {}
+Copier = Callable[[Any], Any]
+
+
+class _Copiers(dict[type, Copier | None]):
+    """How a thing of each type is copied: None where there is no need."""
+
+    def __missing__(self, kind: type) -> Copier | None:
+        copiers = {dict: _copied_dict, list: _copied_list, set: set}
+        copier = self[kind] = None if is_value(kind) else copiers.get(kind, _copied_object)
+        return copier
+
+
+_COPIERS = _Copiers()
 
 
 def is_value(kind: type) -> bool:
     """Whether things of this type never change."""
-    if kind not in _SHARED:
-        parameters = getattr(kind, "__dataclass_params__", None)
-        is_frozen = parameters is not None and parameters.frozen
-        is_plain = kind in (bool, bytes, frozenset, int, str, tuple, type(None), type(is_value))
-        _SHARED[kind] = is_plain or is_frozen or issubclass(kind, enum.Enum)
-    return _SHARED[kind]
+    parameters = getattr(kind, "__dataclass_params__", None)
+    is_frozen = parameters is not None and parameters.frozen
+    is_plain = kind in (bool, bytes, frozenset, int, str, tuple, type(None), type(is_value))
+    return is_plain or is_frozen or issubclass(kind, enum.Enum)
 
 
 def copied(thing: Any) -> Any:
     """A copy that shares only what never changes."""
-    kind = type(thing)
-    if is_value(kind):
-        return thing
-    if kind is list:
-        return [copied(item) for item in thing]
-    if kind is set:
-        return set(thing)
-    contents = dict(thing if kind is dict else thing.__dict__)
-    for name, value in contents.items():
-        if not _SHARED.get(type(value)):
-            contents[name] = copied(value)
-    if kind is dict:
-        return contents
-    copy = kind.__new__(kind)
-    copy.__dict__ = contents
+    copier = _COPIERS[type(thing)]
+    return thing if copier is None else copier(thing)
+
+
+def _copied_dict(thing: dict[Any, Any]) -> dict[Any, Any]:
+    copy = thing.copy()
+    for key, value in copy.items():
+        copier = _COPIERS[type(value)]
+        if copier is not None:
+            copy[key] = copier(value)
+    return copy
+
+
+def _copied_list(thing: list[Any]) -> list[Any]:
+    return [copied(item) for item in thing]
+
+
+def _copied_object(thing: Any) -> Any:
+    copy = object.__new__(type(thing))
+    copy.__dict__ = _copied_dict(thing.__dict__)
     return copy
 
 
