@@ -44,6 +44,7 @@ from p2pledger.simulator.happenings import (
 )
 from p2pledger.simulator.liars.liar import Liar, Rumour, Said, SendBytes
 from p2pledger.simulator.pool import Pool
+from p2pledger.simulator.sharing import SharingExecutor
 from p2pledger.types import Epoch, Hash, Millis, PeerId
 
 if TYPE_CHECKING:
@@ -102,6 +103,10 @@ class Node:
         base = tip.header.digest if tip.header is not None else genesis_digest(city.genesis)
         self.layers = Layers(store, base)
         self.executor = Executor(city.genesis, city.machine, self.layers, self.pool)
+        if world.worked_out is not None:
+            self.executor = SharingExecutor(
+                city.genesis, city.machine, self.layers, self.pool, world.worked_out
+            )
         self.turn = Turn(self.executor, self.pool.mempool)
         self._to_store: deque[FinalBlock] = deque()
         self._seen: set[Hash] = set()

@@ -15,6 +15,7 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Vote
 from p2pledger.consensus import events
 from p2pledger.errors import Fatal
+from p2pledger.node.layers import Layer
 from p2pledger.simulator.city import START_MS, City
 from p2pledger.simulator.disk import Disk, MemoryGuard
 from p2pledger.simulator.happenings import Gossip, Happening, Replied, Transactions
@@ -22,8 +23,9 @@ from p2pledger.simulator.judge import Judge, Violation
 from p2pledger.simulator.liars.liar import HONEST, Liar
 from p2pledger.simulator.links import Links
 from p2pledger.simulator.node import CrashPoint, Node
+from p2pledger.simulator.sharing import EVERYWHERE_EVERY
 from p2pledger.storage.memory import MemoryStore
-from p2pledger.types import Millis, PeerId
+from p2pledger.types import Hash, Millis, PeerId
 
 EVENTS_MAX = 2_000_000
 """A run that needs more goes nowhere."""
@@ -38,6 +40,8 @@ class World:
         self.links = Links(Random(f"{seed}/links"))
         self.counts: Counter[str] = Counter()
         self.judge = Judge(city)
+        self.worked_out: dict[Hash, Layer] | None = None if seed % EVERYWHERE_EVERY == 0 else {}
+        """Blocks that some node has executed; None when every node is to execute all of them itself."""
         self.liars: dict[int, Liar] = {}
         self.seconds: dict[int, Node] = {}
         """Second processes of a node, by its number: they hear what the first one hears."""
