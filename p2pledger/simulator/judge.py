@@ -97,9 +97,16 @@ class Judge:
         guard = node.disk.guard
         self._starts[node] = _Start(node.cursor, guard.guard.at if guard is not None else (0, 0))
 
+    def _start_of(self, node: "Node") -> _Start:
+        """Of a node whose start was not shown, nothing is known but that it has spoken before."""
+        if node not in self._starts:
+            self.on_start(node)
+            self._starts[node].has_voted = True
+        return self._starts[node]
+
     def on_status(self, node: "Node", peer: int, status: Status) -> None:
         """An authority tells a node where it stands, and what the node's own key signed last."""
-        start = self._starts[node]
+        start = self._start_of(node)
         if status.is_reply:
             start.answered.add(peer)
         for vote in status.echo:
@@ -118,7 +125,7 @@ class Judge:
 
     def _check_start(self, node: "Node", vote: Vote) -> None:
         """Whoever lost its guard, or was shown that it did, is silent; everybody else listens first."""
-        start, at = self._starts[node], (vote.ballot.epoch, vote.ballot.view)
+        start, at = self._start_of(node), (vote.ballot.epoch, vote.ballot.view)
         if node.number in self.lost:
             raise Violation("silence", f"node {node.number} lost its guard, and votes in {at}")
         if start.lost:
