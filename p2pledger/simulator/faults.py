@@ -166,7 +166,7 @@ def _cut(world: World, fault: Fault) -> None:
 
 
 def _heal(world: World, fault: Fault) -> None:
-    world.links.heal()
+    world.heal()
 
 
 def _set_loss(world: World, fault: Fault) -> None:

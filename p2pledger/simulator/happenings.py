@@ -11,7 +11,7 @@ from p2pledger.types import PeerId
 
 
 @dataclass(frozen=True)
-class Arrived:
+class Delivered:
     """A frame from a peer."""
 
     peer: PeerId
@@ -19,7 +19,7 @@ class Arrived:
 
 
 @dataclass(frozen=True)
-class ArrivedBytes:
+class DeliveredBytes:
     """Bytes from a peer that stand where a frame should."""
 
     peer: PeerId
@@ -68,6 +68,14 @@ class CountDue:
 
 
 Happening = (
-    events.Event | Arrived | ArrivedBytes | Gossip | Transactions | Replied | StoreDue | RelayDue | CountDue
+    events.Event
+    | Delivered
+    | DeliveredBytes
+    | Gossip
+    | Transactions
+    | Replied
+    | StoreDue
+    | RelayDue
+    | CountDue
 )
 """All that a node is given, in its order of time."""

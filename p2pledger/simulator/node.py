@@ -32,9 +32,9 @@ from p2pledger.node.turn import Turn
 from p2pledger.signer.local import LocalSigner, Refused
 from p2pledger.simulator.disk import Disk
 from p2pledger.simulator.happenings import (
-    Arrived,
-    ArrivedBytes,
     CountDue,
+    Delivered,
+    DeliveredBytes,
     Gossip,
     Happening,
     RelayDue,
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 ASK_MS_MAX = 1_000
 RELAY_STEP_MS = 500
+MEET_MS = 30
+"""How long it takes until a connection stands again."""
 PRUNE_EVERY = 4
 """More often than real nodes do, so that short runs meet it."""
 
@@ -134,21 +136,21 @@ class Node:
         self.cursor = self.world.now
         try:
             self._take_in(what)
-            if self.liar.is_liar and isinstance(what, Arrived | Gossip):
-                for said in self.liar.upon(self, what.frame if isinstance(what, Arrived) else what.item):
+            if self.liar.is_liar and isinstance(what, Delivered | Gossip):
+                for said in self.liar.upon(self, what.frame if isinstance(what, Delivered) else what.item):
                     self._send(said)
         except Crashed:
             self.world.crash(self)
 
     def _take_in(self, what: Happening) -> None:
         match what:
-            case Arrived(peer, Batch(bodies)):
+            case Delivered(peer, Batch(bodies)):
                 self._take(tuple(map(self.world.city.decoded, bodies)))
-            case Arrived(peer, frame):
+            case Delivered(peer, frame):
                 index = self.core.situation.authorities.index_of(peer)
                 if index is not None:
                     self._process(events.Received(index, frame))
-            case ArrivedBytes(peer, data):
+            case DeliveredBytes(peer, data):
                 self._decode(peer, data)
             case Gossip(FinalBlock() as block):
                 self._hear(block)
@@ -254,13 +256,13 @@ class Node:
     def _send(self, send: Said) -> None:
         match send:
             case SendBytes(data):
-                what: Arrived | ArrivedBytes = ArrivedBytes(self.peer, data)
+                what: Delivered | DeliveredBytes = DeliveredBytes(self.peer, data)
             case events.Send(frame):
-                what = Arrived(self.peer, frame)
+                what = Delivered(self.peer, frame)
             case Rumour(item):
                 self.world.gossip(self, Gossip(item))
                 return
-        is_vote = isinstance(what, Arrived) and isinstance(what.frame, Vote)
+        is_vote = isinstance(what, Delivered) and isinstance(what.frame, Vote)
         members = self.core.situation.authorities.members
         receivers = members if send.peer is None else members[send.peer : send.peer + 1]
         for sent, member in enumerate(receivers):
@@ -319,8 +321,20 @@ class Node:
     # --- transactions ------------------------------------------------------------------------------------
 
     def _take(self, transactions: tuple[Transaction, ...]) -> None:
-        if self.pool.take(transactions, self.clock()) and self.turn.expect(self.clock()):
+        if not self.pool.take(transactions, self.clock()):
+            return
+        if self.turn.expect(self.clock()):
             self._count_later()
+        lacking = {i for block in self.core.situation.tree for i in block.missing}
+        if found := frozenset(i for i in lacking if self.pool.get(i) is not None):
+            self.world.counts["bodies that came by themselves"] += 1
+            self._process(events.Arrived(found))
+
+    def meet(self, peer: PeerId) -> None:
+        """A connection to a peer stands again."""
+        index = self.core.situation.authorities.index_of(peer)
+        if index is not None and self.is_alive:
+            self.world.post(self.world.now + MEET_MS, self, events.Met(index))
 
     def _count_later(self) -> None:
         if self.turn.due_ms is not None and not self._is_count_due:

@@ -129,7 +129,7 @@ def _play(world: World, case: Case) -> None:
 
 def _heal(world: World) -> None:
     """All that ends, ends: clocks stay as wrong as they are, and liars lie on."""
-    world.links.heal()
+    world.heal()
     world.links.loss, world.links.slow_ms = 0.0, {}
     for node in world.nodes:
         node.armed, node.disk_ms = None, 0

@@ -6,7 +6,7 @@ from p2pledger.chain.block import FinalBlock, Proposal
 from p2pledger.chain.message import Certificates
 from p2pledger.chain.vote import Ballot, Certificate, Vote, VoteKind
 from p2pledger.simulator.city import START_MS
-from p2pledger.simulator.happenings import Arrived, Gossip, Happening
+from p2pledger.simulator.happenings import Delivered, Gossip, Happening
 from p2pledger.simulator.run import Case, Report, run
 from p2pledger.simulator.world import World
 
@@ -33,13 +33,13 @@ def tell(case: Case, lines_max: int = LINES_MAX) -> tuple[Report, list[str]]:
 
 def _words(what: Happening) -> str:
     match what:
-        case Arrived(peer, Vote(ballot)):
+        case Delivered(peer, Vote(ballot)):
             return f"gets {_ballot(ballot)} from {peer}"
-        case Arrived(_, Proposal(header) as proposal):
+        case Delivered(_, Proposal(header) as proposal):
             again = f", proposed again in view {proposal.view}" if header.view != proposal.view else ""
             parent = _block(header.parent_digest)
             return f"gets block {_block(header.digest)} of view {header.view} on {parent}{again}"
-        case Arrived(peer, Certificates(certificates)):
+        case Delivered(peer, Certificates(certificates)):
             return f"gets {', '.join(map(_certificate, certificates))} from {peer}"
         case Gossip(FinalBlock(header)):
             return f"hears that {_block(header.digest)} is final at height {header.height}"

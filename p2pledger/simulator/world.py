@@ -90,6 +90,9 @@ class World:
         if not old.is_alive:
             node = self.nodes[number] = self._boot(number, old.disk)
             node.skew_ms = old.skew_ms
+            for other in self.nodes:
+                if other is not node:
+                    self._connect(node, other)
 
     def double(self, number: int) -> None:
         """Start a second process with the same signer beside the first, on a chain store of its own."""
@@ -103,6 +106,17 @@ class World:
         """The second process ends."""
         if (second := self.seconds.pop(number, None)) is not None:
             self.crash(second)
+
+    def _connect(self, one: Node, other: Node) -> None:
+        if one.is_alive and other.is_alive:
+            one.meet(other.peer)
+            other.meet(one.peer)
+
+    def heal(self) -> None:
+        """All links work again, and those that were cut stand anew."""
+        for sender, receiver in sorted({(min(pair), max(pair)) for pair in self.links.cut}):
+            self._connect(self.nodes[sender], self.nodes[receiver])
+        self.links.heal()
 
     def jump(self, number: int, by_ms: int) -> None:
         """A node's clock is set, and the node notices."""
