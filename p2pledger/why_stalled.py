@@ -115,7 +115,8 @@ def _where(consensus: ConsensusView) -> Iterator[str]:
     offences = Counter((each.organisation, each.is_recorded) for each in consensus.evidence)
     for (organisation, is_recorded), count in sorted(offences.items()):
         state = "recorded in the chain" if is_recorded else "still to be recorded"
-        yield f"{organisation} has signed what contradicts itself: {count} times, {state}."
+        views = f"{count} views" if count > 1 else "1 view"
+        yield f"{organisation} has contradicted itself in {views}: {state}."
 
 
 def _table(consensus: ConsensusView) -> Table:

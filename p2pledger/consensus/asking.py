@@ -35,8 +35,6 @@ class OpenQuestion:
     request: Request
     peer: int
     attempts: int
-    is_exhausted: bool
-    """Everybody who could know was asked once at least, in vain."""
 
 
 class Asking:
@@ -67,9 +65,7 @@ class Asking:
     def questions(self) -> list[OpenQuestion]:
         """All that is being asked."""
         return [
-            OpenQuestion(
-                key, q.request, q.peers[q.attempts % len(q.peers)], q.attempts, q.attempts >= len(q.peers)
-            )
+            OpenQuestion(key, q.request, q.peers[q.attempts % len(q.peers)], q.attempts)
             for key, q in self._open.items()
         ]
 

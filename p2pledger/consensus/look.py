@@ -64,9 +64,9 @@ class Look:
         return tuple(self.s.authorities.members[index].organisation for index in indexes)
 
     def silence(self, indexes: Sequence[int]) -> str:
-        """For how long nothing was heard of any of these, at most."""
+        """For how long nothing was heard of any of these."""
         heard_ms, listening_ms = self.s.pacing.heard_ms, self.s.pacing.listening_ms
-        return span(max(self.now - heard_ms.get(index, listening_ms) for index in indexes))
+        return span(min(self.now - heard_ms.get(index, listening_ms) for index in indexes))
 
 
 def span(ms: int) -> str:

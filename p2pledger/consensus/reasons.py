@@ -87,8 +87,8 @@ def _own_voice(look: Look) -> Iterator[Reason]:
 
 def _heard(look: Look) -> Iterator[Reason]:
     """Whether there are enough authorities to decide anything."""
-    s, pacing = look.s, look.s.pacing
-    others = [i for i in range(len(s.authorities)) if i != look.own]
+    pacing, n, quorum = look.s.pacing, len(look.s.authorities), look.s.authorities.quorum
+    others = [i for i in range(n) if i != look.own]
     if look.own is None:
         yield from _connections(look, others)
         return
@@ -96,13 +96,13 @@ def _heard(look: Look) -> Iterator[Reason]:
     if not silent:
         return
     heard = [i for i in others if i not in silent]
-    if len(heard) + 1 < s.authorities.quorum:
+    if len(heard) + 1 < quorum:
         yield Reason(
             Cause.NO_QUORUM_HEARD,
             True,
-            f"It takes {s.authorities.quorum} of the {len(s.authorities)} authorities to decide, and only"
-            f" {len(heard) + 1} are there: {look.names([look.own, *heard])}. Nothing was heard of"
-            f" {look.names(silent)} for {look.silence(silent)}.",
+            f"It takes {quorum} of the {n} authorities to decide, and only these are there:"
+            f" {look.names([look.own, *heard])}. Nothing was heard of {look.names(silent)} for"
+            f" {look.silence(silent)}.",
             look.about(silent),
         )
     else:
@@ -148,7 +148,7 @@ def _behind(look: Look) -> Iterator[Reason]:
     """More than may lie say that there are later final blocks than here."""
     s, faulty = look.s, look.s.authorities.faulty
     own = (s.epoch, Height(s.tree.root.height + 1))
-    ahead = [i for i, state in s.peers.items() if (state.epoch, state.final_height) > own]
+    ahead = [i for i, state in sorted(s.peers.items()) if (state.epoch, state.final_height) > own]
     if len(ahead) <= faulty:
         return
     height = sorted((s.peers[i].final_height for i in ahead), reverse=True)[faulty]
@@ -180,20 +180,19 @@ def _final_not_executed(look: Look) -> Iterator[Reason]:
 
 
 def _asked(look: Look) -> Iterator[Reason]:
-    """What this node lacks: trouble once it holds something up, or once everybody was asked in vain."""
+    """What this node lacks: trouble once it holds something up, worth a word once it was asked in vain."""
     is_late = look.is_late or look.is_final_late
+    found: dict[Cause, list[tuple[str, OpenQuestion]]] = {}
     for question in look.questions:
-        found = _lacking(look, question)
-        if found is None or not (is_late or question.attempts):
-            continue
-        cause, what = found
+        lacking = _lacking(look, question)
+        if lacking is not None and (is_late or question.attempts):
+            found.setdefault(lacking[0], []).append((lacking[1], question))
+    for cause, lackings in found.items():
+        what, question = lackings[0]
+        more = f" (and {len(lackings) - 1} more of the kind)" if len(lackings) > 1 else ""
         tries = f", after {question.attempts} in vain" if question.attempts else ""
-        yield Reason(
-            cause,
-            is_late or question.is_exhausted,
-            f"{what} not here; asked now{tries}: {look.name(question.peer)}.",
-            look.about([question.peer]),
-        )
+        sentence = f"{what} not here{more}; asked now{tries}: {look.name(question.peer)}."
+        yield Reason(cause, is_late, sentence, look.about([question.peer]))
 
 
 def _lacking(look: Look, question: OpenQuestion) -> tuple[Cause, str] | None:
@@ -258,12 +257,13 @@ def _proposal(look: Look) -> Iterator[Reason]:
             f" here before that is {span(p.clock_drift_ms)}.",
             look.about([leader]),
         )
-    if s.pacing.entered_ms - header.time_ms > p.clock_drift_ms + p.idle_interval_ms:
-        behind = span(s.pacing.entered_ms - header.time_ms)
+    behind_ms = s.pacing.entered_ms - header.time_ms
+    kinds = {vote.ballot.kind for vote, _ in s.tally.votes_in(s.view) if vote.signer == look.own}
+    if behind_ms > p.clock_drift_ms + p.idle_interval_ms and kinds == {VoteKind.SKIP}:
         yield Reason(
             Cause.CLOCK_BEHIND,
             True,
-            f"{whose} was dated {behind} behind this node's clock when the view began; it gets no vote here.",
+            f"{whose} was {span(behind_ms)} behind this node's clock when it came; it gets no vote here.",
             look.about([leader]),
         )
 

@@ -60,7 +60,7 @@ async def test_two_of_four_dead_are_named_by_those_that_live(fleet: Fleet) -> No
     stalled = await why_stalled(fleet, one, two, dead[0])
     text = " ".join(stalled.stdout.decode().split())
     assert stalled.returncode == 1
-    assert "It takes 3 of the 4 authorities to decide, and only 2 are there" in text
+    assert "It takes 3 of the 4 authorities to decide, and only these are there" in text
     assert text.count(": stalled") == 2
     assert text.count(": not reachable") == 1
     assert "2 of 3 nodes answered" in text

@@ -51,7 +51,7 @@ def test_a_stalled_node_says_who_is_missing_and_what_to_do(serve):
     code, text = run("--node", server.url)
     assert code == 1
     assert f"org0 at {server.url}: stalled" in text
-    assert "only 2 are there: this node and org1. Nothing was heard of org2 and org3 for 10 s." in text
+    assert "only these are there: this node and org1. Nothing was heard of org2 and org3 for 10 s." in text
     assert "[no_quorum_heard] Start those that are silent" in text
     assert "> org1 ? 0.0 s ago 0/1 0 0" in text
 
@@ -103,7 +103,7 @@ def test_certificates_evidence_and_a_follower_are_shown(serve):
     assert code == 0
     assert f"{server.url}: healthy" in text
     assert "Last certificates: skip of view 4 (0.0 s ago)." in text
-    assert "org3 has signed what contradicts itself: 1 times, still to be recorded." in text
+    assert "org3 has contradicted itself in 1 view: still to be recorded." in text
     assert "org1 yes" in text
     assert "org2 no" in text
 

@@ -112,7 +112,7 @@ def test_fewer_than_a_quorum_are_heard(bench):
     assert found.is_trouble
     assert found.organisations == ("org2", "org3")
     assert "3 of the 4 authorities" in found.sentence
-    assert "only 2 are there: this node and org1" in found.sentence
+    assert "only these are there: this node and org1" in found.sentence
     assert "org2 and org3 for 5.9 s" in found.sentence
 
 
@@ -255,11 +255,12 @@ def test_transactions_that_nobody_gives(bench):
     assert not note.is_trouble
     assert note.sentence.startswith("2 transactions of block 1, proposed by org1, are not here")
     for _ in range(3):
-        bench.tick(2_000)
+        pass_time(bench, 2_000)
         asked = [ask for ask in bench.asks if ask.key.startswith("bodies:")][-1]
         bench.step(AskFailed(asked.key, asked.peer))
-    assert reason(bench, Cause.BODIES_MISSING).is_trouble
     assert "after 4 in vain" in reason(bench, Cause.BODIES_MISSING).sentence
+    lapse(bench)
+    assert reason(bench, Cause.BODIES_MISSING).is_trouble
 
 
 def test_a_block_that_a_proposal_rests_on(bench):
@@ -270,6 +271,12 @@ def test_a_block_that_a_proposal_rests_on(bench):
     lapse(bench)
     assert reason(bench, Cause.BLOCK_MISSING).is_trouble
     assert one.digest.hex()[:8] in reason(bench, Cause.BLOCK_MISSING).sentence
+
+
+def test_many_that_are_lacking_make_one_reason(bench):
+    bench.give(*(n_(view, bench.header(view)) for view in (1, 2, 3)))
+    lapse(bench)
+    assert "not here (and 2 more of the kind)" in reason(bench, Cause.BLOCK_MISSING).sentence
 
 
 def test_certificates_that_a_proposal_needs(bench):
@@ -348,6 +355,26 @@ def test_a_block_from_the_past(bench):
     bench.receive(1, bench.proposal(bench.header(1, time_ms=Millis(bench.now - 30_000))))
     assert x(1) in bench.ballots()
     assert "30 s behind" in reason(bench, Cause.CLOCK_BEHIND).sentence
+
+
+def test_a_start_that_finds_the_old_proposal_it_voted_for_blames_no_clock():
+    before = Bench()
+    before.speak()
+    proposal = before.proposal(before.header(1))
+    before.receive(1, proposal)
+    bench = Bench(
+        guard=(Epoch(0), View(1)),
+        voted=tuple(before.ballots()),
+        votes=tuple(before.votes),
+        proposals=(proposal,),
+    )
+    bench.now += 60_000
+    bench.step(ClockStepped(60_000))
+    bench.receive(1, bench.status(is_reply=True))
+    diagnosis = told(bench)
+    assert diagnosis.has_proposal
+    assert diagnosis.entered_ms == proposal.header.time_ms + 60_000
+    assert Cause.CLOCK_BEHIND not in causes(bench)
 
 
 def test_an_invalid_block(bench):
