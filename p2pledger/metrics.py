@@ -182,6 +182,9 @@ class Metrics:
         self.consensus_epoch = gauge("consensus_epoch", "The epoch that this node is in.")
         self.consensus_authorities = gauge("consensus_authorities", "Members of the authority list.")
         self.consensus_is_authority = gauge("consensus_is_authority", "1 when this node is one of them.")
+        self.consensus_is_voting = gauge(
+            "consensus_is_voting", "1 when this node votes; 0 while it follows only, as one without a guard."
+        )
         self.consensus_authority_last_signed_height = Labelled(
             gauge(
                 "consensus_authority_last_signed_height",

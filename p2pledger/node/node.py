@@ -20,6 +20,7 @@ from p2pledger.consensus.causes import Cause
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.diagnosis import Accusation, Diagnosis, diagnose
 from p2pledger.consensus.situation import Setting
+from p2pledger.consensus.voice import LOST_GUARD, NO_GUARD
 from p2pledger.crypto import is_signed
 from p2pledger.ledger.fates import Fate
 from p2pledger.ledger.machine import Machine
@@ -114,7 +115,7 @@ class Node:
             self._finals.put,
         )
         self._batcher = Batcher(self._network, now)
-        self._started = False
+        self._started, self._said = False, ""
         metrics.mempool_capacity_bytes.set(limits.bytes_max)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -272,6 +273,8 @@ class Node:
         metrics.consensus_epoch.set(s.epoch)
         metrics.consensus_authorities.set(len(s.authorities))
         metrics.consensus_is_authority.set(s.voice.index is not None)
+        metrics.consensus_is_voting.set(not s.voice.is_silent)
+        self._tell_notice(s.voice.notice)
         metrics.consensus_evidence_pending.set(len(s.evidence))
         troubles = {reason.cause for reason in self.consensus().reasons if reason.is_trouble}
         for cause in Cause:
@@ -296,6 +299,18 @@ class Node:
             metrics.store_free_bytes.set(free)
         for index, member in enumerate(s.authorities.members):
             self._measure_votes(index, member.organisation)
+
+    def _tell_notice(self, notice: str) -> None:
+        """Log why an authority does not vote, once for each reason, and when it votes again."""
+        if self._configuration.node.role is not Role.AUTHORITY or notice == self._said:
+            return
+        self._said = notice
+        if not notice:
+            _log.info("voting")
+        elif notice in (NO_GUARD, LOST_GUARD):
+            _log.error("not_voting", why=notice)
+        else:
+            _log.info("not_voting", why=notice)
 
     def _measure_votes(self, index: int, organisation: str) -> None:
         """Late votes count too: a certificate leaves out the slowest honest authority."""

@@ -340,7 +340,7 @@ def _decoded(kind: Any, content: bytes) -> Any:
     try:
         return decode(kind, content)
     except InvalidMessage as error:
-        raise Fatal(f"a {kind.__name__} in the guard cannot be read: {error}") from error
+        raise Fatal(f"a {kind.__name__} in the guard cannot be read ({error}): {REPLACE_KEY}") from error
 
 
 def _all_decoded(kind: Any, contents: Iterable[bytes]) -> tuple[Any, ...]:
@@ -351,5 +351,5 @@ def _bodies(batches: Iterable[Batch]) -> tuple[Transaction, ...]:
     try:
         found = [decode_transaction(data) for batch in batches for data in batch.transactions]
     except InvalidMessage as error:
-        raise Fatal(f"a body in the guard cannot be read: {error}") from error
+        raise Fatal(f"a body in the guard cannot be read ({error}): {REPLACE_KEY}") from error
     return tuple({transaction.id: transaction for transaction in found}.values())

@@ -44,6 +44,12 @@ async def follows_without_voting(fleet: Fleet, name: str, why: str) -> None:
     status = await fleet.status(name)
     assert (status["is_authority"], status["is_voting"]) == (True, False)
     assert why in status["notice"]
+    counted = await fleet.metrics(name)
+    assert (counted["consensus_is_authority"], counted["consensus_is_voting"]) == (1, 0)
+    lines = [json.loads(line) for line in fleet.log_of(name).splitlines() if line.startswith("{")]
+    assert any(
+        (line["level"], line["event"]) == ("error", "not_voting") and why in line["why"] for line in lines
+    )
     assert fleet.authorities.index(name) not in signers_of(blocks_of(fleet, "gateway-1")[since + 1 :])
     await fleet.check_agreement()
 

