@@ -78,6 +78,8 @@ class Player:
     bodies: set[Hash] = field(default_factory=set)
     counted: dict[Hash, set[tuple[Epoch, View]]] = field(default_factory=dict)
     """The views towards whose deadlines each transaction has counted."""
+    recorded: set[Hash] = field(default_factory=set)
+    """Transactions of final blocks."""
     gossiped: set[Hash] = field(default_factory=set)
     """Final blocks that came by gossip."""
     is_disk_held: bool = False
@@ -100,9 +102,8 @@ class Player:
 
     def pending(self, parent: Hash) -> set[Hash]:
         """The transactions that a child of this block could hold."""
-        recorded = {i for block in self.disk.chain for i in block.transaction_ids}
-        recorded |= {i for block in self.s.tree.branch(parent)[0] for i in block.transaction_ids}
-        return self.bodies - recorded
+        unfinal = {i for block in self.s.tree.branch(parent)[0] for i in block.transaction_ids}
+        return self.bodies - self.recorded - unfinal
 
     def count(self) -> bool:
         """Whether a transaction counts towards the deadline of the view; each does in at most n views."""

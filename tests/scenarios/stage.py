@@ -92,6 +92,7 @@ class Stage:
         player.life += 1
         player.wake_at = 0
         player.bodies = set(player.disk.bodies)
+        player.recorded = {i for block in player.disk.chain for i in block.transaction_ids}
         self._take(player, events.Tick())
         for other in self.real:
             self.meet(name, other)
@@ -103,13 +104,11 @@ class Stage:
 
     def _transmit(self, sender: str, receiver: str, arrive: Callable[[], None]) -> None:
         if (sender, receiver) not in self.cut | self.lossy and receiver in self.real:
-            life = self.real[receiver].life
-
-            def happen() -> None:
-                if self.real[receiver].core is not None and self.real[receiver].life == life:
-                    arrive()
-
+            happen = self._in_this_life(self.real[receiver], arrive)
             self.agenda.post(self.delay_ms, happen, is_message=True)
+
+    def _event_arrives(self, player: Player, event: events.Event) -> Callable[[], None]:
+        return lambda: self._take(player, event)
 
     def heal(self) -> None:
         """All links work again; whoever was cut off is met anew."""
@@ -128,7 +127,7 @@ class Stage:
         for name, peer in sorted(pair):
             player = self.real.get(name)
             if player is not None and (index := self.roster.index(peer, player.s.epoch)) is not None:
-                self._transmit(peer, name, self._answer_arrives(player, events.Met(index)))
+                self._transmit(peer, name, self._event_arrives(player, events.Met(index)))
 
     def say(self, sender: str, frame: Frame, receivers: Iterable[str]) -> None:
         """A frame arrives at once: how the story speaks for puppets."""
@@ -216,6 +215,8 @@ class Stage:
             for send in output.send:
                 self._send(player, send)
             self._tell_sends(player, output.send)
+            for final in output.final:  # what is built next must not hold them again
+                player.recorded.update(final.block.transaction_ids)
             for work in output.work:
                 waiting.extend(self._work(player, work))
             for final in output.final:
@@ -242,13 +243,12 @@ class Stage:
 
     def _set_alarm(self, player: Player, wake_at: int) -> None:
         player.wake_at = max(wake_at - START_MS - player.skew_ms, self.now + 1)
-        life = player.life
 
         def ring() -> None:
-            if player.core is not None and player.life == life and player.wake_at <= self.now:
+            if player.wake_at <= self.now:
                 self._take(player, events.Tick())
 
-        self.agenda.post(player.wake_at - self.now, ring)
+        self.agenda.post(player.wake_at - self.now, self._in_this_life(player, ring))
 
     def _sign(self, player: Player, asked: events.Sign, waiting: deque[events.Event]) -> Iterator[None]:
         disk, ballot = player.disk, asked.ballot
@@ -309,14 +309,14 @@ class Stage:
             return
 
         def relay() -> None:
-            if player.core is not None and digest not in player.gossiped:
+            if digest not in player.gossiped:
                 self.tell(player, f"gossips {self.names.block(digest)}")
                 self.gossip(player.name, block)
 
         if final.relay_rank == 0:
             relay()
         else:
-            self.agenda.post(final.relay_rank * RELAY_MS, relay)
+            self.agenda.post(final.relay_rank * RELAY_MS, self._in_this_life(player, relay))
 
     def _report(self, player: Player, misbehaved: events.Misbehaved) -> None:
         evidence = misbehaved.evidence
@@ -361,29 +361,34 @@ class Stage:
         if peer in self.puppets:
             self.asked.append((player.name, peer, ask))
             return
-        links = {(player.name, peer), (peer, player.name)}
-        if self.real[peer].core is None or links & (self.cut | self.lossy):
-            failed = events.AskFailed(ask.key, ask.peer)
-            self.agenda.post(ASK_MS_MAX, self._answer_arrives(player, failed))
-            return
+        outcome: list[events.Event] = []
+        """What came of it: the first thing that did."""
+
+        def end(event: events.Event) -> Callable[[], None]:
+            def happen() -> None:
+                if not outcome:
+                    outcome.append(event)
+                    self._take(player, event)
+
+            return self._in_this_life(player, happen)
 
         def arrive() -> None:
             replies = self.real[peer].replies(ask.request)
             if isinstance(ask.request, BodiesRequest):
                 player.bodies |= self.real[peer].bodies.intersection(ask.request.ids)
-            answered = events.Answered(ask.key, ask.peer, replies)
-            self._transmit(peer, player.name, self._answer_arrives(player, answered))
+            self._transmit(peer, player.name, end(events.Answered(ask.key, ask.peer, replies)))
 
         self._transmit(player.name, peer, arrive)
+        self.agenda.post(ASK_MS_MAX, end(events.AskFailed(ask.key, ask.peer)))
 
-    def _answer_arrives(self, player: Player, event: events.Event) -> Callable[[], None]:
+    def _in_this_life(self, player: Player, happen: Callable[[], None]) -> Callable[[], None]:
         life = player.life
 
-        def happen() -> None:
+        def happen_maybe() -> None:
             if player.core is not None and player.life == life:
-                self._take(player, event)
+                happen()
 
-        return happen
+        return happen_maybe
 
     def certificate(self, ballot: Ballot, signers: Sequence[str] = ()) -> Certificate:
         """A certificate by these signers; else by a quorum of puppets, and of real ones that did sign."""
