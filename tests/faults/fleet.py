@@ -204,6 +204,7 @@ class Troubled(Fleet):
 
     def __init__(self, directory: Directory, links: Links, nursery: trio.Nursery) -> None:
         super().__init__(directory, links)
+        self._http = httpx.AsyncClient(event_hooks={"request": [own_body]}, trust_env=False)
         self._faults = Faults(self.processes, links, nursery)
 
     async def make(self, kind: Kind, *nodes: str, **how: Any) -> None:

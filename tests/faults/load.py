@@ -4,13 +4,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
-from p2pledger.client import AsyncClient, Expired, Limits, Refused, Unavailable, Undecided
+from p2pledger.client import Accepted, AsyncClient, Expired, Limits, Refused, Unavailable, Undecided
 from tests.faults.fleet import Fleet
 from tests.faults.history import Entry, History
 from tests.faults.wishes import good
 
 RATE = 20
 """Transactions a second."""
+
+TOGETHER = 5
+"""So many are handed in with one request: the links run in this process too, and are not to wait for it."""
 
 EXPIRES_MS = 10_000
 """Soon, so that what was lost with a node's memory has an end within the test."""
@@ -28,8 +31,9 @@ async def load(fleet: Fleet, history: History) -> AsyncIterator[None]:
     async def keep_sending(client: AsyncClient, sending: trio.Nursery) -> None:
         due = trio.current_time()
         while not is_over.is_set():
-            sending.start_soon(send, client, history.add(good(fleet, EXPIRES_MS)))
-            due += 1 / RATE
+            entries = [history.add(good(fleet, EXPIRES_MS)) for _ in range(TOGETHER)]
+            sending.start_soon(hand_in, client, entries, sending)
+            due += TOGETHER / RATE
             await trio.sleep_until(due)
 
     async with (
@@ -41,18 +45,34 @@ async def load(fleet: Fleet, history: History) -> AsyncIterator[None]:
         is_over.set()
 
 
-async def send(client: AsyncClient, entry: Entry) -> None:
-    """Hand one in and see its end, if one can be seen."""
+async def hand_in(client: AsyncClient, entries: list[Entry], sending: trio.Nursery) -> None:
+    """Hand some in together, and see to the end of each that was taken."""
     try:
-        await client.submit(entry.transaction)
-        entry.is_accepted = True
-        entry.told.append((await client.send(entry.transaction, EXPIRES_MS + 5_000)).outcome.value)
+        answers = await client.submit_many([entry.transaction for entry in entries])
+    except Unavailable as error:
+        for entry in entries:
+            entry.notes.append(repr(error))
+        return
+    for entry, answer in zip(entries, answers, strict=True):
+        if isinstance(answer, Accepted):
+            entry.is_accepted = True
+            sending.start_soon(follow, client, entry)
+        else:
+            entry.notes.append(repr(answer))
+
+
+async def follow(client: AsyncClient, entry: Entry) -> None:
+    """See how one that was taken ends; where its node has lost it, the client hands it in again."""
+    try:
+        try:
+            fate = await client.wait(entry.transaction.id, EXPIRES_MS // 2)
+        except Undecided:
+            fate = await client.send(entry.transaction, EXPIRES_MS)
+        entry.told.append(fate.outcome.value)
     except Expired:
         entry.told.append("expired")
     except Refused as error:
-        # What was not taken has no end: it may be refused for being late.
-        if entry.is_accepted:
-            entry.told.append("expired" if error.code == "expired" else "refused")
+        entry.told.append("expired" if error.code == "expired" else "refused")
         entry.notes.append(repr(error))
     except (Undecided, Unavailable) as error:
         entry.notes.append(repr(error))

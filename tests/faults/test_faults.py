@@ -1,10 +1,12 @@
 """Each fault that `p2pledger testnet fault` can make, against four authorities under load: how long it takes
 until the next block is final, and whether anything that was final is lost or doubled.
 
-`make faults` runs all of it; the tests that are no campaign are in `make test` too. The bounds are the
-project's own demands; a machine that is not busy otherwise needs a fraction of them.
+`make faults` runs this. The bounds are the project's own demands on a machine of two cores that has nothing
+else to do; on a busy one, FAULTS_PATIENCE=5 gives everything five times as long.
 """
 
+import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,12 +22,15 @@ from tests.faults.load import load
 from tests.faults.oracle import blocks_of, check_no_contradiction, signers_of, votes_of
 
 WARM_BLOCKS = 15
-NEXT_BLOCK_S = 2.0
-HEALED_S = 5.0
-RESTARTED_S = 10.0
-EVIDENCE_S = 10.0
+PATIENCE = float(os.environ.get("FAULTS_PATIENCE", "1"))
+NEXT_BLOCK_S = 2.0 * PATIENCE
+HEALED_S = 5.0 * PATIENCE
+RESTARTED_S = 10.0 * PATIENCE
+EVIDENCE_S = 10.0 * PATIENCE
 WRONG_BY_MS = 2_000
 """Four times what a block's time may be ahead of a voter's clock."""
+
+pytestmark = pytest.mark.campaign
 
 
 class Watch:
@@ -66,7 +71,7 @@ class Watch:
         told = ("height", "best_known_height", "view", "peers", "notice", "mempool_transactions")
         return f"{name}: {', '.join(f'{key} {status[key]}' for key in told)}"
 
-    async def longest_pause(self, name: str, for_s: float) -> float:
+    async def longest_pause(self, for_s: float, name: str = "gateway-1") -> float:
         """The longest time in which a node's height did not grow, out of so many seconds."""
         began = since = trio.current_time()
         height, longest = await self.height(name), 0.0
@@ -91,6 +96,8 @@ async def under_load(path: Path) -> AsyncIterator[tuple[Troubled, Watch]]:
         ends = await history.check(fleet)
         await fleet.check_agreement()
         print(f"history of {sum(ends.values())} transactions holds: {dict(ends)}")
+        notes = Counter(note[:60] for entry in history.entries.values() for note in entry.notes)
+        print(f"answered beside that: {dict(notes)}")
         await fleet.processes.stop()
         for name in fleet.nodes:
             assert "fatal" not in fleet.log_of(name)
@@ -103,7 +110,7 @@ def all_votes(fleet: Troubled) -> set[Vote]:
 async def kill_the_leader(fleet: Troubled, watch: Watch) -> None:
     dead = await fleet.leader()
     await fleet.make(Kind.KILL, dead)
-    pause = await watch.longest_pause("gateway-1", 4)
+    pause = await watch.longest_pause(4)
     print(f"kill of {dead}, the leader: {pause:.2f} s without a final block")
     assert pause < NEXT_BLOCK_S
     await fleet.make(Kind.RESTART, dead)
@@ -114,7 +121,7 @@ async def kill_the_leader(fleet: Troubled, watch: Watch) -> None:
 async def pause_the_leader(fleet: Troubled, watch: Watch) -> None:
     paused = await fleet.leader()
     await fleet.make(Kind.PAUSE, paused)
-    pause = await watch.longest_pause("gateway-1", 5)
+    pause = await watch.longest_pause(5)
     print(f"pause of {paused}, the leader: {pause:.2f} s without a final block")
     assert pause < NEXT_BLOCK_S
     await fleet.make(Kind.RESUME, paused)
@@ -126,7 +133,7 @@ async def pause_the_leader(fleet: Troubled, watch: Watch) -> None:
 async def disconnect_the_leader(fleet: Troubled, watch: Watch, *, is_silent: bool) -> None:
     alone, how = await fleet.leader(), "silent" if is_silent else "reset"
     await fleet.make(Kind.DISCONNECT, alone, is_silent=is_silent)
-    pause = await watch.longest_pause("gateway-1", 4)
+    pause = await watch.longest_pause(4)
     print(f"disconnection of {alone}, the leader, {how}: {pause:.2f} s without a final block")
     assert pause < NEXT_BLOCK_S
     stands_at = await fleet.height(alone)
@@ -156,14 +163,6 @@ async def part_the_network(fleet: Troubled, watch: Watch, for_s: float, *, is_si
     assert took < HEALED_S
 
 
-async def test_a_killed_leader_and_a_partition(tmp_path: Path) -> None:
-    async with under_load(tmp_path) as (fleet, watch):
-        await kill_the_leader(fleet, watch)
-        await part_the_network(fleet, watch, 2, is_silent=False)
-    check_no_contradiction(all_votes(fleet))
-
-
-@pytest.mark.campaign
 async def test_processes_that_are_killed_and_paused(tmp_path: Path) -> None:
     async with under_load(tmp_path) as (fleet, watch):
         for _ in range(2):
@@ -172,7 +171,6 @@ async def test_processes_that_are_killed_and_paused(tmp_path: Path) -> None:
     check_no_contradiction(all_votes(fleet))
 
 
-@pytest.mark.campaign
 async def test_links_that_are_cut_and_silent(tmp_path: Path) -> None:
     async with under_load(tmp_path) as (fleet, watch):
         for is_silent in (False, True):
@@ -183,15 +181,14 @@ async def test_links_that_are_cut_and_silent(tmp_path: Path) -> None:
     check_no_contradiction(all_votes(fleet))
 
 
-@pytest.mark.campaign
 async def test_links_that_are_slow_and_lossy(tmp_path: Path) -> None:
     async with under_load(tmp_path) as (fleet, watch):
         await fleet.make(Kind.DELAY, ms=40, jitter_ms=20)
-        pause = await watch.longest_pause("gateway-1", 6)
+        pause = await watch.longest_pause(6)
         print(f"40 to 60 ms more each way: {pause:.2f} s at most without a final block")
         assert pause < NEXT_BLOCK_S
         await fleet.make(Kind.LOSS, percent=2)
-        pause = await watch.longest_pause("gateway-1", 6)
+        pause = await watch.longest_pause(6)
         print(f"and 2 % lost: {pause:.2f} s at most without a final block")
         await fleet.make(Kind.HEAL)
         took = await watch.grows(await watch.highest(), *fleet.nodes)
@@ -200,7 +197,6 @@ async def test_links_that_are_slow_and_lossy(tmp_path: Path) -> None:
     check_no_contradiction(all_votes(fleet))
 
 
-@pytest.mark.campaign
 async def test_all_are_killed_and_started_again(tmp_path: Path) -> None:
     async with under_load(tmp_path) as (fleet, watch):
         await fleet.make(Kind.KILL, *fleet.nodes)
@@ -215,13 +211,12 @@ async def test_all_are_killed_and_started_again(tmp_path: Path) -> None:
     check_no_contradiction(votes | all_votes(fleet))
 
 
-@pytest.mark.campaign
 async def test_clocks_that_are_wrong(tmp_path: Path) -> None:
     async with under_load(tmp_path) as (fleet, watch):
         for ms in (WRONG_BY_MS, -WRONG_BY_MS):
             wrong = await fleet.leader()
             await fleet.make(Kind.CLOCK, wrong, ms=ms)
-            pause = await watch.longest_pause("gateway-1", 6)
+            pause = await watch.longest_pause(6)
             print(f"{wrong} started again, its clock {ms} ms ahead: {pause:.2f} s without a final block")
             assert pause < NEXT_BLOCK_S
             await fleet.make(Kind.CLOCK, wrong, ms=0)
@@ -229,7 +224,6 @@ async def test_clocks_that_are_wrong(tmp_path: Path) -> None:
     check_no_contradiction(all_votes(fleet))
 
 
-@pytest.mark.campaign
 async def test_a_twin_signs_twice(tmp_path: Path) -> None:
     async with under_load(tmp_path) as (fleet, _):
         began = trio.current_time()
