@@ -44,7 +44,7 @@ class World:
         """Blocks that some node has executed; None when every node is to execute all of them itself."""
         self.liars: dict[int, Liar] = {}
         self.seconds: dict[int, Node] = {}
-        """Second processes of a node, by its number: they hear what the first one hears."""
+        """Second processes of a node, by its number: they are told the same, over links of their own."""
         self.delay_ms = self.links.delay_ms
         self.faulty: set[int] = set()
         """Numbers of the nodes that the fault budget is spent on: liars, lost and restored guards."""
@@ -185,6 +185,9 @@ class World:
         number = self._number_of(receiver)
         for delay in self.links.arrivals(sender.number, number):
             self._deliver(sender.cursor + delay, number, what)
+        if (second := self.seconds.get(number)) is not None:
+            for delay in self.links.arrivals(sender.number, number):
+                self.post(sender.cursor + delay, second, what)
 
     def _deliver(self, at: int, number: int, what: Happening) -> None:
         """To whoever runs under this number by then."""
@@ -192,8 +195,6 @@ class World:
         def arrive() -> None:
             if (node := self.nodes[number]).is_alive:
                 self._step(node, what)
-            if (second := self.seconds.get(number)) is not None and second.is_alive:
-                self._step(second, what)
 
         heapq.heappush(self._heap, (at, self.number(), None, arrive))
 
