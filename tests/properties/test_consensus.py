@@ -5,8 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 from p2pledger.chain.genesis import LAN
-from p2pledger.chain.message import Certificates
+from p2pledger.chain.message import Certificates, Frame, Request
 from p2pledger.chain.vote import Vote, evidence_of, is_contradiction, notarise
+from p2pledger.codec import decode, encode
 from p2pledger.consensus.events import Answered, AskFailed, ClockStepped, Gossiped, Pending, Received, Tick
 from p2pledger.errors import Fatal
 from p2pledger.types import Epoch, Height, Millis, View
@@ -134,6 +135,10 @@ def test_no_step_raises_and_no_own_votes_contradict_each_other(script):
     for i, vote in enumerate(bench.votes):
         assert not any(is_contradiction(vote, other) for other in bench.votes[:i])
     assert len(bench.s.asking) <= 64
+    for send in bench.sent:
+        assert decode(Frame, encode(send.frame, Frame)) == send.frame
+    for ask in bench.asks:
+        assert decode(Request, encode(ask.request, Request)) == ask.request
     heights = [final.block.header.height for final in bench.finals]
     assert heights == list(range(1, len(heights) + 1))
 

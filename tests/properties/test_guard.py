@@ -226,8 +226,6 @@ class SignerAgainstAList(RuleBasedStateMachine):
 
     @invariant()
     def the_file_holds_what_it_should(self):
-        if not hasattr(self, "signer"):
-            return
         found = self.signer.load()
         assert found.guard.at == self.highest
         assert set(found.guard.ballots()) == {v.ballot for v in self.given if at(v.ballot) == self.highest}
