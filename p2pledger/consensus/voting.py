@@ -23,8 +23,12 @@ CERTIFICATES_KEY = "certificates:"
 
 
 def execute_wanted(s: Situation) -> None:
-    """Have executed what is to be voted on, built on, or made final: each block after its parent."""
-    wanted = [certificate.ballot.digest for certificate in s.tally.notarised.values()]
+    """Have executed what is to be voted on, built on, or made final: each block after its parent.
+
+    What was notarised below the newest final view is on the way to that block, or on none.
+    """
+    notarised = s.tally.notarised.items()
+    wanted = [certificate.ballot.digest for view, certificate in notarised if view >= s.final_view]
     if (proposal := s.tally.proposals.get(s.view)) is not None:
         wanted.append(proposal.header.digest)
     if s.tally.final is not None:

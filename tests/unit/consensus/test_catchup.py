@@ -147,3 +147,14 @@ def test_an_unfinal_block_is_served_from_wherever_it_is_held(bench):
     bench.step(Gossiped(bench.final_block(header)))
     assert catchup.unfinal_proposal(bench.s, header.digest) == proposal
     assert catchup.unfinal_proposal(bench.s, x(1).digest) is None
+
+
+def test_what_lies_below_a_final_block_is_asked_for_by_height_and_not_block_by_block(bench):
+    parent, headers = None, []
+    for view in range(1, 40):
+        parent = bench.header(view, parent)
+        headers.append(parent)
+    bench.give(*(n_(header.view, header) for header in headers), f(39, headers[-1]))
+    assert {ask.key for ask in bench.asks} == {"blocks"}
+    bench.step(Answered("blocks", 1, tuple(map(bench.final_block, headers))))
+    assert bench.s.tree.root.height == 39
