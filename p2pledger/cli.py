@@ -251,7 +251,7 @@ def fault(
     heal                                 undoes all of it
     """
     from p2pledger.testnet import control
-    from p2pledger.testnet.faults import Fault, FaultRefused, Kind
+    from p2pledger.testnet.fault import Fault, FaultRefused, Kind
 
     between = "|" if kind == Kind.PARTITION.value else ","
     nodes = tuple(name.strip() for argument in nodes for name in argument.split(between))

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from p2pledger.testnet.fault import Fault, FaultRefused, Kind
+
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
-from p2pledger.testnet.faults import Fault, FaultRefused, Faults, Kind
+    from p2pledger.testnet.faults import Faults
 
 SOCKET = "control.sock"
 TEMPORARY = "p2pledger-testnet-"
@@ -43,7 +45,7 @@ class NoTestnet(Exception):
 
 
 async def serve(
-    directory: Path, faults: Faults, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+    directory: Path, faults: "Faults", *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Take requests for ever. The socket is gone afterwards. Raises: NoTestnet for too long a path."""
     path = directory / SOCKET
@@ -63,7 +65,7 @@ async def serve(
             path.unlink(missing_ok=True)
 
 
-async def _answer(stream: trio.SocketStream, faults: Faults) -> None:
+async def _answer(stream: trio.SocketStream, faults: "Faults") -> None:
     async with stream:
         with suppress(trio.BrokenResourceError):
             try:

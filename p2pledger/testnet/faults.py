@@ -9,13 +9,12 @@ heal                             all of it is undone
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from itertools import combinations
 
 import trio
 
 from p2pledger.node.config import CLOCK_OFFSET_MS_MAX
+from p2pledger.testnet.fault import Fault, FaultRefused, Kind
 from p2pledger.testnet.nodes import Nodes
 from p2pledger.testnet.proxy import Links, Way
 
@@ -26,48 +25,9 @@ HANDSHAKE_S = 0.5
 POLL_S = 0.05
 
 
-class Kind(Enum):
-    """The faults, by the names that the command has for them."""
-
-    KILL = "kill"
-    RESTART = "restart"
-    PAUSE = "pause"
-    RESUME = "resume"
-    CLOCK = "clock"
-    TWIN = "twin"
-    DISCONNECT = "disconnect"
-    PARTITION = "partition"
-    DELAY = "delay"
-    LOSS = "loss"
-    HEAL = "heal"
-
-
 NEED_LINKS = {Kind.TWIN, Kind.DISCONNECT, Kind.PARTITION, Kind.DELAY, Kind.LOSS}
 ENDS_BY_ITSELF = {Kind.RESTART, Kind.RESUME, Kind.HEAL}
 """There is nothing to undo about these."""
-
-
-class FaultRefused(Exception):
-    """What was asked for cannot be done. The message says why, and what can be."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One fault, as it is asked for.
-
-    `nodes`: the nodes that it befalls; for a partition its sides, the nodes of each with commas between
-    them; none for a delay or a loss of all links, and for `heal`. Undone after `for_s`, if that is given.
-    """
-
-    kind: Kind
-    nodes: tuple[str, ...] = ()
-    for_s: float | None = None
-    ms: int = 0
-    """A delay, or how far a clock is ahead."""
-    jitter_ms: int = 0
-    percent: float = 0.0
-    is_silent: bool = False
-    """Bytes are swallowed instead of connections being reset."""
 
 
 Undo = Callable[[], Awaitable[str]]

@@ -18,7 +18,8 @@ from p2pledger.codec import to_json
 from p2pledger.node.config import Role
 from p2pledger.node.home import GUARD, create_guard
 from p2pledger.testnet.directory import GENESIS, Directory, Node, Plan, create_directory
-from p2pledger.testnet.faults import Fault, Faults, Kind
+from p2pledger.testnet.fault import Fault, Kind
+from p2pledger.testnet.faults import Faults
 from p2pledger.testnet.fleet import Gateway
 from p2pledger.testnet.nodes import Nodes
 from p2pledger.testnet.ports import claimed_ports

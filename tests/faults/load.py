@@ -15,6 +15,9 @@ RATE = 20
 TOGETHER = 5
 """So many are handed in with one request: the links run in this process too, and are not to wait for it."""
 
+IN_FLIGHT_MAX = 150
+"""With so many under way it waits: whoever cannot keep up with the work must not pile it up."""
+
 EXPIRES_MS = 10_000
 """Soon, so that what was lost with a node's memory has an end within the test."""
 
@@ -31,9 +34,10 @@ async def load(fleet: Fleet, history: History) -> AsyncIterator[None]:
     async def keep_sending(client: AsyncClient, sending: trio.Nursery) -> None:
         due = trio.current_time()
         while not is_over.is_set():
-            entries = [history.add(good(fleet, EXPIRES_MS)) for _ in range(TOGETHER)]
-            sending.start_soon(hand_in, client, entries, sending)
-            due += TOGETHER / RATE
+            if len(sending.child_tasks) < IN_FLIGHT_MAX:
+                entries = [history.add(good(fleet, EXPIRES_MS)) for _ in range(TOGETHER)]
+                sending.start_soon(hand_in, client, entries, sending)
+            due = max(due + TOGETHER / RATE, trio.current_time())
             await trio.sleep_until(due)
 
     async with (

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import trio
 from p2pledger.chain.vote import Vote
-from p2pledger.testnet.faults import Kind
+from p2pledger.testnet.fault import Kind
 from tests.faults.fleet import POLL_S, Troubled, troubled, until, with_parameters
 from tests.faults.history import History
 from tests.faults.load import load

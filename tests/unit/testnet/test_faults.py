@@ -7,7 +7,8 @@ import trio
 from p2pledger.testnet import control
 from p2pledger.testnet.control import SOCKET, NoTestnet
 from p2pledger.testnet.directory import Directory, Plan, create_directory
-from p2pledger.testnet.faults import Fault, FaultRefused, Faults, Kind
+from p2pledger.testnet.fault import Fault, FaultRefused, Kind
+from p2pledger.testnet.faults import Faults
 from p2pledger.testnet.nodes import Nodes
 from p2pledger.testnet.proxy import open_links
 
