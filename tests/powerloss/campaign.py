@@ -2,6 +2,7 @@
 
 import tempfile
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -10,16 +11,20 @@ import trio
 from p2pledger.errors import Fatal
 from p2pledger.signer.guardfile import GuardMissing
 from structlog.testing import capture_logs
+from tests.powerloss.files import OPENED, Party
 from tests.powerloss.images import Disk
-from tests.powerloss.judge import Shown, check_goes_on, check_kept, open_image
+from tests.powerloss.judge import Shown, check_kept, open_image
 from tests.powerloss.record import Kind, Note, notes_of, shown_by
-from tests.powerloss.workload import CHAIN_OPEN
 
 MEMORY = Path("/dev/shm")
 """Images are made here where it exists: nothing of them need survive, and syncing costs nothing."""
 
 FIRST_NOTES = 40
 """Of a start: until it has synced something of its own, what it shows rests on what it found."""
+
+GOES_ON_EVERY = 16
+
+GoesOn = Callable[[Path, Shown, Random], Awaitable[None]]
 
 
 class Broken(AssertionError):
@@ -35,8 +40,14 @@ class Images:
     kinds: Counter[str] = field(default_factory=Counter)
 
 
-def try_images(log: Path, root: Path, seed: int, cuts: int, *, goes_on_every: int = 16) -> Images:
-    """Cut the power so many times during a record and start from what may be left then. Raises: Broken."""
+def try_images(
+    log: Path, root: Path, party: Party, goes_on: GoesOn | None = None, *, seed: int, cuts: int
+) -> Images:
+    """Cut the power so many times during a record and start from what may be left then.
+
+    `goes_on` has the ledger go on from every GOES_ON_EVERYth image.
+    Raises: Broken.
+    """
     random, tried = Random(seed), Images()
     notes = list(notes_of(log))
     chosen = _choose_cuts(notes, random, cuts)
@@ -47,14 +58,16 @@ def try_images(log: Path, root: Path, seed: int, cuts: int, *, goes_on_every: in
             shown.add(shown_by(note))
         for _ in range(chosen[at]):
             tried.count += 1
-            goes_on = tried.count % goes_on_every == 0
-            tried.gone_on += goes_on
+            is_going_on = goes_on is not None and tried.count % GOES_ON_EVERY == 0
+            tried.gone_on += is_going_on
             with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.exists() else None) as image:
                 kind = disk.write_image(Path(image), random)
                 tried.kinds[kind] += 1
                 try:
                     with capture_logs():
-                        _judge(Path(image), shown, random if goes_on else None)
+                        _judge(Path(image), party, shown)
+                        if goes_on is not None and is_going_on:
+                            trio.run(goes_on, Path(image), shown, random)
                 except (AssertionError, Fatal, GuardMissing, trio.TooSlowError) as error:
                     raise Broken(
                         f"seed {seed}, {kind}, power lost after note {at} of {log}: {error!r}"
@@ -69,17 +82,15 @@ def _choose_cuts(notes: list[Note], random: Random, cuts: int) -> Counter[int]:
     nothing of its own by then), and a third anywhere.
     """
     marks = [at for at, note in enumerate(notes) if note.kind is Kind.MARK]
-    starts = [at for at in marks if shown_by(notes[at]) == CHAIN_OPEN]
+    starts = [at for at in marks if shown_by(notes[at]) == OPENED]
     first = [at for at in marks if any(start < at <= start + FIRST_NOTES for start in starts)]
     chosen = random.choices(marks, k=cuts // 3) + random.choices(first, k=cuts // 3)
     return Counter(chosen + random.choices(range(len(notes)), k=cuts - len(chosen)))
 
 
-def _judge(image: Path, shown: Shown, goes_on: Random | None) -> None:
-    opened = open_image(image, shown)
+def _judge(image: Path, party: Party, shown: Shown) -> None:
+    files = open_image(image, party, shown)
     try:
-        check_kept(opened, shown)
+        check_kept(files, shown)
     finally:
-        opened.close()
-    if goes_on is not None:
-        trio.run(check_goes_on, image, shown, goes_on)
+        files.close()

@@ -29,7 +29,14 @@ class Recorder:
         self.root.mkdir()
 
     def run(self, blocks: int, sessions: int, *, seed: int = 1, mutant: str = "", fault: str = "") -> None:
-        """Make so many blocks in so many openings. A fault ends the process; without one it ends well."""
+        """An only authority: so many blocks in so many openings. A fault ends the process."""
+        self._run("workload", str(blocks), str(sessions), str(seed), mutant, fault=fault)
+
+    def run_four(self, seed: int) -> None:
+        """One of four authorities, with the simulator's faults of this seed."""
+        self._run("four", str(seed))
+
+    def _run(self, workload: str, *arguments: str, fault: str = "") -> None:
         environment = {
             **os.environ,
             "LD_PRELOAD": str(self._shim),
@@ -37,9 +44,8 @@ class Recorder:
             "POWERLOSS_LOG": str(self.log),
             "POWERLOSS_FAULT": fault,
         }
-        arguments = [str(self.root), str(blocks), str(sessions), str(seed), mutant]
         ended = subprocess.run(
-            [sys.executable, "-m", "tests.powerloss.workload", *arguments],
+            [sys.executable, "-m", f"tests.powerloss.{workload}", str(self.root), *arguments],
             cwd=ROOT,
             env=environment,
             capture_output=True,

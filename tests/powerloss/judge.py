@@ -1,26 +1,18 @@
 """What must hold of a ledger that starts from what a power loss left: promised by the record's marks."""
 
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from random import Random
 
 from p2pledger.chain.vote import Ballot, Vote, VoteKind, finalise, is_contradiction, notarise, skip
-from p2pledger.consensus.core import Consensus
-from p2pledger.consensus.situation import Setting
-from p2pledger.crypto import is_signed
 from p2pledger.errors import Fatal
-from p2pledger.ledger.machine import Machine
-from p2pledger.node.recovery import recovered
-from p2pledger.signer.guardfile import GuardFile
 from p2pledger.signer.local import LocalSigner, Refused
-from p2pledger.storage.sqlite import SqliteStore
 from p2pledger.storage.store import Store
 from p2pledger.types import Hash
+from tests.powerloss.files import GUARD_MADE, Files, Party
 from tests.powerloss.record import Told
-from tests.powerloss.workload import GENESIS, GUARD_MADE, KEY, Ledger, make_guard
 
 OTHER = Hash(b"another block of this view      ")
 RECENT = 12
@@ -57,42 +49,23 @@ class Shown:
                 assert not is_contradiction(one, other), f"contradiction: {one.ballot} and {other.ballot}"
 
 
-@dataclass
-class Opened:
-    """The files of an image, opened by the code of every start, up to a core that could go on."""
-
-    signer: LocalSigner
-    store: SqliteStore
-
-    def close(self) -> None:
-        self.signer.close()
-        self.store.close()
-
-
-def open_image(directory: Path, shown: Shown) -> Opened:
-    """Start on an image; a guard whose making was cut short is made first.
+def open_image(directory: Path, party: Party, shown: Shown) -> Files:
+    """Start on an image, up to a core; a guard whose making was cut short is made first.
 
     Raises: GuardMissing, Fatal for an image that is refused, though power was lost and nothing else.
     """
     if GUARD_MADE not in shown.states:
         with suppress(Fatal):  # it was whole already, although nobody had been told
-            make_guard(directory)
-    with ExitStack() as stack:
-        store = SqliteStore(directory / "data", GENESIS, Machine(GENESIS).start())
-        stack.callback(store.close)
-        guard_file = GuardFile(directory / "guard", KEY.public_key, GENESIS.hash)
-        signer = LocalSigner(KEY, guard_file, GENESIS.hash, lambda epoch: GENESIS.authorities)
-        stack.callback(signer.close)
-        setting = Setting(GENESIS.hash, GENESIS.parameters, KEY.public_key, is_signed)
-        Consensus(setting, recovered(GENESIS, store, signer.load()), GENESIS.time_ms)
-        stack.pop_all()
-    return Opened(signer, store)
+            party.make_guard(directory)
+    files = Files.open(directory, party)
+    files.start_core()
+    return files
 
 
-def check_kept(opened: Opened, shown: Shown) -> None:
+def check_kept(files: Files, shown: Shown) -> None:
     """All that was shown is on disk, and nothing can be signed against it."""
-    check_chain(opened.store, shown)
-    check_votes(opened.signer, opened.store, shown)
+    check_chain(files.store, shown)
+    check_votes(files.signer, files.store, shown)
 
 
 def check_chain(store: Store, shown: Shown) -> None:
@@ -122,7 +95,7 @@ def check_votes(signer: LocalSigner, store: Store, shown: Shown) -> None:
         if at <= tip:
             continue
         assert ballot in kept, f"a vote that was sent is lost: {ballot}"
-        if ballot.kind is not VoteKind.SKIP:
+        if ballot.kind is VoteKind.NOTARISE:  # F may go to a block that came as a final one
             assert ballot.digest in proposals, f"the block voted for is lost: {ballot}"
             missing = set(proposals[ballot.digest].transaction_ids) - bodies
             assert not missing, f"bodies of the block voted for are lost: {ballot}"
@@ -143,19 +116,3 @@ def _contradicting(ballot: Ballot) -> Iterable[Ballot]:
             return (finalise(epoch, view, OTHER),)
         case _:
             return (finalise(epoch, view, OTHER), skip(epoch, view))
-
-
-async def check_goes_on(directory: Path, shown: Shown, random: Random) -> None:
-    """It makes further blocks on what it had; what an only authority had signed F for is among them."""
-    later = shown.copy()
-    ledger = Ledger(directory, later.add)
-    await ledger.grow(2, random)
-    later.check_no_contradiction()
-    again = open_image(directory, later)
-    try:
-        check_kept(again, later)
-        chain = {block.header.digest for block in again.store.blocks(1, again.store.tip().height)}
-        for ballot in shown.votes:
-            assert ballot.kind is not VoteKind.FINALISE or ballot.digest in chain, "a final block is lost"
-    finally:
-        again.close()

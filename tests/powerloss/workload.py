@@ -18,21 +18,22 @@ from p2pledger.chain.block import Proposal
 from p2pledger.chain.genesis import LAN
 from p2pledger.chain.vote import Vote
 from p2pledger.consensus.events import Send
+from p2pledger.crypto import is_signed
 from p2pledger.ledger.machine import Machine
 from p2pledger.node import finals
-from p2pledger.signer.guardfile import GUARD_FILE, GuardFile, GuardMissing
+from p2pledger.signer.guardfile import GUARD_FILE, GuardMissing
 from p2pledger.storage import database
 from p2pledger.storage.sqlite import SqliteStore
 from tests.ledgers import signer
 from tests.powerloss import mutants
+from tests.powerloss.files import DATA, GUARD, GUARD_MADE, OPENED, Party
 from tests.powerloss.record import Told, say
 from tests.unit.node.solo import Solo, fact, genesis
 
 GENESIS = genesis(
     replace(LAN, state_buckets=16, block_interval_ms=1, delta_ms=10, idle_interval_ms=60_000, epoch_blocks=9)
 )
-KEY = signer("authority 0")
-GUARD_MADE, CHAIN_OPEN = "the guard is made", "the chain is open"
+PARTY = Party(GENESIS, signer("authority 0"), is_signed)
 CHECKPOINT_PAGES = 40
 """Few, so that a short run moves the logs into the files many times over."""
 PATIENCE_S = 15
@@ -49,11 +50,6 @@ def votes_in(send: Send) -> list[Vote]:
             return []
 
 
-def make_guard(directory: Path) -> None:
-    """What `p2pledger init` does. Raises: Fatal when there is a guard already."""
-    GuardFile.create(directory / "guard", KEY.public_key, GENESIS.hash)
-
-
 class Ledger:
     """The node on the files below a directory; `show` is told of every vote and block that others see.
 
@@ -62,12 +58,12 @@ class Ledger:
 
     def __init__(self, directory: Path, show: Callable[[Vote | Told | str], None]) -> None:
         self._show = show
-        self.store = SqliteStore(directory / "data", GENESIS, Machine(GENESIS).start())
-        show(CHAIN_OPEN)
+        self.store = SqliteStore(directory / DATA, GENESIS, Machine(GENESIS).start())
+        show(OPENED)
         try:
-            if not (directory / "guard" / GUARD_FILE).exists():  # Solo would make one
+            if not (directory / GUARD / GUARD_FILE).exists():  # Solo would make one
                 raise GuardMissing
-            self.solo = Solo(directory / "guard", GENESIS, self.store)
+            self.solo = Solo(directory / GUARD, GENESIS, self.store)
         except BaseException:
             self.store.close()
             raise
@@ -123,8 +119,8 @@ def main(directory: str, blocks: str, sessions: str, seed: str, mutant: str = ""
     if mutant:
         mutants.apply(mutant, say)
     random = Random(seed)
-    if not (Path(directory) / "guard").exists():
-        make_guard(Path(directory))
+    if not (Path(directory) / GUARD).exists():
+        PARTY.make_guard(Path(directory))
         say(GUARD_MADE)
     for _ in range(int(sessions)):
         ledger = Ledger(Path(directory), say)
