@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from p2pledger.chain.block import FinalBlock, evidence_root
-from p2pledger.chain.genesis import LAN
+from p2pledger.chain.genesis import LAN, WAN
 from p2pledger.chain.vote import VoteKind
 from p2pledger.consensus.causes import CURES, Cause
 from p2pledger.consensus.diagnosis import Accusation, diagnose
@@ -71,19 +71,29 @@ def test_a_network_with_work_is_well(bench):
     assert causes(bench) == [Cause.WORKING]
 
 
-def test_no_core_of_a_healthy_cluster_ever_complains():
-    cluster = Cluster(4, seed=3, delay_ms=(1, 60))
+@pytest.mark.parametrize(
+    ("n", "parameters", "delay_ms"),
+    [(4, LAN, (1, 60)), (5, replace(LAN, epoch_blocks=7), (1, 30)), (4, WAN, (20, 150))],
+)
+def test_no_core_of_a_healthy_cluster_ever_complains(n, parameters, delay_ms):
+    cluster = Cluster(n, seed=3, delay_ms=delay_ms, parameters=parameters)
     seen = set()
-    for i in range(120):
-        if i % 40 < 20:  # work for five seconds, rest for five
+    for i in range(240):
+        if i % 80 < 40 and i % 2 == 0:  # work for five seconds, rest for five
             cluster.submit(tx(i))
-        cluster.run(ms=250)
+        cluster.run(ms=(30, 220)[i % 2])
         for node in cluster.nodes:
             diagnosis = diagnose(node.core.situation, Millis(cluster.now))
             assert diagnosis.is_healthy, diagnosis.reasons
             seen |= {each.cause for each in diagnosis.reasons}
-    assert min(cluster.heights()) > 50
+    assert min(cluster.heights()) > 10
     assert {Cause.IDLE, Cause.WORKING} <= seen <= {Cause.IDLE, Cause.WORKING, Cause.LISTENING}
+
+
+def test_a_ledger_of_one_is_well():
+    bench = Bench(n=1)
+    bench.tick(5_000)
+    assert causes(bench) == [Cause.IDLE]
 
 
 def test_one_of_four_away_is_told_and_is_no_trouble():
