@@ -114,7 +114,8 @@ class Turn(NamedTuple):
     actor: int
     view: int
     height: int
-    """Of its newest final block."""
+    final_ms: int
+    """Of its newest final block: the height, and the time at which it was built; 0 before any."""
     wake_ms: int
     lapsed_ms: int
     """Changes when it gives a view up, and when it says so again; 0 before."""
@@ -233,6 +234,7 @@ class Troupe:
             actor=number,
             view=s.view,
             height=len(actor.chain),
+            final_ms=actor.chain[-1].header.time_ms if actor.chain else 0,
             wake_ms=outputs[-1].wake_at,
             lapsed_ms=s.pacing.resend_ms or 0,
             sends=tuple(

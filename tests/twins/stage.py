@@ -231,13 +231,14 @@ def after(troupe: Troupe, stage: Stage, partition: int, tempo: str, witness: Wit
 
 
 def healed(troupe: Troupe, stage: Stage, witness: Witness | None = None) -> tuple[list[Actor], int]:
-    """All five connected until each honest one has a new final block: who they are, and how long it took.
+    """All five connected until a block built since then is final at each honest one: who they are, how long
+    it took.
 
     Raises: Violation when that never comes.
     """
     act = Round(Soloists(troupe, stage.cast), stage, sides_of(0), witness)
     twin = troupe.identities[-1]
     honest = [i for i, identity in enumerate(troupe.identities) if identity != twin]
-    height = max(turn.height for turn in act.turns)
-    act.run(lambda r: all(r.turns[i].height > height for i in honest), stage.start_ms + HEALED_MS_MAX)
-    return [act.troupe.actor(number) for number in act.cast], act.now - stage.start_ms
+    since_ms = stage.start_ms
+    act.run(lambda r: all(r.turns[i].final_ms > since_ms for i in honest), since_ms + HEALED_MS_MAX)
+    return [act.troupe.actor(number) for number in act.cast], act.now - since_ms
