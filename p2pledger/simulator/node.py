@@ -77,14 +77,16 @@ class Crashed(Exception):
 class Node:
     """A node from one start to its end. `number` is its place in the simulation, not in any list."""
 
-    def __init__(self, world: "World", number: int, disk: Disk, key: Signer | None, liar: Liar) -> None:
+    def __init__(
+        self, world: "World", number: int, disk: Disk, key: Signer | None, liar: Liar, skew_ms: int = 0
+    ) -> None:
         self.world, self.number, self.disk, self.liar = world, number, disk, liar
         self.peer = PeerId(f"peer-{number}")
         city, store = world.city, disk.store
         self.key = key
         self.is_alive = True
         self.armed: CrashPoint | None = None
-        self.skew_ms = 0
+        self.skew_ms = skew_ms
         self.disk_ms = 0
         self.cursor = world.now
         self.pool = Pool(city, store)
@@ -176,6 +178,9 @@ class Node:
                     self._sleep()
                 else:
                     self._process(what)
+            case events.ClockStepped(by_ms):
+                self.skew_ms += by_ms
+                self._process(what)
             case _:
                 self._process(what)
 

@@ -62,9 +62,9 @@ class World:
 
     # --- nodes -------------------------------------------------------------------------------------------
 
-    def _boot(self, number: int, disk: Disk) -> Node:
+    def _boot(self, number: int, disk: Disk, skew_ms: int = 0) -> Node:
         key = self.city.signer(number + 1) if number < self.city.authorities else None
-        node = Node(self, number, disk, key, self.liars.get(number, HONEST))
+        node = Node(self, number, disk, key, self.liars.get(number, HONEST), skew_ms)
         self.judge.on_start(node)
         self.post(self.now, node, events.Tick())
         return node
@@ -88,8 +88,7 @@ class World:
         """Start a node again on what its disk holds. One that runs is left alone."""
         old = self.nodes[number]
         if not old.is_alive:
-            node = self.nodes[number] = self._boot(number, old.disk)
-            node.skew_ms = old.skew_ms
+            node = self.nodes[number] = self._boot(number, old.disk, old.skew_ms)
             for other in self.nodes:
                 if other is not node:
                     self._connect(node, other)
@@ -119,10 +118,12 @@ class World:
         self.links.heal()
 
     def jump(self, number: int, by_ms: int) -> None:
-        """A node's clock is set, and the node notices."""
+        """A node's clock is set, and the node notices before it does anything else by it."""
         node = self.nodes[number]
-        node.skew_ms += by_ms
-        self.post(self.now, node, events.ClockStepped(by_ms))
+        if node.is_alive:
+            self.post(self.now, node, events.ClockStepped(by_ms))
+        else:
+            node.skew_ms += by_ms
 
     # --- time --------------------------------------------------------------------------------------------
 
