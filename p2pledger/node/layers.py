@@ -69,9 +69,12 @@ class Layers:
         """The store holds this block now: its children stand on the store, and what lost is forgotten."""
         stored = self._layers.pop(digest)
         self._base_digest, self._frontier = digest, stored.execution.frontier
-        height = stored.header.height
-        for other in [d for d, layer in self._layers.items() if layer.header.height <= height]:
-            del self._layers[other]
+        kept = {digest}
+        for other, layer in list(self._layers.items()):  # a parent stands before its children
+            if layer.header.parent_digest in kept:
+                kept.add(other)
+            else:
+                del self._layers[other]
         for layer in self._layers.values():
             if layer.header.parent_digest == digest:
                 layer.state.rebase(self._store)

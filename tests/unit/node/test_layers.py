@@ -76,9 +76,12 @@ def test_the_same_roots_whether_the_parent_was_stored_or_not():
 
 def test_what_lost_is_forgotten():
     grown = Grown()
-    one, two = fact(grown.of), fact(grown.of)
+    one, two, three = (fact(grown.of) for _ in range(3))
     won = grown.grow(grown.base, 1, 1, one)
     lost = grown.grow(grown.base, 1, 2, two)
+    child = grown.grow(lost, 2, 3, three)
     grown.commit(won)
     assert grown.layers.after(lost) is None
+    assert grown.layers.after(child) is None
+    assert not grown.layers.holds(three.id)
     assert grown.layers.after(grown.base) is None
