@@ -2,18 +2,31 @@
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from p2pledger.chain.payloads import KeyRevoke, RevocationReason
 from p2pledger.chain.transaction import Outcome
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
-from p2pledger.ledger.mempool import Full, Mempool, Share
-from tests.ledgers import START_MS, genesis, signer, transaction
+from p2pledger.ledger.mempool import Full, Mempool, ShareFull
+from tests.ledgers import START_MS, genesis, quota, transaction
+from tests.properties.effort import effort
 
 GENESIS = genesis()
-PAYLOAD = KeyRevoke(signer("anyone").public_key, RevocationReason.UNSPECIFIED, 0)
-POOL = [transaction(GENESIS, PAYLOAD, "city", "city 1", expires_ms=START_MS + 700 * n) for n in range(1, 15)]
-SIZE = len(POOL[0].encoded)
-COUNT_MAX, BYTES_MAX, AUTHORITIES = 8, 10 * SIZE, 3
-SHARE = Share("city", COUNT_MAX, BYTES_MAX)
+PAYLOADS = [b"\x80" * size for size in (1, 40, 400)]
+POOL = [
+    transaction(
+        GENESIS, PAYLOADS[n % 3], "city", "city 1", expires_ms=START_MS + 350 * n, kind="record.append"
+    )
+    for n in range(1, 25)
+]
+SIZES = {one.id: len(one.encoded) for one in POOL}
+LARGEST = max(SIZES.values())
+COUNT_MAX, BYTES_MAX, AUTHORITIES = 16, 10 * LARGEST, 3
+QUOTAS = {"poor": quota(4), "brief": quota(size_bytes=3 * LARGEST), "rich": quota(), "unknown": None}
+SHARES = {
+    "poor": ("poor", 4, BYTES_MAX // 2),
+    "brief": ("brief", 8, 3 * LARGEST),
+    "rich": ("rich", 8, BYTES_MAX // 2),
+    "unknown": ("", 1, BYTES_MAX // 16),
+}
+"""Account, transactions and bytes: what a quota allows, and half of the whole at most."""
 chosen = st.integers(0, len(POOL) - 1).map(lambda n: POOL[n])
 
 
@@ -23,23 +36,35 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         self.mempool = Mempool(COUNT_MAX, BYTES_MAX, retry_after_ms=70)
         self.fates = Fates(1_000)
         self.model: dict[bytes, int] = {}
+        self.payers: dict[bytes, str] = {}
         self.views: dict[bytes, set[int]] = {}
         self.ended: dict[bytes, Fate] = {}
         self.now, self.view = START_MS, 1
 
-    @rule(one=chosen)
-    def add(self, one):
+    @rule(one=chosen, sponsor=st.sampled_from(list(QUOTAS)))
+    def add(self, one, sponsor):
         if one.id in self.ended:
             return
+        account, count_max, bytes_max = SHARES[sponsor]
+        share = self.mempool.share(sponsor, QUOTAS[sponsor])
+        own = [i for i, payer in self.payers.items() if payer == account]
+        is_full = len(self.model) == COUNT_MAX or self.held(self.model) + SIZES[one.id] > BYTES_MAX
+        is_share_full = len(own) >= count_max or self.held(own) + SIZES[one.id] > bytes_max
         try:
-            taken = self.mempool.add(one, self.now, SHARE)
+            taken = self.mempool.add(one, self.now, share)
         except Full as full:
-            assert len(self.model) == COUNT_MAX and full.retry_after_ms == 70
+            assert one.id not in self.model and full.retry_after_ms == 70
+            assert is_full or is_share_full
+            assert isinstance(full, ShareFull) == (not is_full)
             return
         assert taken == (one.id not in self.model)
-        self.model.setdefault(one.id, self.now)
         if taken:
+            assert not is_full and not is_share_full
+            self.model[one.id], self.payers[one.id] = self.now, account
             self.views[one.id] = set()
+
+    def held(self, ids):
+        return sum(SIZES[one] for one in ids)
 
     @rule(one=chosen, refused=st.booleans())
     def end(self, one, refused):
@@ -47,7 +72,7 @@ class MempoolAgainstAList(RuleBasedStateMachine):
             return
         fate = Fate(Outcome.REFUSED, code="duplicate") if refused else Fate(Outcome.FINAL, height=3)
         self.mempool.remove([one.id, bytes(32)])
-        del self.model[one.id]
+        del self.model[one.id], self.payers[one.id]
         assert self.fates.end(one.id, fate)
         self.ended[one.id] = fate
 
@@ -58,15 +83,27 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         by_id = {one.id: one for one in POOL}
         assert set(expired) == {i for i in self.model if by_id[i].body.expires_ms < self.now}
         for one in expired:
-            del self.model[one]
+            del self.model[one], self.payers[one]
             assert self.fates.end(one, EXPIRED)
             self.ended[one] = EXPIRED
 
-    @rule(exclude=st.sets(chosen.map(lambda one: one.id)), min_age_ms=st.sampled_from([0, 500]))
-    def offer(self, exclude, min_age_ms):
-        offered = self.mempool.candidates(4, 3 * SIZE, min_age_ms, self.now, exclude)
-        good = [i for i, came in self.model.items() if i not in exclude and came + min_age_ms <= self.now]
-        assert [one.id for one in offered] == good[:3]
+    @rule(
+        exclude=st.sets(chosen.map(lambda one: one.id), max_size=6),
+        min_age_ms=st.sampled_from([0, 500]),
+        count=st.integers(0, 6),
+        size=st.integers(0, BYTES_MAX // 2),
+    )
+    def offer(self, exclude, min_age_ms, count, size):
+        fitting = []
+        for one, came in self.model.items():
+            if came + min_age_ms > self.now:
+                break
+            if one not in exclude:
+                if len(fitting) == count or self.held([*fitting, one]) > size:
+                    break
+                fitting.append(one)
+        offered = self.mempool.candidates(count, size, min_age_ms, self.now, exclude)
+        assert [one.id for one in offered] == fitting
 
     @rule(
         exclude=st.sets(chosen.map(lambda one: one.id)),
@@ -97,7 +134,7 @@ class MempoolAgainstAList(RuleBasedStateMachine):
     def holds_what_it_should_within_bounds(self):
         assert [one.id for one in self.mempool.transactions()] == list(self.model)
         assert len(self.mempool) == len(self.model) <= COUNT_MAX
-        assert self.mempool.size_bytes == SIZE * len(self.model) <= BYTES_MAX
+        assert self.mempool.size_bytes == self.held(self.model) <= BYTES_MAX
 
     @invariant()
     def knows_who_waits_since_when(self):
@@ -114,3 +151,4 @@ class MempoolAgainstAList(RuleBasedStateMachine):
 
 
 TestMempoolAgainstAList = MempoolAgainstAList.TestCase
+TestMempoolAgainstAList.settings = effort(60)

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.state import Changes, EmptyState, Overlay, entry_of
+from tests.properties.effort import effort
 
 KEYS = st.integers(0, 20).map(lambda n: b"key-%d" % n)
 VALUES = st.one_of(st.none(), st.binary(max_size=3))
@@ -96,3 +97,4 @@ class ChangesAgainstDicts(RuleBasedStateMachine):
 
 
 TestChangesAgainstDicts = ChangesAgainstDicts.TestCase
+TestChangesAgainstDicts.settings = effort(60)
