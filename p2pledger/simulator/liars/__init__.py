@@ -11,6 +11,7 @@ from p2pledger.simulator.liars.future_spammer import FutureSpammer
 from p2pledger.simulator.liars.garbage_sender import GarbageSender
 from p2pledger.simulator.liars.liar import HONEST, Liar
 from p2pledger.simulator.liars.misfit_proposer import MisfitProposer
+from p2pledger.simulator.liars.replayer import Replayer
 from p2pledger.simulator.liars.root_liar import RootLiar
 from p2pledger.simulator.liars.stale_epoch_voter import StaleEpochVoter
 from p2pledger.simulator.liars.time_liar import TimeLiar
@@ -31,6 +32,7 @@ LIARS: dict[str, type[Liar]] = {
         FutureSpammer,
         GarbageSender,
         MisfitProposer,
+        Replayer,
         RootLiar,
         StaleEpochVoter,
         TimeLiar,

@@ -5,6 +5,7 @@ Stopped by: a block's time lies above its parent's and not beyond the voter's cl
 one is skipped. No clock is used for safety.
 """
 
+from random import Random
 from typing import TYPE_CHECKING
 
 from p2pledger.chain.block import Proposal
@@ -15,17 +16,22 @@ from p2pledger.types import Millis
 if TYPE_CHECKING:
     from p2pledger.simulator.node import Node
 
-CLOCK_MS = (-3_600_000, -5_000, -400, 400, 5_000, 3_600_000)
+JUMPS_MS = (-3_600_000, -5_000, -400, 0, 0, 0, 400, 5_000, 3_600_000)
 
 
 class TimeLiar(Liar):
     """Tells a time of its own."""
 
+    def __init__(self, random: Random) -> None:
+        super().__init__(random)
+        self._jump_ms = random.choice(JUMPS_MS)
+
     def bend(self, node: "Node") -> None:
-        """See `Liar.bend`."""
+        """See `Liar.bend`. Its clock stays as wrong as it is over its restarts."""
         super().bend(node)
-        if node.skew_ms == 0 and self.random.random() < 0.5:
-            node.world.jump(node.number, self.random.choice(CLOCK_MS))
+        if self._jump_ms:
+            node.world.jump(node.number, self._jump_ms)
+            self._jump_ms = 0
 
     def say(self, node: "Node", send: Send) -> list[Said]:
         """See `Liar.say`."""
