@@ -12,7 +12,7 @@ from p2pledger.chain.block import FinalBlock, Proposal
 from p2pledger.chain.message import Batch, Certificates, Frame, Reply, Status
 from p2pledger.chain.vote import Certificate, Evidence, Vote, VoteKind, check_evidence, finalise
 from p2pledger.consensus import catchup, finality, leading, voting
-from p2pledger.consensus.checks import EVIDENCE_OF_ONE_MAX, check_roots
+from p2pledger.consensus.checks import check_roots
 from p2pledger.consensus.events import (
     Answered,
     Arrived,
@@ -34,7 +34,7 @@ from p2pledger.consensus.events import (
 )
 from p2pledger.consensus.recovery import recover
 from p2pledger.consensus.settling import settle, wake_at
-from p2pledger.consensus.situation import EVIDENCE_MAX, Setting, Situation
+from p2pledger.consensus.situation import Setting, Situation
 from p2pledger.consensus.tally import LATE_VIEWS, Counted
 from p2pledger.consensus.tree import Block
 from p2pledger.errors import InvalidMessage
@@ -242,13 +242,9 @@ def _count(s: Situation, counted: Counted, peer: int | None) -> None:
 
 
 def _record_evidence(s: Situation, evidence: Evidence) -> None:
-    if evidence.offence in s.offences or evidence.offence in s.evidence or len(s.evidence) >= EVIDENCE_MAX:
-        return
-    epoch, _, signer = evidence.offence
-    if sum((e, who) == (epoch, signer) for e, _, who in (*s.offences, *s.evidence)) >= EVIDENCE_OF_ONE_MAX:
-        return
-    s.evidence[evidence.offence] = evidence
-    s.out.misbehaved.append(Misbehaved(evidence.first.signer, "equivocation", evidence))
+    if s.lacks_evidence(evidence.offence):
+        s.evidence[evidence.offence] = evidence
+        s.out.misbehaved.append(Misbehaved(evidence.first.signer, "equivocation", evidence))
 
 
 def _on_evidence(s: Situation, evidence: Evidence) -> None:

@@ -7,7 +7,7 @@ from p2pledger.chain.genesis import Parameters
 from p2pledger.chain.message import Frame
 from p2pledger.chain.vote import Ballot, Certificate, Evidence, IsSigned, Offence, VoteKind
 from p2pledger.consensus.asking import Asking
-from p2pledger.consensus.checks import Place, leader_offset
+from p2pledger.consensus.checks import EVIDENCE_OF_ONE_MAX, Place, leader_offset
 from p2pledger.consensus.events import (
     Final,
     Misbehaved,
@@ -112,6 +112,10 @@ class Situation:
     pull_from: list[int] = field(default_factory=list)
     """Whom to ask for blocks above the newest one that is known to be final; empty for nobody."""
     building: View | None = None
+    final_ms: Millis = Millis(0)
+    """When a block became final here last; before the first one, when this core started."""
+    newest: dict[VoteKind, tuple[Ballot, Millis]] = field(default_factory=dict)
+    """What the highest certificate of each kind was for, and when it came."""
     wake_at: Millis = Millis(0)
     """When a rule may apply that does not now, though nothing happens."""
     offset: int = field(init=False)
@@ -123,10 +127,6 @@ class Situation:
     def rotate(self) -> None:
         """Have the rotation of leaders start where this epoch's base says."""
         self.offset = leader_offset(self.base_digest, self.epoch, len(self.authorities))
-    final_ms: Millis = Millis(0)
-    """When a block became final here last; before the first one, when this core started."""
-    newest: dict[VoteKind, tuple[Ballot, Millis]] = field(default_factory=dict)
-    """What the highest certificate of each kind was for, and when it came."""
 
     @property
     def authorities(self) -> AuthoritySet:
@@ -175,6 +175,14 @@ class Situation:
         """
         blocks, _ = self.tree.branch(parent)
         return frozenset(self.offences).union(item.offence for block in blocks for item in block.evidence)
+
+    def lacks_evidence(self, offence: Offence) -> bool:
+        """Whether evidence of this offence is of use: of this epoch or the last, new, within the limits."""
+        epoch, _, signer = offence
+        if offence in self.offences or offence in self.evidence or len(self.evidence) >= EVIDENCE_MAX:
+            return False
+        of_one = sum((e, who) == (epoch, signer) for e, _, who in (*self.offences, *self.evidence))
+        return self.epoch - 1 <= epoch <= self.epoch and of_one < EVIDENCE_OF_ONE_MAX
 
     def known(self, digest: Hash) -> tuple[Height, Millis] | None:
         """Height and time of a block that is the root or held above it."""

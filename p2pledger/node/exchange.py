@@ -101,9 +101,10 @@ class Exchange:
         return Verdict.ACCEPT
 
     def _check_evidence(self, evidence: Evidence) -> Verdict:
-        authorities = self._core.situation.sets.get(evidence.first.ballot.epoch)
-        if authorities is None:
-            return Verdict.IGNORE
+        s, epoch = self._core.situation, evidence.first.ballot.epoch
+        authorities = s.sets.get(epoch)
+        if authorities is None or (epoch <= s.epoch and not s.lacks_evidence(evidence.offence)):
+            return Verdict.IGNORE  # whoever knew it has passed it on; a liar makes as much of it as it likes
         check_evidence(evidence, self._genesis.hash, authorities, is_signed)
         return Verdict.ACCEPT
 

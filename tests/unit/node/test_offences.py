@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.vote import Vote, evidence_of, notarise
-from p2pledger.consensus.events import Misbehaved
+from p2pledger.codec import encode
+from p2pledger.consensus.events import Gossiped, Misbehaved
+from p2pledger.network.seam import Topic, Verdict
 from p2pledger.node import offences
 from p2pledger.node.recovery import recovered
 from p2pledger.storage.memory import MemoryStore
@@ -75,6 +77,28 @@ def test_a_page_has_whole_epochs_and_says_where_to_go_on(store, monkeypatch):
     assert [(a.epoch, a.view, a.height) for a in second] == [(1, 4, 2), (1, 2**63, 2)]
     assert end is None
     assert offences.page(store, GENESIS, Epoch(2)) == ((), None)
+
+
+async def test_evidence_that_is_of_no_use_here_is_not_passed_on(tmp_path):
+    solo = Solo(tmp_path)
+
+    def offence(view, epoch=0, digests=(1, 2)):
+        ballots = [notarise(Epoch(epoch), View(view), Hash(bytes([i]) * 32)) for i in digests]
+        signer, lists = ledgers.signer("authority 0"), solo.genesis.authorities
+        votes = (Vote(b, 0, signer.sign(b.sign_digest(solo.genesis.hash, lists.hash))) for b in ballots)
+        return evidence_of(*votes)
+
+    async def verdict(item):
+        return await solo.exchange.check_gossip(Topic.EVIDENCE, "somebody", encode(item))
+
+    assert await verdict(evidence(0, 5, 0)) is Verdict.REJECT  # signed by nobody
+    for view in range(1, 9):
+        assert await verdict(offence(view)) is Verdict.ACCEPT
+        solo.core.step(Gossiped(offence(view)), solo.clock.now())
+        assert await verdict(offence(view, digests=(3, 4))) is Verdict.IGNORE
+    assert await verdict(offence(9)) is Verdict.IGNORE  # eight of one are enough
+    assert await verdict(offence(1, epoch=1)) is Verdict.ACCEPT  # others may be there already
+    solo.signer.close()
 
 
 async def test_what_was_proved_of_an_earlier_epoch_is_told_of_whoever_stood_there_then(tmp_path):
