@@ -289,6 +289,10 @@ class _Run:
             f"curl -s {node.metrics_url} | grep txs_finalized",
         ):
             self._console.print(f"  {command}", highlight=False, soft_wrap=True)
+        if self._options.has_faults:
+            where = f" --dir {self._directory.path}" if self._options.directory is not None else ""
+            command = f"p2pledger testnet fault kill authority-1 --for 5{where}"
+            self._console.print(f"  {command}", highlight=False, soft_wrap=True)
 
     def _say_that_it_stays(self, replay: Replay) -> None:
         url = self._directory.nodes[self._directory.plan.authorities].http_url

@@ -96,8 +96,8 @@ async def under_load(path: Path) -> AsyncIterator[tuple[Troubled, Watch]]:
         ends = await history.check(fleet)
         await fleet.check_agreement()
         print(f"history of {sum(ends.values())} transactions holds: {dict(ends)}")
-        notes = Counter(note[:60] for entry in history.entries.values() for note in entry.notes)
-        print(f"answered beside that: {dict(notes)}")
+        notes = Counter(note.split("(")[0] for entry in history.entries.values() for note in entry.notes)
+        print(f"answered on the way: {dict(notes)}")
         await fleet.processes.stop()
         for name in fleet.nodes:
             assert "fatal" not in fleet.log_of(name)
