@@ -7,7 +7,7 @@ SEEDS ?= 2000
 FIRST ?= 1000000
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help testnet test check sim soak format lock clean prerequisites
+.PHONY: help testnet test check scenarios sim soak format lock clean prerequisites
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ check: prerequisites .venv/.development  ## style, types, floors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_architecture.py
+
+scenarios: prerequisites .venv/.development  ## write the stories' outputs anew
+	$(BIN)/pytest tests/scenarios --rewrite
 
 sim: prerequisites .venv/.development  ## whole ledgers under a simulated network: SEEDS=2000
 	$(BIN)/p2pledger simulate --seeds $(SEEDS)
