@@ -3,10 +3,11 @@
 A schedule is a word of hexadecimal digits, one partition for each view. A task is all schedules of a given
 length that begin with the same digits: they share the rounds of that beginning, and most turns after it.
 
-All schedules of four views are played, one by one. Merging equal states would spare next to nothing: the
-4,096 schedules of three views end in 4,096 (patient) and 4,087 (hasty) distinct states, because a core
-remembers whom it heard. Six and eight views have 16.8 million and 4.3 thousand million schedules: of these a
-seeded sample is played, beginnings drawn at random without repetition, each with all 16 last partitions.
+All schedules of four views are played, one by one. Merging equal states would spare next to nothing: with
+authority 1 twinned, the 4,096 schedules of three views end in 4,096 (patient) and 4,087 (hasty) distinct
+states, because a core remembers whom it heard. Six and eight views have 16.8 million and 4.3 thousand million
+schedules: of these a seeded sample is played, beginnings drawn at random without repetition, each with all 16
+last partitions.
 """
 
 import gc
