@@ -12,9 +12,9 @@ GENESIS = genesis()
 PAYLOADS = [b"\x80" * size for size in (1, 40, 400)]
 POOL = [
     transaction(
-        GENESIS, PAYLOADS[n % 3], "city", "city 1", expires_ms=START_MS + 350 * n, kind="record.append"
+        GENESIS, PAYLOADS[n % 3], "city", "city 1", expires_ms=START_MS + 500 * n, kind="record.append"
     )
-    for n in range(1, 25)
+    for n in range(1, 37)
 ]
 SIZES = {one.id: len(one.encoded) for one in POOL}
 LARGEST = max(SIZES.values())
@@ -41,7 +41,7 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         self.ended: dict[bytes, Fate] = {}
         self.now, self.view = START_MS, 1
 
-    @rule(one=chosen, sponsor=st.sampled_from(list(QUOTAS)))
+    @rule(one=chosen, sponsor=st.sampled_from([*QUOTAS, "brief", "brief"]))
     def add(self, one, sponsor):
         if one.id in self.ended:
             return
@@ -76,9 +76,17 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         assert self.fates.end(one.id, fate)
         self.ended[one.id] = fate
 
-    @rule(by_ms=st.integers(0, 1_500))
+    @rule(by_ms=st.integers(0, 800))
     def time_passes(self, by_ms):
-        self.now += by_ms
+        self.pass_until(self.now + by_ms)
+
+    @rule(by_ms=st.sampled_from([0, 1]))
+    def time_passes_to_the_edge_of_an_expiry(self, by_ms):
+        nearest = min((one.body.expires_ms for one in POOL if one.id in self.model), default=self.now)
+        self.pass_until(nearest + by_ms)
+
+    def pass_until(self, time_ms):
+        self.now = max(self.now, time_ms)
         expired = self.mempool.expire(self.now)
         by_id = {one.id: one for one in POOL}
         assert set(expired) == {i for i in self.model if by_id[i].body.expires_ms < self.now}
@@ -151,4 +159,4 @@ class MempoolAgainstAList(RuleBasedStateMachine):
 
 
 TestMempoolAgainstAList = MempoolAgainstAList.TestCase
-TestMempoolAgainstAList.settings = effort(60)
+TestMempoolAgainstAList.settings = effort(80)
