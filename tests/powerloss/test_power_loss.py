@@ -44,7 +44,11 @@ NAMES = [name for name in MUTANTS if IS_LONG or name not in (*UNSETTLED, "chain-
 async def goes_on(directory: Path, shown: Shown, random: Random) -> None:
     """It makes further blocks on what it had; what an only authority had signed F for is among them."""
     later = shown.copy()
-    await Ledger(directory, later.add).grow(2, random)
+    ledger = Ledger(directory, later.add)
+    height = ledger.store.tip().height
+    kept = {p.header.digest: p.header.height for p in ledger.solo.signer.load().proposals}
+    final = max((kept.get(b.digest, 0) for b in shown.votes if b.kind is VoteKind.FINALISE), default=0)
+    await ledger.grow(max(final - height, 0) + 2, random)
     later.check_no_contradiction()
     files = open_image(directory, PARTY, later)
     try:

@@ -36,7 +36,7 @@ GENESIS = genesis(
 PARTY = Party(GENESIS, signer("authority 0"), is_signed)
 CHECKPOINT_PAGES = 40
 """Few, so that a short run moves the logs into the files many times over."""
-PATIENCE_S = 15
+PATIENCE_S = 60
 
 
 def votes_in(send: Send) -> list[Vote]:
@@ -100,8 +100,18 @@ class Ledger:
             self.store.close()
 
     def _stall(self, random: Random) -> None:
-        """Let every tenth proposal come after its view's deadline: then its view is skipped too."""
-        build = self.solo.executor.build
+        """Let every tenth proposal come after its view's deadline: then its view is skipped too.
+
+        And let every tenth commit take long, so that the agreement runs some blocks ahead of the store.
+        """
+        build, commit = self.solo.executor.build, self.store.commit
+
+        def commit_late(*parts):
+            if random.random() < 0.1:
+                time.sleep(5 * GENESIS.parameters.delta_ms / 1_000)
+            commit(*parts)
+
+        self.store.commit = commit_late
 
         def build_late(work, now):
             built = build(work, now)
