@@ -1,7 +1,7 @@
 """What goes wrong in a run, and when: a plan drawn from the seed, as plain data. Floor 8.
 
-A plan can be read, replayed, and cut down to what a failure needs. At most f of n nodes lie or lose
-their guard; everything else may befall anybody, and ends.
+A plan can be read, replayed, and cut down to what a failure needs. At most f of n nodes lie, lose their
+guard or never come back; everything else may befall anybody, and ends.
 """
 
 from collections.abc import Callable
@@ -33,9 +33,10 @@ class Kind(Enum):
     LOSE_GUARD = "lost guard"
     OLD_GUARD = "restored guard"
     DOUBLE = "second process"
+    DEATH = "death"
 
 
-BUDGETED = (Kind.LIE, Kind.LOSE_GUARD, Kind.OLD_GUARD, Kind.DOUBLE)
+BUDGETED = (Kind.LIE, Kind.LOSE_GUARD, Kind.OLD_GUARD, Kind.DOUBLE, Kind.DEATH)
 """What only f nodes of n may do together: the protocol promises nothing beyond."""
 
 
@@ -89,7 +90,12 @@ _WEIGHTS = {
     Kind.LOSE_GUARD: 1,
     Kind.OLD_GUARD: 1,
     Kind.DOUBLE: 2,
+    Kind.DEATH: 2,
 }
+
+
+_POINTS_OF_ALL = (CrashPoint.AT_ONCE, CrashPoint.AFTER_PERSIST, CrashPoint.MID_SEND)
+"""Of a whole network: votes that were given, and told to few or to nobody."""
 
 
 def _draw(random: Random, n: int, at: int, budget: int, spent: set[int]) -> Fault:
@@ -107,7 +113,7 @@ def _draw(random: Random, n: int, at: int, budget: int, spent: set[int]) -> Faul
         case Kind.CRASH:
             return Fault(at, kind, (one,), ms, random.choice(points).name)
         case Kind.CRASH_ALL:
-            return Fault(at, kind, tuple(range(n)), ms, random.choice(points).name)
+            return Fault(at, kind, tuple(range(n)), ms, random.choice(_POINTS_OF_ALL).name)
         case Kind.PARTITION | Kind.ONE_WAY:
             group = tuple(sorted(random.sample(range(n), random.randint(1, n // 2))))
             return Fault(at, kind, group, ms)
@@ -119,6 +125,8 @@ def _draw(random: Random, n: int, at: int, budget: int, spent: set[int]) -> Faul
             return Fault(at, kind, (one,), ms, random.choice((60, 200, 700)))
         case Kind.SLOW_DISK:
             return Fault(at, kind, (one,), ms, random.choice((10, 40, 150)))
+        case Kind.DEATH:
+            return Fault(at, kind, (one,))
         case Kind.SKEW | Kind.JUMP:
             return Fault(at, kind, (one,), 0, random.choice((-1_500, -300, 300, 1_500)))
         case _:
@@ -215,6 +223,13 @@ def _lie(world: World, fault: Fault) -> None:
     world.bribe(number, LIARS[str(fault.how)](Random(f"{world.seed}/liar/{number}")))
 
 
+def _die(world: World, fault: Fault) -> None:
+    number = fault.nodes[0]
+    world.crash(world.nodes[number])
+    world.dead.add(number)
+    world.faulty.add(number)
+
+
 def _lose_guard(world: World, fault: Fault) -> None:
     number = fault.nodes[0]
     world.crash(world.nodes[number])
@@ -265,4 +280,5 @@ _ACTIONS: dict[Kind, tuple[Action, Action | None]] = {
     Kind.LOSE_GUARD: (_lose_guard, _restart),
     Kind.OLD_GUARD: (_take_backup, _put_back),
     Kind.DOUBLE: (_double, _end_double),
+    Kind.DEATH: (_die, None),
 }

@@ -47,7 +47,9 @@ class World:
         """Second processes of a node, by its number: they are told the same, over links of their own."""
         self.delay_ms = self.links.delay_ms
         self.faulty: set[int] = set()
-        """Numbers of the nodes that the fault budget is spent on: liars, lost and restored guards."""
+        """Numbers of those that the fault budget is spent on: the dead, liars, lost and restored guards."""
+        self.dead: set[int] = set()
+        """Numbers of the nodes that never start again."""
         self.observe: Callable[[int, int, Happening | Vote], None] | None = None
         self._heap: list[tuple[int, int, Node | None, Callable[[], None] | Happening]] = []
         self._order = 0
@@ -85,9 +87,9 @@ class World:
         node.is_alive = False
 
     def restart(self, number: int) -> None:
-        """Start a node again on what its disk holds. One that runs is left alone."""
+        """Start a node again on what its disk holds. One that runs is left alone, and the dead stay dead."""
         old = self.nodes[number]
-        if not old.is_alive:
+        if not old.is_alive and number not in self.dead:
             node = self.nodes[number] = self._boot(number, old.disk, old.skew_ms)
             for other in self.nodes:
                 if other is not node:
