@@ -1,4 +1,4 @@
-"""Says again what it heard long ago: proposals, certificates, statuses; to each peer its own old votes. Floor 8.
+"""Says again what it heard long ago: proposals, certificates, statuses; to each peer its old votes. Floor 8.
 
 Tries to have what was true once taken for true now, and to have honest authorities believe that their guard
 was lost. Stopped by: epoch and view in all that is signed; whoever meets its own vote knows what it has given

@@ -61,6 +61,22 @@ def test_garbage_is_dropped_where_it_does_not_decode_and_judged_where_it_does() 
     assert counts["frames that decode though bent"] > 0
 
 
+def test_a_former_member_goes_on_voting_and_nobody_counts_it() -> None:
+    lie = Fault(0, Kind.LIE, (0,), how="StaleEpochVoter")
+    changing = replace(with_liars(0, n=4), is_changing=True)
+    changing = replace(changing, faults=(lie, *changing.faults))
+    worlds: list[World] = []
+    report = run(changing, prepare=worlds.append)
+    assert report.violation is None
+    former = worlds[0].nodes[0]
+    assert former.core.situation.voice.index is None
+    before = worlds[0].counts["lies: StaleEpochVoter"]
+    block = former.disk.store.block(former.disk.store.tip().height)
+    assert block is not None
+    assert former.liar.upon(former, block)
+    assert worlds[0].counts["lies: StaleEpochVoter"] == before + 1
+
+
 def test_a_run_with_liars_is_the_same_run_again() -> None:
     case = with_liars(11, "GarbageSender", n=4)
     assert run(case).trace_hash == run(case).trace_hash
