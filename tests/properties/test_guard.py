@@ -249,4 +249,4 @@ class SignerAgainstAList(RuleBasedStateMachine):
 TestGuardAgainstAList = GuardAgainstAList.TestCase
 TestGuardAgainstAList.settings = effort(100)
 TestSignerAgainstAList = SignerAgainstAList.TestCase
-TestSignerAgainstAList.settings = effort(40)
+TestSignerAgainstAList.settings = effort(25, steps=40)
