@@ -6,7 +6,6 @@ that was given, pair by pair, whatever happened in between: a crash, a stop, pru
 
 import hashlib
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from p2pledger.signer.guard import Guard, GuardRefused, Reason, check_guard
 from p2pledger.signer.guardfile import GUARD_FILE, GuardFile
 from p2pledger.signer.local import LocalSigner, Refused
 from p2pledger.types import Epoch, Hash, Signature, View
-from tests.properties.effort import effort
+from tests.properties.effort import effort, scratch
 from tests.unit.signer.ballots import KEY, SETS, certificate, proposal, transactions
 from tests.unit.storage.chains import GENESIS
 
@@ -122,7 +121,7 @@ class SignerAgainstAList(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.root = Path(tempfile.mkdtemp(prefix="guard"))
+        self.root = scratch()
         self.key = CountingKey()
         self.lives = 0
         self.given: list[Vote] = []
@@ -249,4 +248,4 @@ class SignerAgainstAList(RuleBasedStateMachine):
 TestGuardAgainstAList = GuardAgainstAList.TestCase
 TestGuardAgainstAList.settings = effort(100)
 TestSignerAgainstAList = SignerAgainstAList.TestCase
-TestSignerAgainstAList.settings = effort(25, steps=40)
+TestSignerAgainstAList.settings = effort(40)

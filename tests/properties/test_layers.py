@@ -5,8 +5,6 @@ time each block's state is the content of its own branch, and of no other.
 """
 
 import shutil
-import tempfile
-from pathlib import Path
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -18,7 +16,7 @@ from p2pledger.node.layers import Layers
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.storage.sqlite import SqliteStore
 from p2pledger.types import ZERO_HASH, Epoch, Height, Millis, View
-from tests.properties.effort import effort
+from tests.properties.effort import effort, scratch
 from tests.properties.test_commitment import naive_root
 from tests.unit.storage.chains import BLOCK_MS, GENESIS, KEYS, START_MS, Chain, execution, start
 
@@ -39,7 +37,7 @@ class Copy:
 class LayersAgainstDicts(RuleBasedStateMachine):
     @initialize(on_disk=st.sampled_from([False, False, True]))
     def begin(self, on_disk):
-        self.directory = Path(tempfile.mkdtemp(prefix="layers")) if on_disk else None
+        self.directory = scratch() if on_disk else None
         self.store = (
             SqliteStore(self.directory, GENESIS, start()) if self.directory else MemoryStore(GENESIS, start())
         )
