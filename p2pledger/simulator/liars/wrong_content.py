@@ -6,6 +6,7 @@ is kept; the fault is the sender's, not the block's.
 """
 
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
 from p2pledger.chain.block import FinalBlock, Justification, Proposal
@@ -14,6 +15,7 @@ from p2pledger.chain.transaction import Batch
 from p2pledger.chain.vote import Evidence, notarise
 from p2pledger.consensus.events import Send
 from p2pledger.simulator.liars.liar import Liar, Rumour, Said, forged, nothing
+from p2pledger.types import Hash
 
 if TYPE_CHECKING:
     from p2pledger.simulator.node import Node
@@ -25,6 +27,11 @@ B = TypeVar("B", bound=FinalBlock | Proposal)
 class WrongContent(Liar):
     """Says what others said, but not quite."""
 
+    def __init__(self, random: Random) -> None:
+        super().__init__(random)
+        self._passed: set[Hash] = set()
+        """What it has passed on: once each, or several of them would go on for ever among themselves."""
+
     def say(self, node: "Node", send: Send) -> list[Said]:
         """See `Liar.say`."""
         s = node.core.situation
@@ -35,11 +42,12 @@ class WrongContent(Liar):
 
     def hear(self, node: "Node", heard: Frame | FinalBlock | Evidence) -> list[Said]:
         """See `Liar.hear`. It is quick, so that its copy may arrive before the leader's own."""
-        if isinstance(heard, FinalBlock) and self.random.random() < 0.3:
-            return [Rumour(_more(heard))]
-        if isinstance(heard, Proposal) and self.random.random() < 0.5:
-            return [Send(self._bent(node, heard))]
-        return []
+        if not isinstance(heard, FinalBlock | Proposal) or self.random.random() < 0.6:
+            return []
+        if heard.header.digest in self._passed:
+            return []
+        self._passed.add(heard.header.digest)
+        return [Rumour(_more(heard)) if isinstance(heard, FinalBlock) else Send(self._bent(node, heard))]
 
     def answer(self, node: "Node", request: Request, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
         """See `Liar.answer`."""

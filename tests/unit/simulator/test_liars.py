@@ -13,9 +13,10 @@ from p2pledger.simulator.faults import BUDGETED, Fault, Kind
 from p2pledger.simulator.liars import LIARS
 from p2pledger.simulator.liars.garbage_sender import GarbageSender
 from p2pledger.simulator.liars.liar import SendBytes, colluded, vote_of
+from p2pledger.simulator.liars.wrong_content import WrongContent
 from p2pledger.simulator.run import Case, Report, build, case_of, run
 from p2pledger.simulator.world import World
-from p2pledger.types import View
+from p2pledger.types import Height, View
 
 
 def with_liars(seed: int, *names: str, n: int | None = None) -> Case:
@@ -132,3 +133,12 @@ def test_garbage_is_bounded_and_mostly_not_a_frame() -> None:
         except InvalidMessage:
             refused += 1
     assert refused > len(garbage) / 2
+
+
+def test_liars_that_pass_things_on_do_not_go_on_for_ever_among_themselves() -> None:
+    world = bribed("WrongContent", n=4)
+    world.run(lambda: world.judge.height >= 3, world.now + 60_000)
+    node, liar = world.nodes[0], WrongContent(Random(0))
+    block = world.nodes[1].disk.store.block(Height(1))
+    assert block is not None
+    assert sum(len(liar.hear(node, block)) for _ in range(100)) == 1
