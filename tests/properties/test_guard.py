@@ -246,6 +246,6 @@ class SignerAgainstAList(RuleBasedStateMachine):
 
 
 TestGuardAgainstAList = GuardAgainstAList.TestCase
-TestGuardAgainstAList.settings = effort(100)
+TestGuardAgainstAList.settings = effort(60)
 TestSignerAgainstAList = SignerAgainstAList.TestCase
 TestSignerAgainstAList.settings = effort(40)
