@@ -9,7 +9,7 @@ signer gives back is the very next event, and only that step's output holds the 
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 
 import structlog
@@ -39,6 +39,9 @@ from p2pledger.types import Hash, PeerId
 
 EVENTS_MAX = 1_024
 ASK_MS_MAX = 5_000
+FIRST_REPLY_DELTAS = 10
+"""How long a peer may take to begin its answer, at first: one that is paused is not waited for to the end."""
+
 REPLY_BYTES_MAX = 64 * 1024 * 1024
 
 _log = structlog.get_logger("p2pledger.loop")
@@ -86,6 +89,9 @@ class Loop:
         self._wake_at = clock.now()
         self._turn = Turn(executor, pool.mempool)
         self._has_news = False
+        self._patience_ms = self._patience_ms_min = min(
+            ASK_MS_MAX, FIRST_REPLY_DELTAS * genesis.parameters.delta_ms
+        )
         self.beat_s = math.inf
         pool.on_news = self._on_news
 
@@ -220,7 +226,10 @@ class Loop:
             try:
                 replies = await self._replies(members[peer].peer, request)
                 answer = events.Answered(key, peer, replies)
+                self._patience_ms = self._patience_ms_min
             except (Unreachable, InvalidMessage) as error:
+                # It may be us, or everybody, who is slow: then nobody would ever be waited for long enough.
+                self._patience_ms = min(self._patience_ms * 2, ASK_MS_MAX)
                 _log.debug("ask_failed", key=key[:32], peer=members[peer].organisation, why=str(error))
         await self._inbox.put(answer)
 
@@ -230,7 +239,7 @@ class Loop:
         size = 0
         asking = self._network.ask(peer, encode(request, Request), timeout_ms=ASK_MS_MAX)
         async with aclosing(asking) as answers:
-            async for data in answers:
+            while (data := await self._next_reply(answers, is_first=size == 0)) is not None:
                 size += len(data)
                 if size > REPLY_BYTES_MAX:
                     raise InvalidMessage("more replies than were asked for")
@@ -241,6 +250,12 @@ class Loop:
         if isinstance(request, BodiesRequest) and not any(self._pool.get(i) for i in request.ids):
             return ()
         return tuple(replies)
+
+    async def _next_reply(self, answers: AsyncGenerator[bytes, None], *, is_first: bool) -> bytes | None:
+        """The next reply; None after the last one. Raises: Unreachable."""
+        with trio.move_on_after((self._patience_ms if is_first else ASK_MS_MAX) / 1_000):
+            return await anext(answers, None)
+        raise Unreachable("it did not begin to answer")
 
     async def _take_bodies(self, batch: Batch, request: Request) -> None:
         if not isinstance(request, BodiesRequest):

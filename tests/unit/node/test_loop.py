@@ -7,6 +7,7 @@ from p2pledger.chain.message import BlocksRequest, BodiesRequest, Reply, Request
 from p2pledger.chain.receipt import check_receipt
 from p2pledger.chain.transaction import Batch, Outcome, Spread
 from p2pledger.codec import decode, encode
+from p2pledger.consensus.events import Answered, AskFailed
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.network.seam import Topic, Verdict
@@ -132,3 +133,30 @@ async def test_gossip_is_accepted_only_when_whoever_forwards_can_vouch_for_it(tm
         assert await check(Topic.BLOCKS, "peer", encode(block)) is Verdict.ACCEPT
         forged = FinalBlock(block.header, block.transaction_ids, block.evidence, None)
         assert await check(Topic.BLOCKS, "peer", encode(forged)) is Verdict.REJECT
+
+
+async def test_a_peer_that_does_not_begin_to_answer_is_given_up_and_the_next_ones_get_longer(tmp_path):
+    solo = Solo(tmp_path)
+    request, waits = BlocksRequest(Height(1), 1), []
+
+    async def never(peer, request, *, timeout_ms):
+        await trio.sleep_forever()
+        yield b""
+
+    async def nothing(peer, request, *, timeout_ms):
+        for reply in ():
+            yield reply
+
+    solo.wire.ask = never
+    solo.loop._patience_ms = solo.loop._patience_ms_min = 50
+    for _ in range(3):
+        before = trio.current_time()
+        await solo.loop._ask("key", 0, request)
+        waits.append(trio.current_time() - before)
+        assert await solo.inbox.take() == AskFailed("key", 0)
+    assert waits[1] >= 0.1 and waits[2] >= 0.2
+    solo.wire.ask = nothing
+    await solo.loop._ask("key", 0, request)
+    assert await solo.inbox.take() == Answered("key", 0, ())
+    assert solo.loop._patience_ms == solo.loop._patience_ms_min
+    solo.signer.close()
