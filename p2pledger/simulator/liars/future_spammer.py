@@ -26,7 +26,7 @@ class FutureSpammer(Liar):
         view = View(max(1, s.view + random.choice((-100, -3, 1, 2, 7, 60, 3_000, 2**60))))
         digest = random.choice((nothing(view), s.tree.root.digest))
         ballots = (skip(s.epoch, view), notarise(s.epoch, view, digest))
-        said: list[Said] = [send, Send(vote_of(node, random.choice(ballots)))]
+        said: list[Said] = [send, Send(vote_of(node, random.choice(ballots)), send.peer)]
         if isinstance(send.frame, Proposal) and is_own(node, send.frame):
             later = View(s.view + len(s.authorities) * random.randint(1, 3))
             parent = random.choice((nothing(later), send.frame.header.digest))
