@@ -5,9 +5,11 @@ SHELL := /bin/sh
 BIN := .venv/bin
 SEEDS ?= 2000
 FIRST ?= 1000000
+IMAGES ?= 2000
+SEED ?= 1
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help testnet test check scenarios sim soak format lock clean prerequisites
+.PHONY: help testnet test check scenarios sim soak mutants twins faults powerloss format lock clean prerequisites
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -33,6 +35,18 @@ sim: prerequisites .venv/.development  ## whole ledgers under a simulated networ
 
 soak: prerequisites .venv/.development  ## simulate without end, from a seed of your own: FIRST=1000000
 	$(BIN)/p2pledger simulate --soak --first $(FIRST)
+
+mutants: prerequisites .venv/.development  ## break each rule in turn: the simulator has to notice
+	$(BIN)/python -m tests.mutants.campaign $(ARGS)
+
+twins: prerequisites .venv/.development  ## one authority runs twice, all ways to part the five; ARGS="--views 4"
+	$(BIN)/python -m tests.twins $(ARGS)
+
+faults: prerequisites .venv/.development  ## real processes under each fault, with load
+	$(BIN)/pytest -m campaign -s tests/faults $(ARGS)
+
+powerloss: prerequisites .venv/.development  ## cut the power on real files; IMAGES=2000 SEED=1
+	POWERLOSS_IMAGES=$(IMAGES) POWERLOSS_SEED=$(SEED) $(BIN)/pytest tests/powerloss -s
 
 format: .venv/.development  ## bring the source into shape
 	$(BIN)/ruff check --fix .
