@@ -2,7 +2,7 @@
 
 Signatures are keyed hashes behind the verifier's seam; votes are signed behind the signer's own guard;
 blocks are executed by rote (every block whose roots are its ids' is valid). What is tried here is the
-agreement alone. Who lies does so in `liars`: between an honest core and the network.
+agreement alone, in situations that a test sets up; `p2pledger.simulator` draws them, and runs everything.
 """
 
 import hashlib
@@ -101,21 +101,6 @@ class Node:
     skew_ms: int = 0
 
 
-class Liar:
-    """What stands between a liar's core and the network. This one is honest: see `liars` for others."""
-
-    def say(self, cluster: "Cluster", node: Node, send: Send) -> list[Send]:
-        """What is sent instead of this."""
-        return [send]
-
-    def answer(self, cluster: "Cluster", node: Node, request: object, replies: tuple) -> tuple:
-        """What is answered instead of this."""
-        return replies
-
-
-HONEST = Liar()
-
-
 class Cluster:
     """n authorities. `loss` and `delay_ms` shape the links; `cut(a, b)` says whether a link is down."""
 
@@ -138,7 +123,6 @@ class Cluster:
         self.order = itertools.count()
         self.outputs: list[tuple[int, Output]] = []
         self.crash_before_send: Callable[[int], bool] = lambda index: False
-        self.liars: dict[int, Liar] = {}
         self.given: dict[int, list[Vote]] = {i: [] for i in range(n)}
         """Every vote that a key ever gave, whatever became of its disk."""
         self.nodes = [self._boot(i, Disk()) for i in range(n)]
@@ -217,7 +201,6 @@ class Cluster:
     def _step(self, node: Node, event: Event) -> None:
         if isinstance(event, Tick) and node.wake_at > self.now:
             return
-        liar = self.liars.get(node.index, HONEST)
         output = node.core.step(event, Millis(self.now + node.skew_ms))
         self.outputs.append((node.index, output))
         for sign in output.sign:
@@ -225,7 +208,7 @@ class Cluster:
             if self.crash_before_send(node.index):
                 self.crash(node.index)
                 return
-        for send in [said for send in output.send for said in liar.say(self, node, send)]:
+        for send in output.send:
             for peer in range(len(self.nodes)) if send.peer is None else [send.peer]:
                 if peer != node.index:
                     self._transmit(node.index, peer, Received(node.index, send.frame))
@@ -263,7 +246,7 @@ class Cluster:
         self.post(node.index, Signed(vote))
 
     def vote(self, signer: int, ballot: Ballot) -> Vote:
-        """The vote of this key: its holder's, or a liar's."""
+        """The vote of this key."""
         digest = ballot.sign_digest(GENESIS_HASH, self.set.hash)
         return Vote(ballot, signer, keyed_hash(KEYS[signer], digest))
 
@@ -335,7 +318,6 @@ class Cluster:
             case ProposalsRequest(_, digests):
                 found = [catchup.unfinal_proposal(s, d) for d in digests]
                 replies = tuple(p for p in found if p is not None)
-        replies = self.liars.get(peer, HONEST).answer(self, other, request, replies)
         self.post(node.index, Answered(key, peer, replies), self.random.randint(*self.delay_ms))  # type: ignore[arg-type]
 
     @staticmethod
@@ -361,15 +343,10 @@ class Cluster:
             )
         return "\n".join(lines)
 
-    @property
-    def honest(self) -> list[Node]:
-        """Those that do not lie."""
-        return [node for node in self.nodes if node.index not in self.liars]
-
     def check_agreement(self) -> None:
         """One block per height, in order, each the child of the one before; no honest contradiction."""
-        longest = max((node.disk.chain for node in self.honest), key=len)
-        for node in self.honest:
+        longest = max((node.disk.chain for node in self.nodes), key=len)
+        for node in self.nodes:
             digests = [b.header.digest for b in node.disk.chain]
             assert digests == [b.header.digest for b in longest[: len(digests)]], "a fork"
             assert [b.header.height for b in node.disk.chain] == list(range(1, len(digests) + 1))
