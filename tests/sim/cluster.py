@@ -36,7 +36,6 @@ from p2pledger.consensus.events import (
     Pending,
     Received,
     Recovered,
-    Send,
     Sign,
     SignatureRefused,
     Signed,
