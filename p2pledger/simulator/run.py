@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
+from p2pledger.consensus.voice import LOST_GUARD
 from p2pledger.simulator.city import DEVICES, START_MS, city
 from p2pledger.simulator.faults import FAULTS_MIN, Fault, end_ms, plan, schedule
 from p2pledger.simulator.judge import Violation
@@ -125,6 +126,9 @@ def _play(world: World, case: Case) -> None:
     goal = max(after_fifth + BLOCKS_AFTER, world.judge.height + BLOCKS_HEALED)
     if not world.run(lambda: min(world.heights().values()) >= goal, healed + HEALED_MS_MAX):
         raise Violation("liveness", f"after {HEALED_MS_MAX} ms of calm the heights are {world.heights()}")
+    for number in sorted(world.heights()):
+        if world.nodes[number].core.situation.voice.notice == LOST_GUARD:
+            raise Violation("silenced", f"node {number} fell silent, and its guard was never lost")
 
 
 def _heal(world: World) -> None:
