@@ -15,7 +15,7 @@ from p2pledger.chain.block import FinalBlock, genesis_digest, is_boundary
 from p2pledger.chain.message import BodiesRequest, Frame, Reply, Request, Status
 from p2pledger.chain.receipt import check_final
 from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
-from p2pledger.chain.vote import Vote
+from p2pledger.chain.vote import Evidence, Vote
 from p2pledger.codec import decode
 from p2pledger.consensus import events
 from p2pledger.consensus.core import Consensus
@@ -114,6 +114,7 @@ class Node:
         self.turn = Turn(self.executor, self.pool.mempool)
         self._to_store: deque[FinalBlock] = deque()
         self._seen: set[Hash] = set()
+        self._evidence: set[Evidence] = set()
         self._asked: dict[int, events.Ask] = {}
         self._busy_until = 0
         self._is_count_due = False
@@ -154,10 +155,8 @@ class Node:
                     self._process(events.Received(index, frame))
             case DeliveredBytes(peer, data):
                 self._decode(peer, data)
-            case Gossip(FinalBlock() as block):
-                self._hear(block)
             case Gossip(item):
-                self._process(events.Gossiped(item))
+                self._hear(item)
             case Transactions(transactions):
                 self._take(transactions)
             case Replied():
@@ -217,13 +216,18 @@ class Node:
             for misbehaved in output.misbehaved:
                 if misbehaved.evidence is not None:
                     self.world.counts["evidence seen"] += 1
-                    self.world.gossip(self, Gossip(misbehaved.evidence))
+                    self._gossip(misbehaved.evidence)
             if output.wake_at is not None:
                 self._wake_at = output.wake_at - self.skew_ms
             if not waiting and (pending := self._count()) is not None:
                 waiting.append(pending)
         self._busy_until = self.cursor
         self._sleep()
+
+    def _gossip(self, evidence: Evidence) -> None:
+        if evidence not in self._evidence:
+            self._evidence.add(evidence)
+            self.world.gossip(self, Gossip(evidence))
 
     def _sleep(self) -> None:
         if self._wake_at is None:
@@ -362,7 +366,15 @@ class Node:
 
     # --- final blocks ------------------------------------------------------------------------------------
 
-    def _hear(self, block: FinalBlock) -> None:
+    def _hear(self, item: FinalBlock | Evidence) -> None:
+        """Gossip brings each message once."""
+        if isinstance(item, FinalBlock):
+            self._hear_block(item)
+        elif item not in self._evidence:
+            self._evidence.add(item)
+            self._process(events.Gossiped(item))
+
+    def _hear_block(self, block: FinalBlock) -> None:
         s, header = self.core.situation, block.header
         authorities = s.sets.get(header.epoch)
         if header.digest in self._seen or block.certificate is None or authorities is None:
