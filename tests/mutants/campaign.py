@@ -68,9 +68,9 @@ def _value(item: Enum) -> Any:
 def _catch(name: str) -> Catch | None:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     began = time.monotonic()
-    report = mutant.search(range(mutant.seeds))
+    report = mutant.search(range(mutant.seeds)) if mutant.seeds else mutant.run(load_pinned()[name])
     seconds = time.monotonic() - began
-    if report is None:
+    if report is None or not mutant.is_caught(report):
         return None
     assert report.violation is not None
     is_clean = mutant.is_right_without(report.case)

@@ -68,10 +68,12 @@ class Mutant:
         return report.violation is not None and report.violation.promise in self.promises
 
     def search(self, seeds: Iterable[int]) -> Report | None:
-        """The run of the first seed that catches it; None when none does."""
-        with self.switched_on():
-            reports = map(_run, filter(self.can_show, map(self.case_of, seeds)))
-            return next(filter(self.is_caught, reports), None)
+        """The run of the first seed that catches it, and is right without it; None when none does."""
+        for case in filter(self.can_show, map(self.case_of, seeds)):
+            report = self.run(case)
+            if self.is_caught(report) and self.is_right_without(case):
+                return report
+        return None
 
 
 def mutant(
