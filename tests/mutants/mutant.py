@@ -21,7 +21,8 @@ class Mutant:
 
     `breaks`: the rule, or the mistake, as PROTOCOL.md names it. `promises`: those of the simulator's judge
     that it is to break, any of them. `seeds`: within how many it is caught, from 0 on; 0: by its
-    pinned run alone. `n`: so many authorities in each run, else as the seed says. `needs`: kinds of faults and liars; a seed whose plan
+    pinned run alone. `n`: so many authorities in each run, else
+    as the seed says. `needs`: kinds of faults and liars; a seed whose plan
     lacks one of them cannot show it, and is counted and not run. `without`: what is put in place of `patch`
     when the same run is to be right; nothing, but for mutants of a second line of defence.
     """
