@@ -39,8 +39,9 @@ soak: prerequisites .venv/.development  ## simulate without end, from a seed of 
 mutants: prerequisites .venv/.development  ## break each rule in turn: the simulator has to notice
 	$(BIN)/python -m tests.mutants.campaign $(ARGS)
 
-twins: prerequisites .venv/.development  ## one authority runs twice, all ways to part the five; ARGS="--views 4"
-	$(BIN)/python -m tests.twins $(ARGS)
+twins: prerequisites .venv/.development  ## one authority runs twice, all ways to part the five; ARGS="--views 3"
+	$(BIN)/python -m tests.twins $(or $(ARGS),--views 4 --twinned 1)
+	$(if $(ARGS),,$(BIN)/python -m tests.twins --views 6,8)
 
 faults: prerequisites .venv/.development  ## real processes under each fault, with load
 	$(BIN)/pytest -m campaign -s tests/faults $(ARGS)
