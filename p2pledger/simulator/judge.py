@@ -186,6 +186,7 @@ class Judge:
             raise Violation("order", f"node {node.number} stored {header.height} and not {expected}")
         self._stored[node.disk] = expected
         self.changes += 1
+        self._check_signatures(header, transactions)
         if expected < len(self._chain):
             if self._chain[expected] != header.digest:
                 raise Violation("agreement", f"node {node.number} has another block {expected}")
@@ -210,6 +211,13 @@ class Judge:
             or header.digest != _tagged("p2pledger/header/1", _array(header))
         ):
             raise Violation("validity", f"the header of block {height} is not right in its place")
+
+    def _check_signatures(self, header: Header, transactions: Sequence[Transaction]) -> None:
+        """An id does not cover the signatures: each store is asked for those that it took."""
+        for transaction in transactions:
+            signed = zip(transaction.body.signers, transaction.signatures, strict=True)
+            if not all(self._city.is_signed(key, transaction.id, signature) for key, signature in signed):
+                raise Violation("validity", f"block {header.height} holds what nobody signed")
 
     def _check_content(self, block: FinalBlock, transactions: Sequence[Transaction]) -> None:
         header = block.header

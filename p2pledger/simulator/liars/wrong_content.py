@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from p2pledger.chain.block import FinalBlock, Justification, Proposal
 from p2pledger.chain.message import Frame, Reply, Request
-from p2pledger.chain.transaction import Batch
+from p2pledger.chain.transaction import Batch, decode_transaction
 from p2pledger.chain.vote import Evidence, notarise
 from p2pledger.consensus.events import Send
-from p2pledger.simulator.liars.liar import Liar, Rumour, Said, forged, nothing
+from p2pledger.simulator.liars.liar import FALSE, Liar, Rumour, Said, forged, nothing
 from p2pledger.types import Hash
 
 if TYPE_CHECKING:
@@ -56,11 +56,18 @@ class WrongContent(Liar):
         return tuple(
             _more(reply)
             if isinstance(reply, FinalBlock | Proposal)
-            else replace(reply, transactions=reply.transactions[1:])
+            else self._bent_bodies(reply)
             if isinstance(reply, Batch)
             else reply
             for reply in replies
         )
+
+    def _bent_bodies(self, batch: Batch) -> Batch:
+        """One body less, or the right ones with signatures that nobody made: the id does not cover those."""
+        if self.random.random() < 0.5:
+            return replace(batch, transactions=batch.transactions[1:])
+        bodies = map(decode_transaction, batch.transactions)
+        return Batch(tuple(replace(b, signatures=(FALSE,) * len(b.signatures)).encoded for b in bodies))
 
     def _bent(self, node: "Node", proposal: Proposal) -> Proposal:
         match self.random.randrange(4):

@@ -7,7 +7,7 @@ import pytest
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Vote, evidence_of, finalise, notarise, skip
-from p2pledger.simulator.city import city
+from p2pledger.simulator.city import KeyedHash, city
 from p2pledger.simulator.judge import Judge, Violation
 from p2pledger.simulator.node import Node
 from p2pledger.simulator.run import build, case_of
@@ -160,6 +160,23 @@ def test_a_digest_that_is_not_of_all_fields(played) -> None:
     breaks("validity", lambda: judge.on_stored(node, replace(block, header=header), transactions))
 
 
+def signed(of: Transaction, **changes: object) -> Transaction:
+    """The same transaction with another body, signed by the same keys."""
+    body = replace(of.body, **changes)  # type: ignore[arg-type]
+    return Transaction(body, tuple(KeyedHash(key).sign(body.id) for key in body.signers))
+
+
+def test_what_nobody_signed_in_any_store(played) -> None:
+    nodes, recording = played
+    i = next(i for i, (_, transactions) in enumerate(recording.stored) if transactions)
+    block, transactions = recording.stored[i]
+    forged = tuple(replace(t, signatures=(Signature(bytes(64)),) * len(t.signatures)) for t in transactions)
+    judge, _, _ = shown(played, i + 1)
+    for earlier in recording.stored[:i]:
+        judge.on_stored(nodes[1], *earlier)
+    breaks("validity", lambda: judge.on_stored(nodes[1], block, forged))
+
+
 def with_transactions(judge: Judge, node: Node, at: FinalBlock, *transactions: Transaction) -> None:
     """Show the judge a next block that holds these."""
     from p2pledger.chain.block import tx_root
@@ -178,18 +195,18 @@ def test_what_is_in_the_chain_already(played) -> None:
 def test_an_expired_transaction(played) -> None:
     judge, node, stored = shown(played, 10)
     fresh = CITY.transaction(4_000)
-    late = replace(fresh, body=replace(fresh.body, expires_ms=Millis(1)))
+    late = signed(fresh, expires_ms=Millis(1))
     breaks("validity", lambda: with_transactions(judge, node, stored[10][0], late))
 
 
 def test_rules_of_the_modules(played) -> None:
     judge, node, stored = shown(played, 10)
     enrolled = CITY.transaction(0)
-    again = replace(enrolled, body=replace(enrolled.body, salt=b"anothers"))
+    again = signed(enrolled, salt=b"anothers")
     breaks("invariant", lambda: with_transactions(judge, node, stored[10][0], again))
     judge, node, stored = shown(played, 10)
     taken = next(t for _, found in stored[:10] for t in found if t.body.kind == "record.append")
-    twice = replace(taken, body=replace(taken.body, salt=b"anothers"))
+    twice = signed(taken, salt=b"anothers")
     breaks("invariant", lambda: with_transactions(judge, node, stored[10][0], twice))
 
 
