@@ -106,8 +106,13 @@ class Pool:
         return answers
 
     async def take(self, transactions: Sequence[Transaction], *, verified: bool) -> bool:
-        """Take transactions that a peer sent; what is known already costs nothing. False: one was forged."""
-        answers: list[Transaction | Refusal] = [t for t in transactions if self.get(t.id) is None]
+        """Take transactions that a peer sent; what is pending already costs nothing. False: one was forged.
+
+        A body that is held for some block is pending from now on, since that block may lose. An id does not
+        cover the signatures, so it is the verified body that is taken.
+        """
+        fresh = (t for t in transactions if t.id not in self.mempool)
+        answers: list[Transaction | Refusal] = [self._fetched.get(t.id, t) for t in fresh]
         await self._judge(answers, "gossip", verified=verified)
         return not any(isinstance(a, InvalidTransaction) and a.code == Code.BAD_SIGNATURE for a in answers)
 

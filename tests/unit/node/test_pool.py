@@ -82,6 +82,14 @@ async def test_what_peers_send_is_taken_once_and_forgery_is_told(solo):
     assert len(solo.pool.mempool) == 1
 
 
+async def test_a_body_kept_for_a_block_that_lost_is_pending_once_somebody_sends_it(solo):
+    one = fact(solo.genesis)
+    solo.pool.keep([one])  # what a guard file kept, or a proposal needed
+    assert len(solo.pool.mempool) == 0
+    assert await solo.pool.take([forged(one)], verified=True)  # its signatures are not those that were verified
+    assert solo.pool.mempool.transactions() == [one]
+
+
 async def test_bodies_that_were_not_asked_for_are_not_kept(solo):
     asked, unasked = fact(solo.genesis), fact(solo.genesis)
     assert await solo.pool.take_fetched([asked, unasked], {asked.id})
