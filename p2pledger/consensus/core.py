@@ -323,6 +323,7 @@ def _on_answered(s: Situation, answered: Answered) -> None:
         s.out.misbehaved.append(Misbehaved(peer, str(error)))
     if key == finality.BLOCKS_KEY and not is_helpful:
         s.pull_from = []  # what is known to be final is wanted all the same
+        s.pulled_in_vain += 1
     if is_helpful:
         s.asking.close(key)
     else:

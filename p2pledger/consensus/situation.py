@@ -111,6 +111,8 @@ class Situation:
     """The final height at the last status tick: whether anything moved since then."""
     pull_from: list[int] = field(default_factory=list)
     """Whom to ask for blocks above the newest one that is known to be final; empty for nobody."""
+    pulled_in_vain: int = 0
+    """How often whoever was asked for blocks brought nothing on: next time another one is asked."""
     building: View | None = None
     final_ms: Millis = Millis(0)
     """When a block became final here last; before the first one, when this core started."""
@@ -139,9 +141,12 @@ class Situation:
 
     @property
     def others(self) -> list[int]:
-        """The positions of the other authorities, starting behind this one, so that askers spread."""
+        """The positions of the other authorities, starting behind this one, so that askers spread.
+
+        Each question for blocks that brought nothing on moves the start: the first one asked may be a liar.
+        """
         n = len(self.authorities)
-        start = self.voice.index if self.voice.index is not None else self.now // 1_000 % n
+        start = (self.voice.index or 0) + self.pulled_in_vain
         order = [(start + 1 + i) % n for i in range(n)]
         return [i for i in order if i != self.voice.index]
 

@@ -158,3 +158,14 @@ def test_what_lies_below_a_final_block_is_asked_for_by_height_and_not_block_by_b
     assert {ask.key for ask in bench.asks} == {"blocks"}
     bench.step(Answered("blocks", 1, tuple(map(bench.final_block, headers))))
     assert bench.s.tree.root.height == 39
+
+
+def test_whoever_answers_nothing_is_not_asked_first_again() -> None:
+    gateway = Bench(index=None)
+    asked = []
+    for _ in range(4):
+        gateway.tick(LAN.status_interval_ms)
+        ask = [ask for ask in gateway.asks if ask.key == "blocks"][-1]
+        asked.append(ask.peer)
+        gateway.step(Answered("blocks", ask.peer, ()))
+    assert set(asked) == {0, 1, 2, 3}
