@@ -35,6 +35,8 @@ def run_campaign(
     _print_totals(totals, elapsed_s, console)
     for seed in totals.uneven:
         console.print(f"seed {seed} gave two traces: something here is not deterministic")
+    for report in totals.failures:
+        console.print(f"seed {report.case.seed}: {report.violation}")
     if totals.failures:
         _print_failure(shrink(totals.failures[0]), console)
     if totals.uncovered:
