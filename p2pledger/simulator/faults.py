@@ -128,7 +128,8 @@ def _draw(random: Random, n: int, at: int, budget: int, spent: set[int]) -> Faul
         case Kind.DEATH:
             return Fault(at, kind, (one,))
         case Kind.SKEW | Kind.JUMP:
-            return Fault(at, kind, (one,), 0, random.choice((-1_500, -300, 300, 1_500)))
+            lasts = ms if kind is Kind.SKEW else 0
+            return Fault(at, kind, (one,), lasts, random.choice((-1_500, -300, 300, 1_500)))
         case _:
             return Fault(at, kind, (one,), ms)
 
@@ -210,8 +211,10 @@ def _end_slow_disk(world: World, fault: Fault) -> None:
 
 
 def _skew(world: World, fault: Fault) -> None:
-    """The clock has been wrong all along: nobody tells the core."""
-    world.nodes[fault.nodes[0]].skew_ms += int(fault.how)
+    """It starts again with another clock, as a board without a battery does: nobody tells the core."""
+    node = world.nodes[fault.nodes[0]]
+    world.crash(node)
+    node.skew_ms += int(fault.how)
 
 
 def _jump(world: World, fault: Fault) -> None:
@@ -274,7 +277,7 @@ _ACTIONS: dict[Kind, tuple[Action, Action | None]] = {
     Kind.DELAY: (_set_delay, _end_delay),
     Kind.SLOW_NODE: (_slow_node, _end_slow_node),
     Kind.SLOW_DISK: (_slow_disk, _end_slow_disk),
-    Kind.SKEW: (_skew, None),
+    Kind.SKEW: (_skew, _restart),
     Kind.JUMP: (_jump, None),
     Kind.LIE: (_lie, None),
     Kind.LOSE_GUARD: (_lose_guard, _restart),
