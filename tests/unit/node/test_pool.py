@@ -86,7 +86,8 @@ async def test_a_body_kept_for_a_block_that_lost_is_pending_once_somebody_sends_
     one = fact(solo.genesis)
     solo.pool.keep([one])  # what a guard file kept, or a proposal needed
     assert len(solo.pool.mempool) == 0
-    assert await solo.pool.take([forged(one)], verified=True)  # its signatures are not those that were verified
+    # What is sent has other signatures than those that were verified: the id does not cover them.
+    assert await solo.pool.take([forged(one)], verified=True)
     assert solo.pool.mempool.transactions() == [one]
 
 
