@@ -20,8 +20,7 @@ from p2pledger.testnet.proxy import Links, Way
 
 DELAY_MS_MAX = 60_000
 DURATION_S_MAX = 3_600
-TWIN_DIAL_S = 15.0
-HANDSHAKE_S = 0.5
+TWIN_DIAL_S = 30.0
 POLL_S = 0.05
 
 
@@ -195,7 +194,7 @@ class Faults:
         return done, undo
 
     async def _start_twin(self, name: str) -> tuple[str, Undo]:
-        """The twin takes the first one's place with one other authority, and joins it with the rest.
+        """The twin has the link to one other authority for as long as it runs; the first one keeps the rest.
 
         An authority speaks to a peer over one connection: without this none would speak to the twin.
         """
@@ -207,18 +206,19 @@ class Faults:
         if not others:
             raise FaultRefused("nobody is there to hear the twin: start two authorities or more")
         links.cut(name, others[0])
-        try:
-            await self._nodes.launch_twin(name)
-            with trio.move_on_after(TWIN_DIAL_S):
-                while not links.is_connected(twin, others[0]):  # noqa: ASYNC110 - no event tells of it
-                    await trio.sleep(POLL_S)
-                await trio.sleep(HANDSHAKE_S)
-        finally:
-            links.join(name, others[0])
 
         async def undo() -> str:
-            return await self._nodes.end(twin)
+            done = await self._nodes.end(twin)
+            links.join(name, others[0])
+            return done
 
+        await self._nodes.launch_twin(name)
+        with trio.move_on_after(TWIN_DIAL_S):
+            while not links.is_connected(twin, others[0]) and self._nodes.is_alive(twin):  # noqa: ASYNC110
+                await trio.sleep(POLL_S)
+        if not links.is_connected(twin, others[0]):
+            await undo()
+            raise FaultRefused(f"{twin} did not reach {others[0]}: its node.log says why")
         return f"started {twin} with the keys of {name}", undo
 
     async def _heal(self) -> str:

@@ -50,7 +50,12 @@ class Bench:
     """A core at position `index` of n authorities. `found` overrides what its start finds on disk."""
 
     def __init__(
-        self, n: int = 4, index: int | None = 0, parameters: Parameters = LAN, **found: object
+        self,
+        n: int = 4,
+        index: int | None = 0,
+        parameters: Parameters = LAN,
+        core: type[Consensus] = Consensus,
+        **found: object,
     ) -> None:
         self.set = authorities(n)
         self.index = index
@@ -78,7 +83,7 @@ class Bench:
         } | found
         key = KEYS[index] if index is not None else None
         setting = Setting(GENESIS_HASH, self.parameters, key, is_keyed_hash)
-        self.core = Consensus(setting, Recovered(**start), Millis(self.now))  # type: ignore[arg-type]
+        self.core = core(setting, Recovered(**start), Millis(self.now))  # type: ignore[arg-type]
 
     @property
     def s(self):
