@@ -101,13 +101,20 @@ def decode_transaction(data: bytes) -> Transaction:
     return transaction
 
 
+BATCH_BYTES_MAX = 64 * 1024
+"""What is put into one message together; a larger transaction travels by itself."""
+EncodedTransactions = Annotated[
+    tuple[Annotated[bytes, Length(1, TRANSACTION_BYTES_MAX)], ...], Length(1, 16_384)
+]
+
+
 @dataclass(frozen=True)
 class Batch:
     """Encoded transactions that travel together: one gossip message, one reply to a request for bodies."""
 
     TAG = 5
 
-    transactions: Annotated[tuple[Annotated[bytes, Length(1, TRANSACTION_BYTES_MAX)], ...], Length(1, 16_384)]
+    transactions: EncodedTransactions
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ class Spread:
     """
 
     said_ms: Millis
-    transactions: Annotated[tuple[Annotated[bytes, Length(1, TRANSACTION_BYTES_MAX)], ...], Length(1, 16_384)]
+    transactions: EncodedTransactions
 
 
 class Outcome(Enum):

@@ -16,14 +16,12 @@ from p2pledger.chain.message import (
     Reply,
     Request,
 )
-from p2pledger.chain.transaction import Batch, Transaction
+from p2pledger.chain.transaction import BATCH_BYTES_MAX, Batch, Transaction
 from p2pledger.consensus import catchup
 from p2pledger.consensus.situation import Situation
 from p2pledger.storage.store import Store
 from p2pledger.types import Epoch, Hash, Height
 
-BATCH_BYTES_MAX = 64 * 1024
-"""Bodies that travel together."""
 PAGE_BLOCKS = 16
 """Read at once: what a page holds in memory is small, and a slow peer pushes back."""
 

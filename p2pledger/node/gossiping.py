@@ -8,12 +8,11 @@ from collections.abc import Callable
 
 import trio
 
-from p2pledger.chain.transaction import Spread, Transaction
+from p2pledger.chain.transaction import BATCH_BYTES_MAX, Spread, Transaction
 from p2pledger.codec import encode
 from p2pledger.network.seam import Network, Topic
 from p2pledger.types import Millis
 
-BATCH_BYTES_MAX = 64 * 1024
 LINGER_MS = 10
 """How long the first transaction of a batch waits for company: a message costs each node 300 us and more,
 several times over, since every neighbour forwards it."""

@@ -21,6 +21,16 @@ SHORT_LIVED_MS = 4_000
 QUOTA = Quota(1_000_000, 1_000_000_000)
 
 
+def keyed_hash(key: PublicKey, digest: Hash) -> Signature:
+    """Stands for a signature: 64 bytes that the key and the digest decide on."""
+    return Signature(sha512(key + digest).digest())
+
+
+def is_keyed_hash(key: PublicKey, digest: Hash, signature: Signature) -> bool:
+    """Verifies a `keyed_hash`."""
+    return keyed_hash(key, digest) == signature
+
+
 class KeyedHash:
     """A `Signer` whose signatures anyone can make: it stands for ECDSA where a million runs are wanted.
 
@@ -32,12 +42,7 @@ class KeyedHash:
 
     def sign(self, digest: Hash) -> Signature:
         """See `Signer.sign`."""
-        return Signature(sha512(self.public_key + digest).digest())
-
-
-def is_keyed_hash(key: PublicKey, digest: Hash, signature: Signature) -> bool:
-    """Verifies what `KeyedHash` signs."""
-    return sha512(key + digest).digest() == signature
+        return keyed_hash(self.public_key, digest)
 
 
 @lru_cache(maxsize=512)

@@ -187,16 +187,13 @@ class Node:
         """As `node.exchange` does: what does not decode is dropped, and the rest is as good as any frame."""
         try:
             frame: Frame = decode(Frame, data)
-            bodies = tuple(map(decode_transaction, frame.transactions)) if isinstance(frame, Batch) else ()
+            if isinstance(frame, Batch):
+                list(map(decode_transaction, frame.transactions))
         except InvalidMessage:
             self.world.counts["frames that do not decode"] += 1
             return
         self.world.counts["frames that decode though bent"] += 1
-        index = self.core.situation.authorities.index_of(peer)
-        if bodies:
-            self._take(bodies)
-        elif index is not None:
-            self._process(events.Received(index, frame))
+        self._take_in(Delivered(peer, frame))
 
     def _process(self, event: events.Event) -> None:
         if isinstance(event, events.Received) and isinstance(event.frame, Status):

@@ -25,7 +25,7 @@ from p2pledger.simulator.links import Links
 from p2pledger.simulator.node import CrashPoint, Node
 from p2pledger.simulator.sharing import EVERYWHERE_EVERY
 from p2pledger.storage.memory import MemoryStore
-from p2pledger.types import Hash, Millis, PeerId
+from p2pledger.types import Hash, PeerId
 
 EVENTS_MAX = 2_000_000
 """A run that needs more goes nowhere."""
@@ -145,7 +145,7 @@ class World:
     def run(self, until: Callable[[], bool], end_ms: int) -> bool:
         """Let time pass until a condition holds, asked after each change of height, or `end_ms` comes.
 
-        Raises: Violation, and Fatal when a node stops because it found itself wrong.
+        Raises: Violation, also when a node stops because it found itself wrong.
         """
         height = -1
         while self._heap and self._heap[0][0] <= end_ms:
@@ -263,7 +263,3 @@ class World:
         return {
             node.number: node.disk.store.tip().height for node in self.nodes if node.number not in self.faulty
         }
-
-    def millis(self, after_ms: int) -> Millis:
-        """The time so much later."""
-        return Millis(self.now + after_ms)

@@ -11,10 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from p2pledger.chain.vote import Ballot, Certificate, VoteKind, finalise, notarise, skip
 from p2pledger.consensus.tally import Tally
 from p2pledger.errors import InvalidMessage
+from p2pledger.simulator.city import is_keyed_hash
 from p2pledger.types import Epoch, View
 from tests.properties.effort import effort
 from tests.sim.bench import FALSE, Bench, tx
-from tests.sim.cluster import GENESIS_HASH, KEYS, is_keyed_hash
+from tests.sim.cluster import GENESIS_HASH, KEYS
 
 E0 = Epoch(0)
 N, X, F = VoteKind.NOTARISE, VoteKind.SKIP, VoteKind.FINALISE

@@ -39,8 +39,9 @@ from p2pledger.consensus.events import (
     Tick,
 )
 from p2pledger.consensus.situation import Setting
+from p2pledger.simulator.city import is_keyed_hash, keyed_hash
 from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, Signature, View
-from tests.sim.cluster import BASE, GENESIS_HASH, KEYS, authorities, is_keyed_hash, keyed_hash, tx
+from tests.sim.cluster import BASE, GENESIS_HASH, KEYS, authorities, tx
 
 START_MS = 1_000_000
 FALSE = Signature(b"\x01" * 64)

@@ -44,19 +44,12 @@ from p2pledger.consensus.events import (
 from p2pledger.consensus.situation import Setting
 from p2pledger.crypto import KeySigner
 from p2pledger.signer.guard import Guard, GuardRefused, check_guard
-from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, Signature
+from p2pledger.simulator.city import is_keyed_hash, keyed_hash
+from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId
 
 GENESIS_HASH = Hash(hashlib.sha256(b"a simulated genesis").digest())
 BASE = Hash(hashlib.sha256(b"its block").digest())
 KEYS = [KeySigner(bytes([0] * 31 + [i + 1])).public_key for i in range(16)]
-
-
-def keyed_hash(key: bytes, digest: bytes) -> Signature:
-    return Signature(hashlib.sha512(key + digest).digest())
-
-
-def is_keyed_hash(key: bytes, digest: bytes, signature: bytes) -> bool:
-    return keyed_hash(key, digest) == signature
 
 
 def authorities(n: int) -> AuthoritySet:

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from p2pledger.chain.authority import Authority, AuthoritySet
 from p2pledger.chain.block import FinalBlock, Header, evidence_root, tx_root
 from p2pledger.chain.genesis import LAN
 from p2pledger.chain.message import (
@@ -46,36 +45,18 @@ from p2pledger.consensus.events import (
     Tick,
 )
 from p2pledger.consensus.situation import Setting
-from p2pledger.consensus.voice import Voice
-from p2pledger.crypto import KeySigner
 from p2pledger.signer.guard import Guard, GuardRefused, check_guard
-from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, Signature
+from p2pledger.simulator.city import is_keyed_hash, keyed_hash
+from p2pledger.simulator.liars.liar import Shameless
+from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis
+from tests.sim.cluster import BASE, GENESIS_HASH, KEYS, authorities
 from tests.twins.snapshot import copied
 
-GENESIS_HASH = Hash(hashlib.sha256(b"a genesis for twins").digest())
-BASE = Hash(hashlib.sha256(b"its block").digest())
 N = 4
-KEYS = [KeySigner(bytes([0] * 31 + [i + 1])).public_key for i in range(N)]
-AUTHORITIES = AuthoritySet(tuple(Authority(f"org{i}", KEYS[i], PeerId(f"peer{i}")) for i in range(N)))
+AUTHORITIES = authorities(N)
 PARAMETERS = replace(LAN, state_buckets=16, idle_interval_ms=600_000)
 """There is always work, so nothing is ever idle; and no block is too old for its round."""
 START_MS = Millis(1_000_000)
-
-
-def keyed_hash(key: bytes, digest: bytes) -> Signature:
-    """Stands for a signature: 64 bytes that the key and the digest decide on."""
-    return Signature(hashlib.sha512(key + digest).digest())
-
-
-def is_keyed_hash(key: bytes, digest: bytes, signature: bytes) -> bool:
-    return keyed_hash(key, digest) == signature
-
-
-class Brazen(Voice):
-    """A voice that does not fall silent on meeting its own signatures: its operator runs two on purpose."""
-
-    def meet(self, vote: Vote) -> bool:
-        return False
 
 
 @dataclass
@@ -104,7 +85,7 @@ def born(name: str, identity: int, *, is_twin: bool) -> Actor:
     )
     core = Consensus(Setting(GENESIS_HASH, PARAMETERS, KEYS[identity], is_keyed_hash), found, START_MS)
     if is_twin:
-        core.situation.voice.__class__ = Brazen
+        core.situation.voice = Shameless(core.situation.voice)  # it falls silent for nobody
     return Actor(name, core)
 
 

@@ -6,10 +6,11 @@ import pytest
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.vote import finalise, notarise, skip
 from p2pledger.consensus.voice import Voice
+from p2pledger.simulator.liars.liar import Shameless
 from p2pledger.types import Epoch, Hash, Height, View
 from tests.twins import __main__ as command
 from tests.twins import campaign, mutants, stage
-from tests.twins.actors import Brazen, Troupe
+from tests.twins.actors import Troupe
 from tests.twins.campaign import CASTS, DIGITS, Cast, Outcome, Task, explore
 from tests.twins.judge import Violation, check_agreement, check_chain, check_votes
 from tests.twins.snapshot import copied, places
@@ -125,8 +126,8 @@ def test_twins_propose_different_blocks_and_do_not_fall_silent():
 
 
 def test_twins_that_heed_their_own_signatures_fall_silent(monkeypatch):
-    """(R8) ends what the campaign is about: hence `Brazen`."""
-    monkeypatch.setattr(Brazen, "meet", Voice.meet)
+    """(R8) ends what the campaign is about: hence `Shameless`."""
+    monkeypatch.setattr(Shameless, "meet", Voice.meet)
     troupe = Troupe(1)
     after = stage.opened(troupe)
     for partition in (0b0001, 0b0000):  # 0 2 3 1' | 1, then all together

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from p2pledger.consensus.tally import LATE_VIEWS, Tally
 from p2pledger.errors import InvalidMessage
+from p2pledger.simulator.city import is_keyed_hash
 from p2pledger.types import Epoch, View
 from tests.sim.bench import FALSE, Bench, f, n_, x
-from tests.sim.cluster import GENESIS_HASH, is_keyed_hash
+from tests.sim.cluster import GENESIS_HASH
 
 BENCH = Bench()
 ONE, OTHER = BENCH.header(1), BENCH.header(1, time_ms=5)
