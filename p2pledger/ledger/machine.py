@@ -19,7 +19,7 @@ from p2pledger.ledger.quota import apply_charge
 from p2pledger.ledger.rules import Context, IndexRow, Round, Rule
 from p2pledger.ledger.state import Changes, EmptyState, StateReader
 from p2pledger.merkle import Frontier
-from p2pledger.types import Hash, Millis
+from p2pledger.types import Hash, Height
 
 __all__ = ["Built", "Execution", "IndexRow", "Machine", "Refusal", "Round"]
 
@@ -35,9 +35,10 @@ class Execution:
     """All that follows from a block: the roots for its header, and what a store must write for it.
 
     `writes` and `nodes` are the state's and the commitment's changes (None: removed), `results` the new
-    leaves of the tree whose right edge is `frontier` afterwards, `used` the new ids and their expiries.
+    leaves of the tree whose right edge is `frontier` afterwards, `transactions` the block's own by id.
     """
 
+    height: Height
     state_root: Hash
     receipts_root: Hash
     tx_root: Hash
@@ -45,7 +46,7 @@ class Execution:
     nodes: Mapping[str, Hash | None]
     results: tuple[Result, ...]
     frontier: Frontier
-    used: Mapping[Hash, Millis]
+    transactions: Mapping[Hash, Transaction]
     index_rows: tuple[IndexRow, ...]
 
 
@@ -89,6 +90,7 @@ class Machine:
         state_root, nodes = self._commitment.update(EmptyState(), writes)
         frontier = Frontier()
         return Execution(
+            height=Height(0),
             state_root=state_root,
             receipts_root=receipts_root(frontier.size, frontier.root()),
             tx_root=tx_root(()),
@@ -96,7 +98,7 @@ class Machine:
             nodes=nodes,
             results=(),
             frontier=frontier,
-            used={},
+            transactions={},
             index_rows=rows,
         )
 
@@ -221,9 +223,9 @@ class _Work:
 
     def __init__(self, machine: Machine, parent: StateReader, at: Round) -> None:
         self._machine, self._parent, self._at = machine, parent, at
-        self._changes = Changes(parent)
+        self._transactions: dict[Hash, Transaction] = {}
+        self._changes = Changes(parent, at.height, self._transactions)
         self._results: list[Result] = []
-        self._used: dict[Hash, Millis] = {}
         self._rows: list[IndexRow] = []
 
     def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
@@ -242,7 +244,7 @@ class _Work:
             self._changes.undo(mark)
             raise
         self._results.append(Result(transaction.id, self._at.height, len(self._results), output))
-        self._used[transaction.id] = body.expires_ms
+        self._transactions[transaction.id] = transaction
         self._rows += context.rows
 
     def _check_once_and_in_time(self, transaction: Transaction) -> None:
@@ -254,7 +256,7 @@ class _Work:
             raise InvalidTransaction(
                 Code.EXPIRES_TOO_LATE, f"a transaction expires at most {window_ms} ms after its block"
             )
-        if transaction.id in self._used or self._parent.is_used(transaction.id):
+        if transaction.id in self._transactions or self._parent.is_used(transaction.id):
             raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
 
     def finish(self, frontier: Frontier) -> Execution:
@@ -263,6 +265,7 @@ class _Work:
         state_root, nodes = self._machine._commitment.update(self._parent, writes)
         after = frontier.append([result.leaf() for result in self._results])
         return Execution(
+            height=self._at.height,
             state_root=state_root,
             receipts_root=receipts_root(after.size, after.root()),
             tx_root=tx_root([result.transaction_id for result in self._results]),
@@ -270,7 +273,7 @@ class _Work:
             nodes=nodes,
             results=tuple(self._results),
             frontier=after,
-            used=self._used,
+            transactions=self._transactions,
             index_rows=tuple(self._rows),
         )
 

@@ -9,16 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
+from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import decode, encode
 from p2pledger.crypto import Domain
 from p2pledger.errors import Fatal, InvalidMessage
-from p2pledger.types import Hash, Millis
+from p2pledger.ledger.record import Record, record_of
+from p2pledger.types import Hash, Height
 
 T = TypeVar("T")
 
 DIGITS = "0123456789abcdef"
+GENESIS_HEIGHT = Height(0)
 ROWS_DECODED_MAX = 4_096
 """How many rows are kept decoded: organisations, keys and devices are read far more often than written."""
 
@@ -66,6 +70,9 @@ class StateReader(Protocol):
     def children(self, prefix: str) -> list[Hash | None]:
         """The sixteen nodes just below one, by their digit: what `node` says of each, at one go."""
 
+    def record(self, transaction_id: Hash) -> Record | None:
+        """The record that this transaction of the chain made; None when there is none."""
+
     def is_used(self, transaction_id: Hash) -> bool:
         """Whether a transaction with this id is in the chain and has not yet passed its expiry."""
 
@@ -89,6 +96,10 @@ class EmptyState:
         """See `StateReader.children`."""
         return [None] * 16
 
+    def record(self, transaction_id: Hash) -> Record | None:
+        """See `StateReader.record`."""
+        return None
+
     def is_used(self, transaction_id: Hash) -> bool:
         """See `StateReader.is_used`."""
         return False
@@ -106,8 +117,12 @@ class Effects(Protocol):
         """The commitment's new nodes; None: removed."""
 
     @property
-    def used(self) -> Mapping[Hash, Millis]:
-        """The block's transaction ids and their expiries."""
+    def transactions(self) -> Mapping[Hash, Transaction]:
+        """The block's transactions by id."""
+
+    @property
+    def height(self) -> Height:
+        """The block's height."""
 
 
 class Overlay:
@@ -192,11 +207,21 @@ class Overlay:
                 nodes[digit] = node
         return nodes
 
+    def record(self, transaction_id: Hash) -> Record | None:
+        """See `StateReader.record`."""
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            effects = reader._effects
+            if (transaction := effects.transactions.get(transaction_id)) is not None:
+                return record_of(transaction, effects.height)
+            reader = reader._reader
+        return reader.record(transaction_id)
+
     def is_used(self, transaction_id: Hash) -> bool:
         """See `StateReader.is_used`."""
         reader: StateReader = self
         while isinstance(reader, Overlay):
-            if transaction_id in reader._effects.used:
+            if transaction_id in reader._effects.transactions:
                 return True
             reader = reader._reader
         return reader.is_used(transaction_id)
@@ -205,11 +230,17 @@ class Overlay:
 class Changes:
     """Writes over a reader that can be taken back: what a rule works on.
 
-    `mark` and `undo` bracket one transaction: a rule that fails leaves no writes.
+    `mark` and `undo` bracket one transaction: a rule that fails leaves no writes. `transactions` are those
+    of the block at `height` that were carried out so far; the caller adds to them.
     """
 
-    def __init__(self, reader: StateReader) -> None:
-        self._reader = reader
+    def __init__(
+        self,
+        reader: StateReader,
+        height: Height = GENESIS_HEIGHT,
+        transactions: Mapping[Hash, Transaction] = MappingProxyType({}),
+    ) -> None:
+        self._reader, self._height, self._transactions = reader, height, transactions
         self._writes: dict[bytes, bytes | None] = {}
         self._undo: list[tuple[bytes, bool, bytes | None]] = []
 
@@ -218,6 +249,13 @@ class Changes:
         if key in self._writes:
             return self._writes[key]
         return self._reader.get(key)
+
+    def record(self, transaction_id: Hash) -> Record | None:
+        """The record that a transaction before this one made; None when there is none."""
+        transaction = self._transactions.get(transaction_id)
+        if transaction is not None:
+            return record_of(transaction, self._height)
+        return self._reader.record(transaction_id)
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write a value under a key; None removes it."""

@@ -63,7 +63,7 @@ class Layers:
 
     def holds(self, transaction_id: Hash) -> bool:
         """Whether a block that is executed and not yet stored holds this transaction."""
-        return any(transaction_id in layer.execution.used for layer in self._layers.values())
+        return any(transaction_id in layer.execution.transactions for layer in self._layers.values())
 
     def settle(self, digest: Hash) -> None:
         """The store holds this block now: its children stand on the store, and what lost is forgotten."""

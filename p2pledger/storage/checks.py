@@ -37,7 +37,7 @@ def check_child(
         raise Fatal(f"the roots of block {header.height} are not those of its execution")
     ids = tuple(transaction.id for transaction in transactions)
     results = tuple((r.transaction_id, r.height, r.position) for r in execution.results)
-    if ids != block.transaction_ids or set(ids) != set(execution.used):
+    if ids != block.transaction_ids or set(ids) != set(execution.transactions):
         raise Fatal(f"the transactions of block {header.height} are not those that it names")
     if results != tuple((id_, header.height, position) for position, id_ in enumerate(ids)):
         raise Fatal(f"the results of block {header.height} are not those of its transactions")
@@ -45,7 +45,7 @@ def check_child(
 
 def check_start(start: Execution) -> None:
     """Refuse a genesis block with transactions: it has no certificate to prove them by. Raises: Fatal."""
-    if start.results or start.used or start.frontier.size:
+    if start.results or start.transactions or start.frontier.size:
         raise Fatal("the genesis block has no transactions")
 
 

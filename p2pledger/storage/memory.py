@@ -14,6 +14,7 @@ from p2pledger.chain.receipt import Receipt
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import Execution
+from p2pledger.ledger.record import Record, record_of
 from p2pledger.ledger.state import DIGITS, Entry, entry_of, path_of
 from p2pledger.merkle import Frontier
 from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
@@ -84,7 +85,7 @@ class MemoryStore:
                 self._nodes.pop(prefix, None)
             else:
                 self._nodes[prefix] = node
-        self._used.update(execution.used)
+        self._used.update((t.id, t.body.expires_ms) for t in execution.transactions.values())
         for row in execution.index_rows:
             index = self._indexes.setdefault(row.index, {})
             if row.key not in index:
@@ -111,6 +112,11 @@ class MemoryStore:
     def children(self, prefix: str) -> list[Hash | None]:
         """See `StateReader.children`."""
         return [self._nodes.get(prefix + digit) for digit in DIGITS]
+
+    def record(self, transaction_id: Hash) -> Record | None:
+        """See `StateReader.record`."""
+        located = self._located.get(transaction_id)
+        return None if located is None else record_of(located.transaction, located.result.height)
 
     def is_used(self, transaction_id: Hash) -> bool:
         """See `StateReader.is_used`."""

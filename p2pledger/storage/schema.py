@@ -10,7 +10,7 @@ the tree of results, everything else against a checksum (CRC-32 over the row's k
 that the state does not have is missing from a bucket that is whole.
 """
 
-FORMAT = 1
+FORMAT = 2
 """Raised by every change of the tables that older software could not read."""
 
 TABLES = (

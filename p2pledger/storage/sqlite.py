@@ -14,6 +14,7 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import Execution
+from p2pledger.ledger.record import Record, record_of
 from p2pledger.ledger.state import Entry
 from p2pledger.merkle import is_consistent
 from p2pledger.storage import result_tree, schema
@@ -165,6 +166,11 @@ class SqliteStore:
     def children(self, prefix: str) -> list[Hash | None]:
         """See `StateReader.children`."""
         return self._state.children(prefix)
+
+    def record(self, transaction_id: Hash) -> Record | None:
+        """See `StateReader.record`."""
+        located = self.locate(transaction_id)
+        return None if located is None else record_of(located.transaction, located.result.height)
 
     def is_used(self, transaction_id: Hash) -> bool:
         """See `StateReader.is_used`."""

@@ -56,8 +56,10 @@ def ground_keys() -> tuple[bytes, ...]:
 
 
 class Block:
+    height, transactions = 1, {}
+
     def __init__(self, writes, nodes):
-        self.writes, self.nodes, self.used = writes, nodes, {}
+        self.writes, self.nodes = writes, nodes
 
 
 class Tree:

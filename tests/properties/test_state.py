@@ -11,8 +11,10 @@ VALUES = st.one_of(st.none(), st.binary(max_size=3))
 
 
 class Effects:
-    def __init__(self, writes, nodes, used):
-        self.writes, self.nodes, self.used = writes, nodes, used
+    height = 1
+
+    def __init__(self, writes, nodes, transactions):
+        self.writes, self.nodes, self.transactions = writes, nodes, transactions
 
 
 class ChangesAgainstDicts(RuleBasedStateMachine):
@@ -56,7 +58,7 @@ class ChangesAgainstDicts(RuleBasedStateMachine):
     def stack(self, transaction_id):
         writes = self.changes.writes()
         _, nodes = self.commitment.update(self.reader, writes)
-        self.reader = Overlay(self.reader, Effects(writes, nodes, {transaction_id: 1}))
+        self.reader = Overlay(self.reader, Effects(writes, nodes, {transaction_id: None}))
         self.layers.append(self.reader)
         self.ids.add(transaction_id)
         self.below = dict(self.model)
@@ -68,12 +70,12 @@ class ChangesAgainstDicts(RuleBasedStateMachine):
             return
         content = {}
         nodes = {}
-        used = {}
+        transactions = {}
         for layer in self.layers[:-1]:
             content |= layer._effects.writes
             nodes |= layer._effects.nodes
-            used |= layer._effects.used
-        flat = Overlay(EmptyState(), Effects(content, nodes, used))
+            transactions |= layer._effects.transactions
+        flat = Overlay(EmptyState(), Effects(content, nodes, transactions))
         self.layers[-1].rebase(flat)
         self.layers = [flat, self.layers[-1]]
 

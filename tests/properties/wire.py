@@ -19,7 +19,7 @@ from p2pledger.chain.invite import Invite
 from p2pledger.chain.reading import Reading
 from p2pledger.codec import Length, Pattern, Range
 from p2pledger.ledger.commitment import StateProof
-from p2pledger.ledger.modules.records import Record
+from p2pledger.ledger.modules.records import Correction
 from p2pledger.ledger.modules.registry import rows
 from p2pledger.ledger.modules.sequence import Sequence
 from p2pledger.ledger.quota import Usage
@@ -41,7 +41,7 @@ WRITTEN = (
         merkle.Path,
         merkle.Frontier,
     ),
-    *(StateProof, *payloads.PAYLOADS.values(), Record, Sequence, Usage, Guard),
+    *(StateProof, *payloads.PAYLOADS.values(), Correction, Sequence, Usage, Guard),
     *(rows.Organisation, rows.Key, rows.Device, rows.Gateway, rows.GatewayNumber, rows.InviteUse),
     *(rows.GatewayCount,),
 )

@@ -1,15 +1,15 @@
 """Signed facts that are only ever added to. Floor 4, pure.
 
-The body of a record stands in its transaction, which the chain keeps; the state keeps what rules ask
-of it. Invariants: no number of a device is accepted twice, ranges never overlap; a correction never
-edits; of a schema of class personal nothing stands in clear, and no time finer than a day.
+A record stands in its transaction, which the chain keeps (`ledger.record`); the state keeps what may
+change: the devices' numbers and the corrections. Invariants: no number of a device is accepted twice,
+ranges never overlap; a correction never edits; of a schema of class personal nothing stands in clear, and
+no time finer than a day.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.genesis import KeyRole
-from p2pledger.chain.payloads import DeviceId, RecordAppend, RecordBatch, RecordCorrect
+from p2pledger.chain.payloads import RecordAppend, RecordBatch, RecordCorrect
 from p2pledger.chain.schema import SCHEMAS, SchemaClass, SchemaId, day_of
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry import Device, live_key
@@ -17,28 +17,20 @@ from p2pledger.ledger.modules.registry.rows import DEVICES, signed_in_role
 from p2pledger.ledger.modules.sequence import Sequence
 from p2pledger.ledger.rules import Context, IndexRow, Rule
 from p2pledger.ledger.state import Changes, Readable, Table
-from p2pledger.types import Hash, Height, Millis
+from p2pledger.types import Hash, Millis
 
 FUTURE_MAX_MS = 120_000
 """How far a device's clock may run ahead of the block's time."""
 
 
 @dataclass(frozen=True)
-class Record:
-    """What the state keeps of a record, under the id of its transaction. `device` is its author, if any.
+class Correction:
+    """What the state keeps of a record that was wrong. `by` is the correction's transaction."""
 
-    `time_ms` is the event's time, the first one of a batch. `corrected_by` is a transaction's id.
-    """
-
-    schema: SchemaId
-    organisation: OrganisationId
-    device: DeviceId | None
-    time_ms: Millis
-    height: Height
-    corrected_by: Hash | None
+    by: Hash
 
 
-_RECORDS = Table("record", Record)
+_CORRECTIONS = Table("correction", Correction)
 _SEQUENCES = Table("sequence", Sequence)
 
 BY_DEVICE = "records.device"
@@ -60,9 +52,10 @@ def schema_of(row: IndexRow) -> SchemaId | None:
     return row.key.partition(b"\0")[0].decode() if row.index == BY_SCHEMA else None
 
 
-def record(reader: Readable, transaction_id: Hash) -> Record | None:
-    """A record by the id of its transaction."""
-    return _RECORDS.get(reader, transaction_id)
+def corrected_by(reader: Readable, transaction_id: Hash) -> Hash | None:
+    """The transaction that corrected a record; None while none did."""
+    correction = _CORRECTIONS.get(reader, transaction_id)
+    return None if correction is None else correction.by
 
 
 def sequence(reader: Readable, device: bytes) -> Sequence:
@@ -105,11 +98,10 @@ def _apply_numbers(changes: Changes, context: Context, device: bytes, first: int
     context.emit(BY_DEVICE, device + first.to_bytes(8, "big"), value)
 
 
-def _apply_record(changes: Changes, context: Context, row: Record) -> None:
-    _RECORDS.put(changes, context.transaction_id, row)
-    when = b"\0" + row.time_ms.to_bytes(8, "big") + context.transaction_id
-    context.emit(BY_SCHEMA, row.schema.encode() + when)
-    context.emit(BY_ORGANISATION, row.organisation.encode() + when)
+def _emit_record(context: Context, schema: SchemaId, time_ms: Millis) -> None:
+    when = b"\0" + time_ms.to_bytes(8, "big") + context.transaction_id
+    context.emit(BY_SCHEMA, schema.encode() + when)
+    context.emit(BY_ORGANISATION, context.sponsor.encode() + when)
 
 
 def _check_in_clear(payload: RecordAppend) -> None:
@@ -130,17 +122,13 @@ def apply_append(changes: Changes, context: Context, payload: RecordAppend) -> b
         _check_in_clear(payload)
     _check_time(context, payload.time_ms)
     for reference in payload.references:
-        if record(changes, reference) is None:
+        if changes.record(reference) is None:
             raise InvalidTransaction(Code.UNKNOWN_RECORD, f"there is no record {reference.hex()}")
         context.emit(BY_REFERENCE, reference + context.transaction_id)
     if payload.device is not None and payload.seq is not None:
         _check_author(changes, context, payload.device)
         _apply_numbers(changes, context, payload.device, payload.seq, payload.seq)
-    _apply_record(
-        changes,
-        context,
-        Record(payload.schema, context.sponsor, payload.device, payload.time_ms, context.round.height, None),
-    )
+    _emit_record(context, payload.schema, payload.time_ms)
     if payload.where is not None:
         when = payload.time_ms.to_bytes(8, "big") + context.transaction_id
         context.emit(BY_PLACE, payload.where.encode() + b"\0" + when)
@@ -161,28 +149,25 @@ def apply_batch(changes: Changes, context: Context, payload: RecordBatch) -> byt
         _check_time(context, payload.last_ms)
     _check_author(changes, context, payload.device)
     _apply_numbers(changes, context, payload.device, payload.from_seq, payload.to_seq)
-    _apply_record(
-        changes,
-        context,
-        Record(payload.schema, context.sponsor, payload.device, payload.first_ms, context.round.height, None),
-    )
+    _emit_record(context, payload.schema, payload.first_ms)
     return b""
 
 
 def apply_correct(changes: Changes, context: Context, payload: RecordCorrect) -> bytes:
     """A mark on a record that it is wrong; the record stays as it was."""
-    target = _own_record(changes, context, payload.target)
-    if target.corrected_by is not None:
-        raise InvalidTransaction(Code.ALREADY_CORRECTED, f"by {target.corrected_by.hex()}; correct that one")
+    _check_own_record(changes, context, payload.target)
+    before = corrected_by(changes, payload.target)
+    if before is not None:
+        raise InvalidTransaction(Code.ALREADY_CORRECTED, f"by {before.hex()}; correct that one")
     for replacement in payload.replacements:
-        _own_record(changes, context, replacement)
-    _RECORDS.put(changes, payload.target, replace(target, corrected_by=context.transaction_id))
+        _check_own_record(changes, context, replacement)
+    _CORRECTIONS.put(changes, payload.target, Correction(context.transaction_id))
     context.emit(CORRECTIONS, payload.target, context.transaction_id)
     return b""
 
 
-def _own_record(changes: Changes, context: Context, transaction_id: Hash) -> Record:
-    row = record(changes, transaction_id)
+def _check_own_record(changes: Changes, context: Context, transaction_id: Hash) -> None:
+    row = changes.record(transaction_id)
     if row is None or row.organisation != context.sponsor:
         raise InvalidTransaction(
             Code.UNKNOWN_RECORD, f"{context.sponsor!r} has no record {transaction_id.hex()}"
@@ -191,7 +176,6 @@ def _own_record(changes: Changes, context: Context, transaction_id: Hash) -> Rec
     own = [key for key in keys if key is not None and key.organisation == context.sponsor]
     if not any(key.role is not KeyRole.DEVICE or key.device == row.device for key in own):
         raise InvalidTransaction(Code.MISSING_SIGNATURE, "a device corrects its own records only")
-    return row
 
 
 _by_anyone = signed_in_role(*KeyRole)

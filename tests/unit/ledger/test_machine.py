@@ -6,7 +6,7 @@ import pytest
 from p2pledger import merkle
 from p2pledger.chain.block import FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
 from p2pledger.chain.genesis import LAN
-from p2pledger.chain.payloads import Action, Item, RecordAppend
+from p2pledger.chain.payloads import Action, CorrectionReason, Item, RecordAppend, RecordCorrect
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.errors import InvalidMessage, InvalidTransaction
@@ -48,7 +48,7 @@ def test_a_good_transaction_has_a_result_and_roots(ledger):
     assert (result.transaction_id, result.height, result.position) == (one.id, 1, 0)
     assert execution.tx_root == tx_root([one.id])
     assert execution.receipts_root == receipts_root(1, merkle.root([result.leaf()]))
-    assert execution.used == {one.id: one.body.expires_ms}
+    assert execution.transactions == {one.id: one}
     assert execution.state_root != before.state_root
     assert (
         execution.state_root
@@ -56,9 +56,11 @@ def test_a_good_transaction_has_a_result_and_roots(ledger):
     )
 
 
-def test_the_state_root_proves_what_was_recorded(ledger):
-    one = ledger.does(ACT, "city", "city 1")
-    key = b"record/" + one.id
+def test_the_state_root_proves_what_was_corrected(ledger):
+    wrong = ledger.does(ACT, "city", "city 1")
+    ledger.does(RecordCorrect(wrong.id, CorrectionReason.INCORRECT_DATA, ()), "city", "city 1")
+    key = b"correction/" + wrong.id
+    assert ledger.reader.get(key) is not None
     proof = Commitment(65_536).prove(ledger.reader, key)
     check_state_proof(proof, ledger.execution.state_root, key, ledger.reader.get(key))
 
@@ -188,7 +190,7 @@ def test_an_empty_block_changes_no_state(ledger):
     before = ledger.execution
     after = ledger.block()
     assert (after.state_root, after.receipts_root) == (before.state_root, before.receipts_root)
-    assert after.writes == after.nodes == after.used == {}
+    assert after.writes == after.nodes == after.transactions == {}
 
 
 def test_a_late_quota_window_and_a_suspension_are_read_not_written(ledger):
@@ -201,7 +203,7 @@ def test_a_late_quota_window_and_a_suspension_are_read_not_written(ledger):
     ORGANISATIONS.put(changes, b"city", row)
 
     class Suspended:
-        writes, nodes, used = changes.writes(), {}, {}
+        writes, nodes, transactions, height = changes.writes(), {}, {}, 1
 
     ledger.reader = Overlay(ledger.reader, Suspended())
     assert code_of(ledger, transaction(ledger.genesis, ACT, "city", "city 1")) == "sponsor_suspended"

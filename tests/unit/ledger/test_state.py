@@ -6,8 +6,10 @@ from p2pledger.ledger.state import Changes, EmptyState, Overlay, Table, path_ran
 
 
 class Block:
-    def __init__(self, writes, nodes, used):
-        self.writes, self.nodes, self.used = writes, nodes, used
+    height = 1
+
+    def __init__(self, writes, nodes, transactions):
+        self.writes, self.nodes, self.transactions = writes, nodes, transactions
 
 
 def test_a_stack_may_be_as_high_as_it_likes():
@@ -15,7 +17,7 @@ def test_a_stack_may_be_as_high_as_it_likes():
     reader, id_ = EmptyState(), bytes(32)
     writes = {b"deep": b"down"}
     root, nodes = commitment.update(reader, writes)
-    reader = Overlay(reader, Block(writes, nodes, {id_: 1}))
+    reader = Overlay(reader, Block(writes, nodes, {id_: None}))
     for _ in range(5_000):
         reader = Overlay(reader, Block({}, {}, {}))
     assert reader.get(b"deep") == b"down" and reader.get(b"none") is None

@@ -71,6 +71,7 @@ def execution(
     )
     after = frontier.append([result.leaf() for result in results])
     return Execution(
+        height=Height(height),
         state_root=state_root,
         receipts_root=receipts_root(after.size, after.root()),
         tx_root=tx_root([t.id for t in transactions]),
@@ -78,7 +79,7 @@ def execution(
         nodes=nodes,
         results=results,
         frontier=after,
-        used={t.id: t.body.expires_ms for t in transactions},
+        transactions={t.id: t for t in transactions},
         index_rows=index_rows,
     )
 
@@ -114,7 +115,7 @@ class Chain:
             expires_ms=Millis(expires_ms),
             salt=next(self.salts).to_bytes(8, "big"),
             kind="record.append",
-            payload=json.dumps(payload).encode(),
+            payload=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
             sponsor="org-0",
             signers=(ADMIN.public_key,),
         )

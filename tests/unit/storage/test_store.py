@@ -4,11 +4,13 @@ import threading
 from dataclasses import replace
 
 import pytest
+from p2pledger.chain.payloads import Action, RecordAppend
 from p2pledger.chain.receipt import check_receipt
 from p2pledger.codec import encode
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import IndexRow
+from p2pledger.ledger.record import Record
 from p2pledger.ledger.state import entry_of, path_of
 from p2pledger.merkle import is_consistent
 from p2pledger.storage.memory import MemoryStore
@@ -70,6 +72,17 @@ def test_a_transaction_is_located_with_its_result(store, chain):
 def test_bodies_come_in_the_order_asked_without_those_unknown(store, chain):
     a, b, c = chain.commit(store, [chain.transaction() for _ in range(3)]).transactions
     assert list(store.bodies([c.id, UNKNOWN, a.id, b.id])) == [c, a, b]
+
+
+def test_a_record_is_found_by_the_id_of_its_transaction(store, chain):
+    payload = RecordAppend(
+        "sensor.reading/1", START_MS, bytes(16), 7, Action.OBSERVE, (), None, None, None, (), b"1", None
+    )
+    chain.commit(store)
+    one = chain.transaction(payload=encode(payload))
+    chain.commit(store, [one])
+    assert store.record(one.id) == Record("sensor.reading/1", "org-0", bytes(16), START_MS, 2)
+    assert store.record(UNKNOWN) is None
 
 
 def test_state_is_written_replaced_and_removed(store, chain):
@@ -210,7 +223,7 @@ def test_index_rows_are_scanned_in_key_order_page_by_page(store, chain):
         lambda s: replace(s, block=replace(s.block, header=replace(s.block.header, tx_root=UNKNOWN))),
         lambda s: replace(s, block=replace(s.block, header=replace(s.block.header, receipts_root=UNKNOWN))),
         lambda s: replace(s, transactions=s.transactions[::-1]),
-        lambda s: replace(s, execution=replace(s.execution, used={})),
+        lambda s: replace(s, execution=replace(s.execution, transactions={})),
         lambda s: replace(s, execution=replace(s.execution, results=s.execution.results[::-1])),
         lambda s: replace(
             s,

@@ -17,6 +17,7 @@ from p2pledger.chain.payloads import (
 from p2pledger.chain.schema import DAY_MS, SCHEMAS, SchemaClass, day_of
 from p2pledger.ledger.modules import records
 from p2pledger.ledger.modules.sequence import Gap
+from p2pledger.ledger.record import Record
 from p2pledger.types import PeerId
 from tests.ledgers import START_MS, Ledger, signer, transaction
 from tests.unit.ledger.modules.test_registry import invite
@@ -57,9 +58,8 @@ def rows(ledger: Ledger, index: str) -> list[tuple[bytes, bytes]]:
 
 def test_a_record_stands_under_its_transactions_id(ledger):
     one = ledger.does(fact(0), "city", "meter")
-    assert records.record(ledger.reader, one.id) == records.Record(
-        "sensor.reading/1", "city", METER, START_MS, ledger.height, None
-    )
+    record = Record("sensor.reading/1", "city", METER, START_MS, ledger.height)
+    assert ledger.reader.record(one.id) == record
     when = START_MS.to_bytes(8, "big") + one.id
     assert rows(ledger, records.BY_DEVICE) == [(METER + bytes(8), bytes(8) + one.id)]
     assert rows(ledger, records.BY_SCHEMA) == [(b"sensor.reading/1\0" + when, b"")]
@@ -68,9 +68,8 @@ def test_a_record_stands_under_its_transactions_id(ledger):
 
 def test_a_batch_is_a_record_from_its_first_number_to_its_last(ledger):
     one = ledger.does(batch(3, 6, first_ms=START_MS - 9), "city", "city gateway")
-    assert records.record(ledger.reader, one.id) == records.Record(
-        "sensor.reading/1", "city", METER, START_MS - 9, ledger.height, None
-    )
+    record = Record("sensor.reading/1", "city", METER, START_MS - 9, ledger.height)
+    assert ledger.reader.record(one.id) == record
     value = (6).to_bytes(8, "big") + one.id
     assert rows(ledger, records.BY_DEVICE) == [(METER + (3).to_bytes(8, "big"), value)]
     ledger.does(correct(one.id), "city", "city gateway")
@@ -216,9 +215,11 @@ def correct(target: bytes, *replacements: bytes) -> RecordCorrect:
 
 def test_a_correction_marks_and_never_edits(ledger):
     wrong, right = (ledger.does(ACT, "city", "city 1") for _ in range(2))
-    before = records.record(ledger.reader, wrong.id)
+    before = ledger.reader.record(wrong.id)
+    assert records.corrected_by(ledger.reader, wrong.id) is None
     correction = ledger.does(correct(wrong.id, right.id), "city", "city 2")
-    assert records.record(ledger.reader, wrong.id) == replace(before, corrected_by=correction.id)
+    assert records.corrected_by(ledger.reader, wrong.id) == correction.id
+    assert ledger.reader.record(wrong.id) == before
     assert rows(ledger, records.CORRECTIONS) == [(wrong.id, correction.id)]
     assert ledger.refuses(correct(wrong.id), "city", "city 1") == "already_corrected"
 
@@ -245,3 +246,23 @@ def test_every_shipped_schema_is_taken(ledger):
         clear = {"body": None, "where": None, "commitment": bytes(32), "time_ms": day}
         act = replace(ACT, schema=schema, **(clear if kind is SchemaClass.PERSONAL else {}))
         ledger.does(act, "city", "city 1")
+
+
+def test_a_record_of_the_same_block_can_be_referred_to_and_one_of_a_refused_transaction_cannot(ledger):
+    first = transaction(ledger.genesis, ACT, "city", "city 1")
+    second = transaction(ledger.genesis, replace(ACT, references=(first.id,)), "utility", "utility 1")
+    built = ledger.machine.build(ledger.reader, ledger.execution.frontier, ledger.next_round, [first, second])
+    assert built.transactions == (first, second)
+    unknown = transaction(ledger.genesis, replace(ACT, references=(bytes(32),)), "city", "city 1")
+    onto = transaction(ledger.genesis, replace(ACT, references=(unknown.id,)), "utility", "utility 1")
+    built = ledger.machine.build(ledger.reader, ledger.execution.frontier, ledger.next_round, [unknown, onto])
+    assert [refusal.error.code for refusal in built.refused] == ["unknown_record", "unknown_record"]
+
+
+def test_what_is_no_record_is_none(ledger):
+    enrolled = ledger.does(
+        DeviceEnroll(b"other".ljust(16), signer("other").public_key, PEER, "meter", bytes(32)),
+        "city", "city gateway", "other",
+    )  # fmt: skip
+    assert ledger.reader.record(enrolled.id) is None
+    assert ledger.refuses(replace(ACT, references=(enrolled.id,)), "city", "city 1") == "unknown_record"
