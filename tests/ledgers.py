@@ -19,6 +19,7 @@ from p2pledger.chain.transaction import Body, Transaction
 from p2pledger.codec import encode
 from p2pledger.crypto import KeySigner
 from p2pledger.errors import InvalidTransaction
+from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.machine import Execution, Machine, Round
 from p2pledger.ledger.state import EmptyState, Overlay, StateReader
 from p2pledger.types import Epoch, Height, Millis, PeerId
@@ -81,6 +82,17 @@ def transaction(
         signers=tuple(key.public_key for key in signers),
     )
     return Transaction(body, tuple(key.sign(body.id) for key in signers))
+
+
+class Effects:
+    """What the writes of a block do to the state that `reader` reads: what an `Overlay` needs of it."""
+
+    height = Height(1)
+
+    def __init__(self, reader: StateReader, writes, transactions=(), buckets: int = 16) -> None:
+        update = Commitment(buckets).update(reader, writes)
+        self.writes, self.transactions = writes, dict.fromkeys(transactions)
+        self.crown, self.entries, self.nodes = update.crown, update.entries, update.nodes
 
 
 class Ledger:

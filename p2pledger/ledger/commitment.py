@@ -9,29 +9,39 @@ content alone: the order of writes leaves no trace.
     leaf    tagged hash of key and value          bucket  tagged hash of its entries' (path, leaf)
     node    tagged hash of 16 children            empty   32 zero bytes, at any depth
 
-A store keeps one row per node that is not empty, by its digits. An update reads the buckets that
-change and the siblings above them, so its cost does not grow with the state.
+A store keeps one row per bucket that is not empty and per node below one, by its digits; what stands above
+them follows (`ledger.crown`). An update reads the buckets that change, so its cost does not grow with the
+state.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from p2pledger.codec import Length
 from p2pledger.crypto import Domain
 from p2pledger.errors import InvalidMessage
-from p2pledger.ledger.state import DIGITS, Entry, StateReader, entry_of, path_of
-from p2pledger.types import ZERO_HASH, Hash
+from p2pledger.ledger.crown import EMPTY, Crown, row_hash
+from p2pledger.ledger.state import DIGITS, Entry, StateReader, entry_of, merged, path_of
+from p2pledger.types import Hash
 
 BUCKET_ENTRIES_MAX = 64
-EMPTY = ZERO_HASH
-"""The hash of a subtree without entries: an empty state costs nothing."""
 
 _BUCKET_DOMAIN = Domain("p2pledger/state-bucket/1")
-_NODE_DOMAIN = Domain("p2pledger/state-node/1")
 
-_Changed = Mapping[str, Entry | None]
-"""Changed entries by path in hexadecimal digits; None where the key was removed."""
+_Changed = Mapping[Hash, Entry | None]
+"""Changed entries by path; None where the key was removed."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What writes do to the tree. `entries` are the changed ones by the digits of their bucket and by path
+    (None: removed); `nodes` the new hashes from the buckets on downwards, by digits (None: removed).
+    """
+
+    crown: Crown
+    entries: Mapping[str, Mapping[Hash, Entry | None]]
+    nodes: Mapping[str, Hash | None]
 
 
 def _bucket_hash(entries: Sequence[Entry]) -> Hash:
@@ -42,7 +52,7 @@ def _bucket_hash(entries: Sequence[Entry]) -> Hash:
 
 def node_hash(children: Sequence[Hash]) -> Hash:
     """The hash of an inner node over its 16 children, `EMPTY` where there is none."""
-    return EMPTY if all(child == EMPTY for child in children) else _NODE_DOMAIN.hash(b"".join(children))
+    return row_hash(b"".join(children))
 
 
 def subtree_hash(prefix: str, entries: Sequence[Entry]) -> Hash:
@@ -105,87 +115,81 @@ class Commitment:
         if 16**self._depth != state_buckets:
             raise ValueError("the number of buckets is a power of 16")
 
-    def update(
-        self, reader: StateReader, writes: Mapping[bytes, bytes | None]
-    ) -> tuple[Hash, Mapping[str, Hash | None]]:
-        """The root once `writes` are laid over the reader's state, and the nodes that change by it."""
+    def update(self, reader: StateReader, writes: Mapping[bytes, bytes | None]) -> Update:
+        """What becomes of the tree once `writes` are laid over the reader's state."""
+        crown = reader.crown or Crown.empty(self._depth)
+        entries: dict[str, dict[Hash, Entry | None]] = {}
+        for key, value in writes.items():
+            path = path_of(key)
+            entry = None if value is None else entry_of(key, value, path)
+            entries.setdefault(path.hex()[: self._depth], {})[path] = entry
+        if not entries:
+            return Update(crown, {}, {})
         view = _View(reader)
-        changed = {
-            path_of(key).hex(): None if value is None else entry_of(key, value)
-            for key, value in writes.items()
-        }
-        touched = _by_prefix(changed, self._depth)
-        for prefix, group in touched.items():
-            view.put(prefix, _rehash(view, prefix, group))
-        prefixes: Iterable[str] = touched
-        for _ in range(self._depth):
-            prefixes = {prefix[:-1] for prefix in prefixes}
-            for prefix in prefixes:
-                view.put(prefix, node_hash(view.children(prefix)))
-        return view.node(""), view.nodes
+        for prefix, changed in entries.items():
+            view.put(prefix, _rehash(view, prefix, changed))
+        buckets = {int(prefix, 16): view.node(prefix) for prefix in entries}
+        return Update(crown.grown(buckets), entries, view.nodes)
 
     def prove(self, reader: StateReader, key: bytes) -> StateProof:
         """The proof of a key's value, or of its absence, for `check_state_proof`."""
-        view, digits, prefix = _View(reader), path_of(key).hex(), ""
-        levels = []
-        while view.node(prefix) != EMPTY:
-            if len(prefix) >= self._depth and not view.is_split(prefix):
-                break
-            children, position = view.children(prefix), int(digits[len(prefix)], 16)
-            levels.append(Level((*children[:position], *children[position + 1 :])))
-            prefix += digits[len(prefix)]
-        return StateProof(tuple(levels), tuple(reader.entries(prefix)))
+        view, path, crown = _View(reader), path_of(key), reader.crown or Crown.empty(self._depth)
+        digits, levels, depth = path.hex(), [], 0
+        while depth < self._depth and crown.node(digits[:depth]) != EMPTY:
+            levels.append(_level(crown.children(digits[:depth]), digits[depth]))
+            depth += 1
+        while depth >= self._depth and any(child != EMPTY for child in view.children(digits[:depth])):
+            levels.append(_level(view.children(digits[:depth]), digits[depth]))
+            depth += 1
+        return StateProof(tuple(levels), tuple(reader.entries(digits[:depth])))
+
+
+def _level(children: Sequence[Hash], digit: str) -> Level:
+    position = int(digit, 16)
+    return Level((*children[:position], *children[position + 1 :]))
 
 
 class _View:
-    """The nodes of a reader's tree with new ones over them."""
+    """The nodes of a reader's tree from the buckets on downwards, with new ones over them."""
 
     def __init__(self, reader: StateReader) -> None:
         self.reader = reader
         self.nodes: dict[str, Hash | None] = {}
-        self._by_parent: dict[str, dict[int, Hash]] = {}
 
     def node(self, prefix: str) -> Hash:
         found = self.nodes[prefix] if prefix in self.nodes else self.reader.node(prefix)
         return EMPTY if found is None else found
 
     def children(self, prefix: str) -> list[Hash]:
-        children = [EMPTY if node is None else node for node in self.reader.children(prefix)]
-        for digit, node in self._by_parent.get(prefix, {}).items():
-            children[digit] = node
-        return children
+        children = self.reader.children(prefix)
+        for digit, child in enumerate(DIGITS):
+            if prefix + child in self.nodes:
+                children[digit] = self.nodes[prefix + child]
+        return [EMPTY if node is None else node for node in children]
 
     def put(self, prefix: str, value: Hash) -> None:
         self.nodes[prefix] = None if value == EMPTY else value
-        if prefix:
-            self._by_parent.setdefault(prefix[:-1], {})[int(prefix[-1], 16)] = value
 
     def is_split(self, prefix: str) -> bool:
         return any(child != EMPTY for child in self.children(prefix))
 
 
-def _by_prefix(changed: _Changed, length: int) -> dict[str, dict[str, Entry | None]]:
-    groups: dict[str, dict[str, Entry | None]] = {}
+def _by_child(changed: _Changed, prefix: str) -> dict[str, dict[Hash, Entry | None]]:
+    groups: dict[str, dict[Hash, Entry | None]] = {}
     for path, entry in changed.items():
-        groups.setdefault(path[:length], {})[path] = entry
+        groups.setdefault(path.hex()[: len(prefix) + 1], {})[path] = entry
     return groups
-
-
-def _merged(entries: Sequence[Entry], changed: _Changed) -> list[Entry]:
-    merged: dict[str, Entry | None] = {entry.path.hex(): entry for entry in entries}
-    merged.update(changed)
-    return [entry for _, entry in sorted(merged.items()) if entry is not None]
 
 
 def _rehash(view: _View, prefix: str, changed: _Changed) -> Hash:
     """The hash of the bucket at `prefix` after changes in it; the nodes below it go to the view."""
-    groups = _by_prefix(changed, len(prefix) + 1)
+    groups = _by_child(changed, prefix)
     # A bucket is split when it has children. Asking for those that change answers nearly always, and
     # where they are all empty its entries tell: then a split bucket is read whole, once per child.
     if not any(view.reader.node(child) for child in groups):
         entries = view.reader.entries(prefix)
         if len(entries) <= BUCKET_ENTRIES_MAX:
-            return _hash_anew(view, prefix, _merged(entries, changed))
+            return _hash_anew(view, prefix, merged(entries, changed))
     for child, group in groups.items():
         view.put(child, _rehash(view, child, group))
     if None in changed.values():
@@ -211,14 +215,14 @@ def _hash_anew(view: _View, prefix: str, entries: Sequence[Entry]) -> Hash:
 def _few_entries(view: _View, prefix: str, changed: _Changed) -> list[Entry] | None:
     """The entries of a split bucket after the changes, if a bucket without children can hold them."""
     found: list[Entry] = []
-    groups = _by_prefix(changed, len(prefix) + 1)
+    groups = _by_child(changed, prefix)
     for digit in DIGITS:
         child = prefix + digit
         if view.node(child) == EMPTY:
             continue
         if view.is_split(child):
             return None
-        found += _merged(view.reader.entries(child), groups.get(child, {}))
+        found += merged(view.reader.entries(child), groups.get(child, {}))
         if len(found) > BUCKET_ENTRIES_MAX:
             return None
     return found

@@ -14,10 +14,11 @@ from p2pledger.codec import decode
 from p2pledger.crypto import is_signed as is_really_signed
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.commitment import Commitment
+from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.modules import RULES, registry
 from p2pledger.ledger.quota import apply_charge
 from p2pledger.ledger.rules import Context, IndexRow, Round, Rule
-from p2pledger.ledger.state import Changes, EmptyState, StateReader
+from p2pledger.ledger.state import Changes, EmptyState, Entry, StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.types import Hash, Height
 
@@ -34,8 +35,9 @@ HASH_ENCODED_BYTES = 34
 class Execution:
     """All that follows from a block: the roots for its header, and what a store must write for it.
 
-    `writes` and `nodes` are the state's and the commitment's changes (None: removed), `results` the new
-    leaves of the tree whose right edge is `frontier` afterwards, `transactions` the block's own by id.
+    `writes` are the state's changes (None: removed); `crown`, `entries` and `nodes` are the commitment's, as
+    in its `Update`; `results` are the new leaves of the tree whose right edge is `frontier` afterwards;
+    `transactions` are the block's own by id.
     """
 
     height: Height
@@ -43,6 +45,8 @@ class Execution:
     receipts_root: Hash
     tx_root: Hash
     writes: Mapping[bytes, bytes | None]
+    crown: Crown
+    entries: Mapping[str, Mapping[Hash, Entry | None]]
     nodes: Mapping[str, Hash | None]
     results: tuple[Result, ...]
     frontier: Frontier
@@ -87,15 +91,17 @@ class Machine:
         changes = Changes(EmptyState())
         rows = registry.apply_genesis(changes, self.genesis)
         writes = changes.writes()
-        state_root, nodes = self._commitment.update(EmptyState(), writes)
+        update = self._commitment.update(EmptyState(), writes)
         frontier = Frontier()
         return Execution(
             height=Height(0),
-            state_root=state_root,
+            state_root=update.crown.root,
             receipts_root=receipts_root(frontier.size, frontier.root()),
             tx_root=tx_root(()),
             writes=writes,
-            nodes=nodes,
+            crown=update.crown,
+            entries=update.entries,
+            nodes=update.nodes,
             results=(),
             frontier=frontier,
             transactions={},
@@ -262,15 +268,17 @@ class _Work:
     def finish(self, frontier: Frontier) -> Execution:
         """All that follows from the transactions carried out."""
         writes = self._changes.writes()
-        state_root, nodes = self._machine._commitment.update(self._parent, writes)
+        update = self._machine._commitment.update(self._parent, writes)
         after = frontier.append([result.leaf() for result in self._results])
         return Execution(
             height=self._at.height,
-            state_root=state_root,
+            state_root=update.crown.root,
             receipts_root=receipts_root(after.size, after.root()),
             tx_root=tx_root([result.transaction_id for result in self._results]),
             writes=writes,
-            nodes=nodes,
+            crown=update.crown,
+            entries=update.entries,
+            nodes=update.nodes,
             results=tuple(self._results),
             frontier=after,
             transactions=self._transactions,

@@ -4,10 +4,9 @@ The state is a map from keys to values, both bytes. It is read through a `StateR
 what is final, an `Overlay` for a block that is not.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
@@ -16,6 +15,7 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import decode, encode
 from p2pledger.crypto import Domain
 from p2pledger.errors import Fatal, InvalidMessage
+from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.record import Record, record_of
 from p2pledger.types import Hash, Height
 
@@ -45,9 +45,16 @@ def path_of(key: bytes) -> Hash:
     return Hash(sha256(key).digest())
 
 
-def entry_of(key: bytes, value: bytes) -> Entry:
-    """What a key and its value are to the commitment."""
-    return Entry(path_of(key), _LEAF_DOMAIN.hash(len(key).to_bytes(4, "big") + key + value))
+def entry_of(key: bytes, value: bytes, path: Hash | None = None) -> Entry:
+    """What a key and its value are to the commitment. `path`: the key's, where it is known already."""
+    return Entry(path or path_of(key), _LEAF_DOMAIN.hash(len(key).to_bytes(4, "big") + key + value))
+
+
+def merged(entries: Sequence[Entry], changed: Mapping[Hash, Entry | None]) -> list[Entry]:
+    """These entries with the changed ones in their places, by ascending path."""
+    found: dict[Hash, Entry | None] = {entry.path: entry for entry in entries}
+    found.update(changed)
+    return [entry for _, entry in sorted(found.items()) if entry is not None]
 
 
 def path_range(prefix: str) -> tuple[bytes, bytes]:
@@ -64,11 +71,15 @@ class StateReader(Protocol):
     def entries(self, prefix: str) -> Sequence[Entry]:
         """All entries whose path starts with these hexadecimal digits, by ascending path."""
 
+    @property
+    def crown(self) -> Crown | None:
+        """The commitment's nodes down to the buckets; None while nothing was ever written."""
+
     def node(self, prefix: str) -> Hash | None:
-        """The commitment's hash at these hexadecimal digits; None where the tree has no node of its own."""
+        """The commitment's hash at a bucket's digits, or at more; None where it has no node of its own."""
 
     def children(self, prefix: str) -> list[Hash | None]:
-        """The sixteen nodes just below one, by their digit: what `node` says of each, at one go."""
+        """The sixteen nodes just below a bucket, or below a part of one, by their digit."""
 
     def record(self, transaction_id: Hash) -> Record | None:
         """The record that this transaction of the chain made; None when there is none."""
@@ -87,6 +98,11 @@ class EmptyState:
     def entries(self, prefix: str) -> Sequence[Entry]:
         """See `StateReader.entries`."""
         return ()
+
+    @property
+    def crown(self) -> Crown | None:
+        """See `StateReader.crown`."""
+        return None
 
     def node(self, prefix: str) -> Hash | None:
         """See `StateReader.node`."""
@@ -113,8 +129,16 @@ class Effects(Protocol):
         """The last write to each key; None: removed."""
 
     @property
+    def crown(self) -> Crown:
+        """The commitment's nodes down to the buckets, after the block."""
+
+    @property
+    def entries(self) -> Mapping[str, Mapping[Hash, Entry | None]]:
+        """The changed entries by the digits of their bucket and by path; None: removed."""
+
+    @property
     def nodes(self) -> Mapping[str, Hash | None]:
-        """The commitment's new nodes; None: removed."""
+        """The commitment's new nodes from the buckets on downwards; None: removed."""
 
     @property
     def transactions(self) -> Mapping[Hash, Transaction]:
@@ -151,29 +175,32 @@ class Overlay:
             reader = reader._reader
         return reader.get(key)
 
-    @cached_property
-    def _own(self) -> tuple[list[Hash], list[Entry | None]]:
-        by_path = sorted(
-            (path_of(key), None if value is None else entry_of(key, value))
-            for key, value in self._effects.writes.items()
-        )
-        return [path for path, _ in by_path], [entry for _, entry in by_path]
-
     def entries(self, prefix: str) -> Sequence[Entry]:
         """See `StateReader.entries`."""
-        low, high = path_range(prefix)
         changed: dict[Hash, Entry | None] = {}
         reader: StateReader = self
         while isinstance(reader, Overlay):
-            paths, entries = reader._own
-            for i in range(bisect_left(paths, low), bisect_right(paths, high)):
-                changed.setdefault(paths[i], entries[i])
+            for path, entry in reader._changed(prefix):
+                changed.setdefault(path, entry)
             reader = reader._reader
         below = reader.entries(prefix)
-        if not changed:
-            return below
-        merged = {entry.path: entry for entry in below} | changed
-        return [entry for _, entry in sorted(merged.items()) if entry is not None]
+        return merged(below, changed) if changed else below
+
+    def _changed(self, prefix: str) -> Iterator[tuple[Hash, Entry | None]]:
+        buckets, depth = self._effects.entries, self._effects.crown.depth
+        if len(prefix) == depth:
+            yield from buckets.get(prefix, {}).items()
+        else:
+            near = [prefix[:depth]] if len(prefix) > depth else [b for b in buckets if b.startswith(prefix)]
+            for bucket in near:
+                for path, entry in buckets.get(bucket, {}).items():
+                    if path.hex().startswith(prefix):
+                        yield path, entry
+
+    @property
+    def crown(self) -> Crown:
+        """See `StateReader.crown`."""
+        return self._effects.crown
 
     def node(self, prefix: str) -> Hash | None:
         """See `StateReader.node`."""
@@ -185,27 +212,19 @@ class Overlay:
             reader = reader._reader
         return reader.node(prefix)
 
-    @cached_property
-    def _own_children(self) -> dict[str, list[tuple[int, Hash | None]]]:
-        by_parent: dict[str, list[tuple[int, Hash | None]]] = {}
-        for prefix, node in self._effects.nodes.items():
-            if prefix:
-                by_parent.setdefault(prefix[:-1], []).append((int(prefix[-1], 16), node))
-        return by_parent
-
     def children(self, prefix: str) -> list[Hash | None]:
         """See `StateReader.children`."""
-        over: list[list[tuple[int, Hash | None]]] = []
+        over: list[Mapping[str, Hash | None]] = []
         reader: StateReader = self
         while isinstance(reader, Overlay):
-            if (own := reader._own_children.get(prefix)) is not None:
-                over.append(own)
+            over.append(reader._effects.nodes)
             reader = reader._reader
-        nodes = reader.children(prefix)
-        for own in reversed(over):
-            for digit, node in own:
-                nodes[digit] = node
-        return nodes
+        children = reader.children(prefix)
+        for nodes in reversed(over):
+            for digit, child in enumerate(DIGITS):
+                if prefix + child in nodes:
+                    children[digit] = nodes[prefix + child]
+        return children
 
     def record(self, transaction_id: Hash) -> Record | None:
         """See `StateReader.record`."""

@@ -1,32 +1,35 @@
-"""The rows that were read or written last, kept in memory. Floor 5.
+"""What was read or written last, kept in memory. Floor 5.
 
-A reader on one thread must not put back what a commit on another has just replaced: a row is kept only
-if nothing was committed while it was being read.
+A reader on one thread must not put back what a commit on another has just replaced: what is read is kept
+only if nothing was committed meanwhile.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Lock
+from typing import Generic, TypeVar
 
-ROWS_MAX = 65_536
-ROW_BYTES_MAX = 1_024
-"""Longer values are not kept: this bounds the cache to about 64 MB at the very worst, mostly far below."""
+K = TypeVar("K")
+V = TypeVar("V")
+C = TypeVar("C")
 
 
-class RowCache:
-    """Values by key, None for a key that is not there; the longest unused goes first. Safe on any thread."""
+class Cache(Generic[K, V]):
+    """Values by key, of `size_max` together; the longest unused goes first. Safe on any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, size_max: int, size_of: Callable[[V], int]) -> None:
+        self._size_max, self._size_of = size_max, size_of
         self._lock = Lock()
-        self._rows: OrderedDict[bytes, bytes | None] = OrderedDict()
+        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._size = 0
         self._generation = 0
 
-    def get(self, key: bytes, read: Callable[[bytes], bytes | None]) -> bytes | None:
+    def get(self, key: K, read: Callable[[K], V]) -> V:
         """The value under a key, by `read` where it is not kept."""
         with self._lock:
-            if key in self._rows:
-                self._rows.move_to_end(key)
-                return self._rows[key]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
             generation = self._generation
         value = read(key)
         with self._lock:
@@ -34,18 +37,27 @@ class RowCache:
                 self._keep(key, value)
         return value
 
-    def replace(self, writes: Mapping[bytes, bytes | None]) -> None:
-        """These writes are committed now."""
+    def replace(self, values: Mapping[K, V]) -> None:
+        """These values are committed now."""
         with self._lock:
             self._generation += 1
-            for key, value in writes.items():
+            for key, value in values.items():
                 self._keep(key, value)
 
-    def _keep(self, key: bytes, value: bytes | None) -> None:
-        if value is not None and len(value) > ROW_BYTES_MAX:
-            self._rows.pop(key, None)
-            return
-        self._rows[key] = value
-        self._rows.move_to_end(key)
-        if len(self._rows) > ROWS_MAX:
-            self._rows.popitem(last=False)
+    def revise(self, changes: Mapping[K, C], revised: Callable[[V, C], V]) -> None:
+        """These changes are committed now: `revised` makes the new value of a kept one."""
+        with self._lock:
+            self._generation += 1
+            for key, change in changes.items():
+                if key in self._kept:
+                    self._keep(key, revised(self._kept[key], change))
+
+    def _keep(self, key: K, value: V) -> None:
+        if key in self._kept:
+            self._size -= self._size_of(self._kept[key])
+        self._kept[key] = value
+        self._kept.move_to_end(key)
+        self._size += self._size_of(value)
+        while self._size > self._size_max:
+            _, oldest = self._kept.popitem(last=False)
+            self._size -= self._size_of(oldest)

@@ -13,9 +13,10 @@ from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import Fatal
+from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record, record_of
-from p2pledger.ledger.state import DIGITS, Entry, entry_of, path_of
+from p2pledger.ledger.state import DIGITS, Entry
 from p2pledger.merkle import Frontier
 from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
 from p2pledger.storage.store import Located, Tip
@@ -33,6 +34,7 @@ class MemoryStore:
         self._values: dict[bytes, bytes] = {}
         self._buckets: dict[str, dict[Hash, Entry]] = {}
         self._nodes: dict[str, Hash] = {}
+        self._crown = start.crown
         self._used: dict[Hash, Millis] = {}
         self._indexes: dict[str, dict[bytes, bytes]] = {}
         self._index_keys: dict[str, list[bytes]] = {}
@@ -72,14 +74,18 @@ class MemoryStore:
 
     def _write_effects(self, execution: Execution) -> None:
         for key, value in execution.writes.items():
-            path = path_of(key)
-            bucket = self._buckets.setdefault(path.hex()[: self._depth], {})
             if value is None:
                 self._values.pop(key, None)
-                bucket.pop(path, None)
             else:
                 self._values[key] = value
-                bucket[path] = entry_of(key, value)
+        for prefix, entries in execution.entries.items():
+            bucket = self._buckets.setdefault(prefix, {})
+            for path, entry in entries.items():
+                if entry is None:
+                    bucket.pop(path, None)
+                else:
+                    bucket[path] = entry
+        self._crown = execution.crown
         for prefix, node in execution.nodes.items():
             if node is None:
                 self._nodes.pop(prefix, None)
@@ -104,6 +110,11 @@ class MemoryStore:
             else:
                 within = [item for bucket in self._buckets.values() for item in bucket.items()]
         return [entry for path, entry in sorted(within) if path.hex().startswith(prefix)]
+
+    @property
+    def crown(self) -> Crown:
+        """See `StateReader.crown`."""
+        return self._crown
 
     def node(self, prefix: str) -> Hash | None:
         """See `StateReader.node`."""

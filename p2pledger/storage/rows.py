@@ -14,7 +14,7 @@ from p2pledger.chain.transaction import Transaction, decode_transaction
 from p2pledger.codec import decode, encode
 from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.state import entry_of, path_of
+from p2pledger.ledger.state import path_of
 from p2pledger.merkle import node_hash
 from p2pledger.storage import result_tree, schema
 from p2pledger.storage.checks import short_id
@@ -154,10 +154,16 @@ def leaves_of(reader: sqlite3.Connection, start: int, end: int, size: int) -> li
 
 def write_effects(writer: sqlite3.Connection, execution: Execution) -> None:
     """Write what a block does to the state, to the commitment and to the indexes."""
-    state = [
-        (*_entry_row(key, value), key, value) for key, value in execution.writes.items() if value is not None
-    ]
-    removed = [(path_of(key),) for key, value in execution.writes.items() if value is None]
+    entries = {path: entry for bucket in execution.entries.values() for path, entry in bucket.items()}
+    state: list[tuple[bytes, ...]] = []
+    removed: list[tuple[bytes]] = []
+    for key, value in execution.writes.items():
+        path = path_of(key)
+        entry = entries[path]
+        if value is None or entry is None:
+            removed.append((path,))
+        else:
+            state.append((path, entry.leaf, key, value))
     writer.executemany(schema.STATE_PUT, state)
     writer.executemany(schema.STATE_REMOVE, removed)
     nodes = execution.nodes.items()
@@ -170,11 +176,6 @@ def write_effects(writer: sqlite3.Connection, execution: Execution) -> None:
             for row in execution.index_rows
         ],
     )
-
-
-def _entry_row(key: bytes, value: bytes) -> tuple[Hash, Hash]:
-    entry = entry_of(key, value)
-    return entry.path, entry.leaf
 
 
 def index_value(reader: sqlite3.Connection, index: str, key: bytes) -> bytes | None:

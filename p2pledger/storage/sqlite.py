@@ -13,6 +13,7 @@ from p2pledger.chain.receipt import Receipt
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.errors import Fatal
+from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record, record_of
 from p2pledger.ledger.state import Entry
@@ -111,7 +112,7 @@ class SqliteStore:
     def _check_tip(self, start: Execution) -> None:
         tip = self._tip
         state_root = tip.header.state_root if tip.header is not None else start.state_root
-        is_whole = self._state.root == state_root
+        is_whole = self._state.crown.root == state_root
         if tip.header is not None:
             root = receipts_root(tip.frontier.size, tip.frontier.root())
             is_whole = is_whole and root == tip.header.receipts_root
@@ -158,6 +159,11 @@ class SqliteStore:
     def entries(self, prefix: str) -> Sequence[Entry]:
         """See `StateReader.entries`."""
         return self._state.entries(prefix)
+
+    @property
+    def crown(self) -> Crown:
+        """See `StateReader.crown`."""
+        return self._state.crown
 
     def node(self, prefix: str) -> Hash | None:
         """See `StateReader.node`."""

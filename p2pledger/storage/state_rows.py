@@ -1,61 +1,53 @@
 """The state as the file holds it: no answer leaves here that the state root does not cover. Floor 5.
 
-A row is checked against its leaf, the leaves of a bucket against the bucket's node, every node against
-its parent. So a damaged page is noticed by the first read that rests on it, also by one that finds
-nothing: what is missing is missing from a bucket that is whole.
+A row is checked against its leaf, the leaves of a bucket against the bucket's node, and all nodes against
+the state root when the file is opened. So a damaged page is noticed by the first read that rests on it, also
+by one that finds nothing: what is missing is missing from a bucket that is whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from p2pledger.ledger.commitment import EMPTY, node_hash, subtree_hash
+from p2pledger.ledger.commitment import node_hash, subtree_hash
+from p2pledger.ledger.crown import EMPTY, Crown
 from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.state import DIGITS, Entry, entry_of, path_of, path_range
+from p2pledger.ledger.state import DIGITS, Entry, entry_of, merged, path_of, path_range
 from p2pledger.storage import schema
-from p2pledger.storage.cache import RowCache
+from p2pledger.storage.cache import Cache
 from p2pledger.storage.database import Damaged, Database
 from p2pledger.types import Hash
+
+ROWS_BYTES_MAX = 64 * 1024 * 1024
+ROW_OVERHEAD_BYTES = 256
+"""What a row costs in memory beside its value, about."""
+ENTRIES_MAX = 131_072
+"""About 40 MB, when all of them are read."""
 
 
 class StateRows:
     """Reads the state of the last commit. `depth`: how many digits lead to a bucket.
 
-    The nodes down to the buckets (70,000 hashes at most) are kept in memory: they are read 16 at a time at
-    every write, and from memory they cost a hundredth.
+    The crown (70,000 hashes at most) is kept in memory, and so are the entries of the buckets that were read
+    or written last.
     Raises: Fatal, from every method, when what is read is not what was written.
     """
 
     def __init__(self, database: Database, depth: int) -> None:
         self._database, self._depth = database, depth
-        self._rows = RowCache()
+        self._rows: Cache[bytes, bytes | None] = Cache(ROWS_BYTES_MAX, _row_bytes)
+        self._buckets: Cache[str, tuple[Entry, ...]] = Cache(ENTRIES_MAX, _bucket_size)
         nodes: dict[str, Hash] = dict(database.rows(schema.NODES))
-        self._check_tree(nodes)
-        self._nodes = {prefix: node for prefix, node in nodes.items() if len(prefix) <= depth}
         self._split = {prefix[:depth] for prefix in nodes if len(prefix) > depth}
-
-    def _check_tree(self, nodes: dict[str, Hash]) -> None:
-        parents = {prefix[:-1] for prefix in nodes if prefix}
-        parents |= {prefix for prefix in nodes if len(prefix) < self._depth}
-        for parent in parents:
-            children = [nodes.get(parent + digit, EMPTY) for digit in DIGITS]
-            if node_hash(children) != nodes.get(parent):
-                raise Damaged(f"node {parent!r} of the state")
-
-    @property
-    def root(self) -> Hash:
-        """The state root."""
-        return self._nodes.get("", EMPTY)
+        _check_split(nodes, depth)
+        buckets = {int(prefix, 16): node for prefix, node in nodes.items() if len(prefix) == depth}
+        self.crown = Crown.empty(depth).grown(buckets)
 
     def replace(self, execution: Execution) -> None:
         """What this execution writes is committed now."""
+        self.crown = execution.crown
         self._rows.replace(execution.writes)
-        for prefix, node in execution.nodes.items():
-            if len(prefix) > self._depth:
-                # Never taken out again: a bucket that is whole again only costs a look at the disk.
-                self._split.add(prefix[: self._depth])
-            elif node is None:
-                self._nodes.pop(prefix, None)
-            else:
-                self._nodes[prefix] = node
+        # Never taken out again: a bucket that is whole again only costs a look at the disk.
+        self._split.update(prefix[: self._depth] for prefix in execution.nodes if len(prefix) > self._depth)
+        self._buckets.revise(execution.entries, _merged)
 
     def get(self, key: bytes) -> bytes | None:
         """See `StateReader.get`."""
@@ -77,19 +69,25 @@ class StateRows:
         """See `StateReader.entries`. Above the buckets: one bucket after the other."""
         if len(prefix) < self._depth:
             return [entry for digit in DIGITS for entry in self.entries(prefix + digit)]
+        if len(prefix) == self._depth and prefix not in self._split:
+            return self._buckets.get(prefix, self._read_entries)
+        return self._read_entries(prefix)
+
+    def _read_entries(self, prefix: str) -> tuple[Entry, ...]:
         rows = self._database.rows(schema.STATE_BUCKET, prefix, *path_range(prefix))
         node = rows.pop(0)[1] if rows and rows[0][0] is None else EMPTY
         if node == EMPTY and len(prefix) > self._depth:  # a part of a bucket that is not split
-            return [entry for entry in self.entries(prefix[:-1]) if entry.path.hex().startswith(prefix)]
-        entries = [Entry(path, leaf) for path, leaf in rows]
+            return tuple(e for e in self.entries(prefix[:-1]) if e.path.hex().startswith(prefix))
+        entries = tuple(Entry(path, leaf) for path, leaf in rows)
         if subtree_hash(prefix, entries) != node:
             raise Damaged(f"bucket {prefix!r} of the state")
         return entries
 
     def node(self, prefix: str) -> Hash | None:
         """See `StateReader.node`."""
-        if len(prefix) <= self._depth:
-            return self._nodes.get(prefix)
+        if len(prefix) == self._depth:
+            node = self.crown.node(prefix)
+            return None if node == EMPTY else node
         if prefix[: self._depth] not in self._split:
             return None
         rows = self._database.rows(schema.NODE_GET, prefix)
@@ -97,8 +95,6 @@ class StateRows:
 
     def children(self, prefix: str) -> list[Hash | None]:
         """See `StateReader.children`."""
-        if len(prefix) < self._depth:
-            return [self._nodes.get(prefix + digit) for digit in DIGITS]
         if prefix[: self._depth] not in self._split:
             return [None] * 16
         found: dict[str, Hash] = dict(self._database.rows(schema.NODE_AND_CHILDREN, prefix))
@@ -106,3 +102,22 @@ class StateRows:
         if any(children) and node_hash([child or EMPTY for child in children]) != found.get(prefix):
             raise Damaged(f"node {prefix!r} of the state")
         return children
+
+
+def _check_split(nodes: Mapping[str, Hash], depth: int) -> None:
+    """Every node that has children is theirs. Raises: Damaged."""
+    for parent in {prefix[:-1] for prefix in nodes if len(prefix) > depth}:
+        if node_hash([nodes.get(parent + digit, EMPTY) for digit in DIGITS]) != nodes.get(parent):
+            raise Damaged(f"node {parent!r} of the state")
+
+
+def _row_bytes(value: bytes | None) -> int:
+    return ROW_OVERHEAD_BYTES + len(value or b"")
+
+
+def _bucket_size(entries: tuple[Entry, ...]) -> int:
+    return 1 + len(entries)
+
+
+def _merged(entries: tuple[Entry, ...], changed: Mapping[Hash, Entry | None]) -> tuple[Entry, ...]:
+    return tuple(merged(entries, changed))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.commitment import Commitment, StateProof, check_state_proof
 from p2pledger.ledger.state import EmptyState, Overlay
+from tests.ledgers import Effects
 from tests.properties.effort import effort
 
 DEPTH = 1
@@ -55,13 +56,6 @@ def ground_keys() -> tuple[bytes, ...]:
     return (*crowded, *beside, *keys[:30])
 
 
-class Block:
-    height, transactions = 1, {}
-
-    def __init__(self, writes, nodes):
-        self.writes, self.nodes = writes, nodes
-
-
 class Tree:
     def __init__(self):
         self.commitment, self.reader, self.content = Commitment(BUCKETS), EmptyState(), {}
@@ -69,9 +63,10 @@ class Tree:
         self.nodes: dict[str, bytes | None] = {}
 
     def write(self, writes):
-        self.root, nodes = self.commitment.update(self.reader, writes)
-        self.reader = Overlay(self.reader, Block(writes, nodes))
-        self.nodes |= nodes
+        effects = Effects(self.reader, writes, buckets=BUCKETS)
+        self.root = effects.crown.root
+        self.reader = Overlay(self.reader, effects)
+        self.nodes |= effects.nodes
         self.content |= writes
         self.content = {key: value for key, value in self.content.items() if value is not None}
 
@@ -143,7 +138,7 @@ def test_an_update_reads_only_what_it_changes():
 
     class Counting:
         def __init__(self, reader):
-            self.reader, self.entries_read = reader, 0
+            self.reader, self.crown, self.entries_read = reader, reader.crown, 0
 
         def entries(self, prefix):
             found = self.reader.entries(prefix)
@@ -157,14 +152,15 @@ def test_an_update_reads_only_what_it_changes():
             return self.reader.children(prefix)
 
     counting = Counting(tree.reader)
-    root, _ = tree.commitment.update(counting, {b"7": b"y"})
-    assert root == naive_root(tree.content | {b"7": b"y"})
+    update = tree.commitment.update(counting, {b"7": b"y"})
+    assert update.crown.root == naive_root(tree.content | {b"7": b"y"})
     assert counting.entries_read <= 64
 
 
 def test_an_empty_state_has_no_nodes():
-    root, nodes = Commitment(65_536).update(EmptyState(), {})
-    assert root == bytes(32) and live(nodes) == {}
+    update = Commitment(65_536).update(EmptyState(), {})
+    root = update.crown.root
+    assert root == bytes(32) and live(update.nodes) == {}
     proof = Commitment(65_536).prove(EmptyState(), b"nothing")
     assert proof == StateProof((), ())
     check_state_proof(proof, root, b"nothing", None)

@@ -100,7 +100,7 @@ class LayersAgainstDicts(RuleBasedStateMachine):
                 assert state.get(key) == copy.content.get(key)
             entries = sorted((entry_of(k, v) for k, v in copy.content.items()), key=lambda e: e.path)
             assert list(state.entries("")) == entries
-            assert (state.node("") or ZERO_HASH) == naive_root(copy.content)
+            assert state.crown.root == naive_root(copy.content)
             assert (frontier.size, frontier.root()) == (len(copy.leaves), root_of(copy.leaves))
             stored_ms = START_MS + self.copies[self.base].height * BLOCK_MS
             for one in TRANSACTIONS:

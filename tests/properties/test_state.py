@@ -2,19 +2,12 @@
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.state import Changes, EmptyState, Overlay, entry_of
+from tests.ledgers import Effects
 from tests.properties.effort import effort
 
 KEYS = st.integers(0, 20).map(lambda n: b"key-%d" % n)
 VALUES = st.one_of(st.none(), st.binary(max_size=3))
-
-
-class Effects:
-    height = 1
-
-    def __init__(self, writes, nodes, transactions):
-        self.writes, self.nodes, self.transactions = writes, nodes, transactions
 
 
 class ChangesAgainstDicts(RuleBasedStateMachine):
@@ -22,7 +15,6 @@ class ChangesAgainstDicts(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.commitment = Commitment(16)
         self.reader = EmptyState()
         self.layers = []
         self.below: dict[bytes, bytes] = {}
@@ -57,8 +49,7 @@ class ChangesAgainstDicts(RuleBasedStateMachine):
     @rule(transaction_id=st.binary(min_size=32, max_size=32))
     def stack(self, transaction_id):
         writes = self.changes.writes()
-        _, nodes = self.commitment.update(self.reader, writes)
-        self.reader = Overlay(self.reader, Effects(writes, nodes, {transaction_id: None}))
+        self.reader = Overlay(self.reader, Effects(self.reader, writes, [transaction_id]))
         self.layers.append(self.reader)
         self.ids.add(transaction_id)
         self.below = dict(self.model)
@@ -68,14 +59,11 @@ class ChangesAgainstDicts(RuleBasedStateMachine):
     def rebase_the_upper_half_on_one_layer_of_the_same_content(self):
         if len(self.layers) < 2:
             return
-        content = {}
-        nodes = {}
-        transactions = {}
+        content, transactions = {}, {}
         for layer in self.layers[:-1]:
             content |= layer._effects.writes
-            nodes |= layer._effects.nodes
             transactions |= layer._effects.transactions
-        flat = Overlay(EmptyState(), Effects(content, nodes, transactions))
+        flat = Overlay(EmptyState(), Effects(EmptyState(), content, transactions))
         self.layers[-1].rebase(flat)
         self.layers = [flat, self.layers[-1]]
 

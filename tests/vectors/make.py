@@ -322,10 +322,10 @@ HASHES: dict[str, bytes] = {
     "readings root": readings_root(READINGS),
     "invite digest": INVITE.terms.sign_digest(),
     "state leaf": entry_of(b"key", b"value").leaf,
-    "state root of two keys": Commitment(65_536).update(EmptyState(), {b"a": b"1", b"b": b"2"})[0],
-    "state root of a split bucket": Commitment(16).update(
-        EmptyState(), {b"%d" % n: b"x" for n in range(2_000)}
-    )[0],
+    "state root of two keys": Commitment(65_536).update(EmptyState(), {b"a": b"1", b"b": b"2"}).crown.root,
+    "state root of a split bucket": Commitment(16)
+    .update(EmptyState(), {b"%d" % n: b"x" for n in range(2_000)})
+    .crown.root,
 }
 
 

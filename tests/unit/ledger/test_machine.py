@@ -14,7 +14,7 @@ from p2pledger.ledger.commitment import Commitment, check_state_proof
 from p2pledger.ledger.machine import Machine
 from p2pledger.ledger.state import EmptyState, Overlay
 from p2pledger.merkle import Frontier
-from tests.ledgers import START_MS, Ledger, genesis, quota, signer, transaction
+from tests.ledgers import START_MS, Effects, Ledger, genesis, quota, signer, transaction
 
 ACT = RecordAppend(
     "admin.act/1", START_MS, None, None, Action.OBSERVE, (Item("permit", 1, "C62"),),
@@ -50,10 +50,8 @@ def test_a_good_transaction_has_a_result_and_roots(ledger):
     assert execution.receipts_root == receipts_root(1, merkle.root([result.leaf()]))
     assert execution.transactions == {one.id: one}
     assert execution.state_root != before.state_root
-    assert (
-        execution.state_root
-        == Commitment(65_536).update(EmptyState(), ledger.machine.start().writes | execution.writes)[0]
-    )
+    everything = ledger.machine.start().writes | execution.writes
+    assert execution.state_root == Commitment(65_536).update(EmptyState(), everything).crown.root
 
 
 def test_the_state_root_proves_what_was_corrected(ledger):
@@ -202,10 +200,7 @@ def test_a_late_quota_window_and_a_suspension_are_read_not_written(ledger):
     row = replace(organisation(changes, "city"), suspended_until_ms=until_ms)
     ORGANISATIONS.put(changes, b"city", row)
 
-    class Suspended:
-        writes, nodes, transactions, height = changes.writes(), {}, {}, 1
-
-    ledger.reader = Overlay(ledger.reader, Suspended())
+    ledger.reader = Overlay(ledger.reader, Effects(ledger.reader, changes.writes(), buckets=65_536))
     assert code_of(ledger, transaction(ledger.genesis, ACT, "city", "city 1")) == "sponsor_suspended"
     ledger.time_ms = until_ms - 1
     ledger.does(ACT, "city", "city 1")

@@ -1,33 +1,24 @@
 import pytest
 from p2pledger.errors import Fatal
-from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.quota import Usage
 from p2pledger.ledger.state import Changes, EmptyState, Overlay, Table, path_range
-
-
-class Block:
-    height = 1
-
-    def __init__(self, writes, nodes, transactions):
-        self.writes, self.nodes, self.transactions = writes, nodes, transactions
+from tests.ledgers import Effects
 
 
 def test_a_stack_may_be_as_high_as_it_likes():
-    commitment, root = Commitment(16), None
     reader, id_ = EmptyState(), bytes(32)
-    writes = {b"deep": b"down"}
-    root, nodes = commitment.update(reader, writes)
-    reader = Overlay(reader, Block(writes, nodes, {id_: None}))
+    block = Effects(reader, {b"deep": b"down"}, [id_])
+    reader = Overlay(reader, block)
     for _ in range(5_000):
-        reader = Overlay(reader, Block({}, {}, {}))
+        reader = Overlay(reader, Effects(reader, {}))
     assert reader.get(b"deep") == b"down" and reader.get(b"none") is None
-    assert reader.node("") == root and len(reader.entries("")) == 1
+    assert reader.crown.root == block.crown.root and len(reader.entries("")) == 1
     assert reader.is_used(id_) and not reader.is_used(bytes(31))
 
 
 def test_the_upper_write_is_seen_removals_too():
-    lower = Overlay(EmptyState(), Block({b"a": b"1", b"b": b"2"}, {}, {}))
-    upper = Overlay(lower, Block({b"a": None, b"b": b"3"}, {}, {}))
+    lower = Overlay(EmptyState(), Effects(EmptyState(), {b"a": b"1", b"b": b"2"}))
+    upper = Overlay(lower, Effects(lower, {b"a": None, b"b": b"3"}))
     assert (upper.get(b"a"), upper.get(b"b")) == (None, b"3")
     assert (lower.get(b"a"), lower.get(b"b")) == (b"1", b"2")
     assert len(lower.entries("")) == 2 and len(upper.entries("")) == 1

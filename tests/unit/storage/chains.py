@@ -64,7 +64,7 @@ def execution(
     index_rows: tuple[IndexRow, ...] = (),
 ) -> Execution:
     writes = writes or {}
-    state_root, nodes = _COMMITMENT.update(reader, writes)
+    update = _COMMITMENT.update(reader, writes)
     results = tuple(
         Result(t.id, Height(height), position, b"\x00" * (position % 3))
         for position, t in enumerate(transactions)
@@ -72,11 +72,13 @@ def execution(
     after = frontier.append([result.leaf() for result in results])
     return Execution(
         height=Height(height),
-        state_root=state_root,
+        state_root=update.crown.root,
         receipts_root=receipts_root(after.size, after.root()),
         tx_root=tx_root([t.id for t in transactions]),
         writes=writes,
-        nodes=nodes,
+        crown=update.crown,
+        entries=update.entries,
+        nodes=update.nodes,
         results=results,
         frontier=after,
         transactions={t.id: t for t in transactions},

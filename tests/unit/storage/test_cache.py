@@ -1,10 +1,14 @@
-"""The row cache never gives what a commit has replaced."""
+"""The cache never gives what a commit has replaced."""
 
-from p2pledger.storage.cache import ROW_BYTES_MAX, ROWS_MAX, RowCache
+from p2pledger.storage.cache import Cache
+
+
+def rows() -> Cache[bytes, bytes | None]:
+    return Cache(1_000, lambda value: 100 + len(value or b""))
 
 
 def test_a_row_is_read_once():
-    cache, reads = RowCache(), []
+    cache, reads = rows(), []
 
     def read(key):
         reads.append(key)
@@ -16,7 +20,7 @@ def test_a_row_is_read_once():
 
 
 def test_a_commit_replaces_what_is_kept():
-    cache = RowCache()
+    cache = rows()
     cache.get(b"a", lambda key: b"old")
     cache.replace({b"a": b"new", b"b": None})
     assert cache.get(b"a", lambda key: b"never read") == b"new"
@@ -24,7 +28,7 @@ def test_a_commit_replaces_what_is_kept():
 
 
 def test_what_was_read_before_a_commit_and_returned_after_it_is_not_kept():
-    cache = RowCache()
+    cache = rows()
 
     def read_while_another_thread_commits(key):
         cache.replace({b"a": b"new"})
@@ -34,11 +38,41 @@ def test_what_was_read_before_a_commit_and_returned_after_it_is_not_kept():
     assert cache.get(b"a", lambda key: b"never read") == b"new"
 
 
-def test_it_is_bounded_in_rows_and_in_their_length():
-    cache = RowCache()
-    for i in range(ROWS_MAX + 1):
-        cache.get(i.to_bytes(4, "big"), lambda key: b"x")
-    assert cache.get((0).to_bytes(4, "big"), lambda key: b"read again") == b"read again"
-    long = bytes(ROW_BYTES_MAX + 1)
-    cache.get(b"long", lambda key: long)
+def test_a_kept_value_is_revised_and_one_that_is_not_kept_is_read_anew():
+    cache = Cache(10, len)
+    cache.get("a", lambda key: (1,))
+    cache.revise({"a": 2, "b": 3}, lambda value, change: (*value, change))
+    assert cache.get("a", lambda key: ()) == (1, 2)
+    assert cache.get("b", lambda key: (3,)) == (3,)
+
+
+def test_what_was_read_before_a_revision_and_returned_after_it_is_not_kept():
+    cache = Cache(10, len)
+
+    def read_while_another_thread_commits(key):
+        cache.revise({"a": 2}, lambda value, change: (*value, change))
+        return (1,)
+
+    assert cache.get("a", read_while_another_thread_commits) == (1,)
+    assert cache.get("a", lambda key: (1, 2)) == (1, 2)
+
+
+def test_it_is_bounded_by_the_size_of_all_values():
+    cache = rows()
+    for i in range(10):
+        cache.get(b"%d" % i, lambda key: b"")
+    assert cache.get(b"0", lambda key: b"read again") == b""
+    cache.get(b"one more", lambda key: b"")
+    assert cache.get(b"1", lambda key: b"read again") == b"read again"
+    cache.get(b"long", lambda key: bytes(901))
     assert cache.get(b"long", lambda key: b"read again") == b"read again"
+    assert cache.get(b"0", lambda key: b"read again") == b"read again", "nothing else has room beside it"
+
+
+def test_a_value_that_grows_counts_with_its_new_size():
+    cache = Cache(5, len)
+    for key in "ab":
+        cache.get(key, lambda key: (0,))
+    cache.revise({"b": 4}, lambda value, change: (0,) * change)
+    cache.revise({"b": 5}, lambda value, change: (0,) * change)
+    assert cache.get("a", lambda key: (7,)) == (7,)
