@@ -47,6 +47,10 @@ class Nodes:
         """Whether its process runs, or is paused."""
         return name in self._processes and self._processes[name].how_it_ended() is None
 
+    def pid(self, name: str) -> int:
+        """The id of its process."""
+        return self._processes[name].pid
+
     # --- starting and ending ---------------------------------------------------------------------------
 
     async def launch(self, *names: str) -> None:

@@ -1,0 +1,143 @@
+"""`p2pledger bench`: what the ledger costs on this machine. Floor 9."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from p2pledger.bench.phase import Progress
+
+# What a command needs is imported when it runs: `p2pledger version` must not wait for libp2p.
+
+Found = TypeVar("Found")
+
+authorities = click.option(
+    "--authorities", type=click.IntRange(1, 20), default=4, show_default=True, help="How many nodes decide."
+)
+is_json = click.option(
+    "--json", "is_json", is_flag=True, help="Print the figures as one object; the rest goes to stderr."
+)
+
+
+def gateways(default: int) -> Callable[[Any], Any]:
+    """The option for how many nodes follow."""
+    return click.option(
+        "--gateways", type=click.IntRange(0, 10), default=default, show_default=True, help="How many follow."
+    )
+
+
+def seconds(default: int) -> Callable[[Any], Any]:
+    """The option for how long to measure."""
+    return click.option("--seconds", type=click.FloatRange(1, 3_600), default=default, show_default=True)
+
+
+@click.group()
+def bench() -> None:
+    """Measure what the ledger costs, with real nodes, against what this machine could do at best."""
+
+
+@bench.command()
+@authorities
+@gateways(0)
+@seconds(60)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.1),
+    metavar="TPS",
+    help="Transactions a second to submit.  [default: the most that is found to be sustained]",
+)
+@click.option(
+    "--beside",
+    type=click.FloatRange(0, 600),
+    default=10,
+    show_default=True,
+    metavar="S",
+    help="Then measure latency at 50 % and 90 % of what was reached, for so many seconds each; 0: do not.",
+)
+@is_json
+def throughput(
+    authorities: int, gateways: int, seconds: float, rate: float | None, beside: float, is_json: bool
+) -> None:
+    """How many transactions a second become final at every node, and how near that is to the ceiling.
+
+    Records of 250 bytes of a thousand devices, each signed by its device before the clock starts, are
+    submitted to all authorities in turn, whatever becomes of those before. The ceiling is what the same
+    cores reach in the same run if all nodes only verify signatures.
+    """
+    from p2pledger.bench import throughput
+    from p2pledger.bench.display import throughput_table
+    from p2pledger.bench.fleet import Shape
+
+    options = throughput.Options(Shape(authorities, gateways), seconds, rate, beside)
+    _show(lambda progress: throughput.measure(options, progress), throughput_table, is_json)
+
+
+@bench.command()
+@authorities
+@gateways(0)
+@seconds(30)
+@click.option("--rate", type=click.FloatRange(0.1, 10_000), default=100, show_default=True, metavar="TPS")
+@click.option(
+    "--delay-ms",
+    type=click.FloatRange(0, 10_000),
+    default=0,
+    show_default=True,
+    metavar="MS",
+    help="Put so much delay on every link between nodes, each way.",
+)
+@is_json
+def latency(
+    authorities: int, gateways: int, seconds: float, rate: float, delay_ms: float, is_json: bool
+) -> None:
+    """How long it takes until a client sees final, at the node that it submitted to, what it submitted."""
+    from p2pledger.bench import latency
+    from p2pledger.bench.display import latency_table
+    from p2pledger.bench.fleet import Shape
+
+    shape = Shape(authorities, gateways, delay_ms)
+    _show(lambda progress: latency.measure(shape, rate, seconds, progress), latency_table, is_json)
+
+
+@bench.command()
+@authorities
+@gateways(1)
+@seconds(60)
+@is_json
+def idle(authorities: int, gateways: int, seconds: float, is_json: bool) -> None:
+    """What nodes need while nothing is to be done, and how soon after its start one is ready."""
+    from p2pledger.bench import idle
+    from p2pledger.bench.display import idle_table
+    from p2pledger.bench.fleet import Shape
+
+    shape = Shape(authorities, gateways)
+    _show(lambda progress: idle.measure(shape, seconds, progress), idle_table, is_json)
+
+
+def _show(
+    measure: "Callable[[Progress], Awaitable[Found]]", table: "Callable[[Found], Table]", is_json: bool
+) -> None:
+    """Measure, and print what was found."""
+    import trio
+    from rich.console import Console
+
+    from p2pledger.bench.display import EXPECTED, shown_progress
+
+    refused: BaseException | None = None
+    try:
+        with shown_progress() as progress:
+            found = trio.run(measure, progress)
+    except* EXPECTED as group:
+        refused = group
+    while isinstance(refused, BaseExceptionGroup):
+        refused = refused.exceptions[0]
+    if refused is not None:
+        raise click.ClickException(str(refused))
+    if is_json:
+        click.echo(json.dumps(asdict(found)))  # type: ignore[call-overload]
+    else:
+        Console(soft_wrap=True).print(table(found))

@@ -1,0 +1,32 @@
+"""`p2pledger bench latency`: how long it takes from a submission until its client sees it final. Floor 9."""
+
+from dataclasses import dataclass
+
+from p2pledger.bench.fleet import Shape, running
+from p2pledger.bench.phase import Progress, Stretch, Stretches
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What it came to: every transaction in a request of its own, each seen final at its own node.
+
+    `delay_ms` was put on every link between nodes, each way; clients are not delayed.
+    """
+
+    authorities: int
+    gateways: int
+    delay_ms: float
+    latency_ms: dict[str, float | None]
+    load: Stretch
+
+
+async def measure(shape: Shape, per_second: float, seconds: float, progress: Progress) -> Latency:
+    """Make a ledger and load it gently.
+
+    Raises: CannotMeasure, NodeDied, NoPorts, Disagreement, LedgerError.
+    """
+    async with running(shape) as fleet:
+        await fleet.enrol()
+        stretches = Stretches(fleet, progress)
+        loaded = await stretches.run(per_second, seconds, per_parcel=1, followed=shape.authorities)
+    return Latency(shape.authorities, shape.gateways, shape.delay_ms, loaded.latency_ms, loaded)

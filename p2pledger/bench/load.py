@@ -1,0 +1,199 @@
+"""The load generator: submits what was signed before at a given rate, in a process of its own. Floor 9.
+
+Open load: every request has its time, whatever became of those before it, and nothing that a node refuses
+is sent again. Latency counts from the time that a request was due, not from when it was sent, so that a
+generator that falls behind does not flatter the nodes.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+import httpx
+import trio
+
+from p2pledger.bench.presigned import Parcel
+from p2pledger.chain.genesis import Genesis
+from p2pledger.client import AsyncClient
+from p2pledger.client.answers import Full, read_items
+from p2pledger.client.asynchronous import own_body
+from p2pledger.client.exchange import Answer
+from p2pledger.client.outcomes import Accepted, LedgerError, Refused
+from p2pledger.types import Hash, Height
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+IN_FLIGHT_MAX = 256
+"""Requests without an answer; a generator that has so many waits, and says how late it is."""
+REQUEST_S = 30.0
+DRAIN_S = 30.0
+"""How long what was taken may become final after the last request."""
+LEAD_S = 0.5
+"""From the generator's being ready to the first request."""
+POLL_S = 0.05
+FULL = "mempool_full"
+UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What to submit: parcels that go round the nodes, so many transactions a second.
+
+    `followed` of the nodes, the first ones, tell what became final: the latency of what was submitted to
+    them is measured as a client of the same node sees it.
+    """
+
+    genesis: Genesis
+    urls: tuple[str, ...]
+    followed: int
+    parcels: Sequence[Parcel]
+    per_second: float
+
+
+@dataclass
+class Loaded:
+    """What came of a load. Of what followed nodes took, there are the latencies, `drained_s` is when the
+    last became final, and so many are `awaited` still."""
+
+    taken: list[Hash] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    latencies_ms: list[float] = field(default_factory=list)
+    drained_s: float = 0.0
+    awaited: int = 0
+    late_ms_max: float = 0.0
+    cpu_s: float = 0.0
+
+
+def run(load: Load, on_start: Callable[[float], None]) -> Loaded:
+    """Carry a load out in a process of its own, and return once what was taken is final, or DRAIN_S is over.
+
+    Blocks. `on_start` is told, a moment before, when the first request is due by the monotonic clock.
+    """
+    context = get_context("spawn")
+    receiving, sending = context.Pipe(duplex=False)
+    with receiving, sending, ProcessPoolExecutor(1, context, _prepare, (sending,)) as pool:
+        loaded = pool.submit(_carry_out, load)
+        while not receiving.poll(POLL_S) and not loaded.done():
+            pass
+        if not loaded.done():
+            on_start(receiving.recv())
+        return loaded.result()
+
+
+_worker: Connection
+
+
+def _prepare(sending: Connection) -> None:
+    global _worker
+    _worker = sending
+
+
+def _carry_out(load: Load) -> Loaded:
+    began_s = time.process_time()
+    loaded = trio.run(_Generator(load, _worker.send).run)
+    loaded.cpu_s = time.process_time() - began_s
+    return loaded
+
+
+class _Generator:
+    def __init__(self, load: Load, on_start: Callable[[float], None]) -> None:
+        self._load, self._on_start = load, on_start
+        self._loaded = Loaded()
+        self._due_s: dict[Hash, float] = {}
+        """When what is awaited from followed nodes was due to be submitted."""
+        self._in_flight = trio.Semaphore(IN_FLIGHT_MAX)
+        self._drained = trio.Event()
+        self._is_submitted = False
+
+    async def run(self) -> Loaded:
+        async with (
+            httpx.AsyncClient(
+                timeout=REQUEST_S,
+                trust_env=False,
+                event_hooks={"request": [own_body]},
+                limits=httpx.Limits(max_connections=IN_FLIGHT_MAX),
+            ) as http,
+            trio.open_nursery() as following,
+        ):
+            for at in range(self._load.followed):
+                await following.start(self._follow, at)
+            async with trio.open_nursery() as submitting:
+                await self._submit(http, submitting)
+            self._is_submitted = True
+            self._check_drained()
+            with trio.move_on_after(DRAIN_S):
+                await self._drained.wait()
+            following.cancel_scope.cancel()
+        self._loaded.awaited = len(self._due_s)
+        return self._loaded
+
+    async def _submit(self, http: httpx.AsyncClient, submitting: trio.Nursery) -> None:
+        load, due_s = self._load, time.monotonic() + LEAD_S
+        self._on_start(due_s)
+        for number, parcel in enumerate(load.parcels):
+            await trio.sleep(max(0.0, due_s - time.monotonic()))
+            await self._in_flight.acquire()
+            late_ms = (time.monotonic() - due_s) * 1_000
+            self._loaded.late_ms_max = max(self._loaded.late_ms_max, late_ms)
+            at = number % len(load.urls)
+            if at < load.followed:
+                self._due_s.update(dict.fromkeys(parcel.ids, due_s))
+            submitting.start_soon(self._post, http, at, parcel)
+            due_s += len(parcel.ids) / load.per_second
+
+    async def _post(self, http: httpx.AsyncClient, at: int, parcel: Parcel) -> None:
+        try:
+            response = await http.post(
+                self._load.urls[at] + "/v1/transactions",
+                content=parcel.body,
+                headers={"Content-Type": "application/cbor"},
+            )
+            answer = Answer(response.status_code, dict(response.headers), response.content)
+            verdicts = [_code_of(item) for item in read_items(answer, list(parcel.ids))]
+        except Refused as refused:
+            verdicts = [refused.code] * len(parcel.ids)
+        except (httpx.TransportError, LedgerError):
+            verdicts = [UNAVAILABLE] * len(parcel.ids)
+        finally:
+            self._in_flight.release()
+        for transaction_id, code in zip(parcel.ids, verdicts, strict=True):
+            if code is None:
+                self._loaded.taken.append(transaction_id)
+            else:
+                self._loaded.refused[code] += 1
+                self._due_s.pop(transaction_id, None)
+
+    async def _follow(self, at: int, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Take the time of everything that this node says is final."""
+        async with AsyncClient([self._load.urls[at]], self._load.genesis) as client:
+            after: Height = (await client.status()).height
+            task_status.started()
+            async with aclosing(client.events(after)) as events:
+                async for event in events:
+                    self._note(event.transaction_ids, time.monotonic())
+
+    def _note(self, transaction_ids: Sequence[Hash], now_s: float) -> None:
+        for transaction_id in transaction_ids:
+            due_s = self._due_s.pop(transaction_id, None)
+            if due_s is not None:
+                self._loaded.latencies_ms.append((now_s - due_s) * 1_000)
+                self._loaded.drained_s = now_s
+        self._check_drained()
+
+    def _check_drained(self) -> None:
+        if self._is_submitted and not self._due_s:
+            self._drained.set()
+
+
+def _code_of(item: Accepted | Refused | Full) -> str | None:
+    """None for what was taken, else why it was not."""
+    if isinstance(item, Accepted):
+        return None
+    return item.code if isinstance(item, Refused) else FULL

@@ -1,0 +1,187 @@
+"""One stretch of load on a fleet, and the account of it. Floor 9."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from p2pledger.bench import load, presigned
+from p2pledger.bench.figures import account, growth, percentiles, share
+from p2pledger.bench.fleet import DEVICES, CannotMeasure, Fleet
+from p2pledger.bench.load import DRAIN_S, Load, Loaded
+from p2pledger.bench.presigned import Order, Parcel
+from p2pledger.bench.usage import Memory, Reading
+from p2pledger.types import Height, Millis
+
+TRANSACTIONS_MAX = 2_000_000
+"""In one stretch: they are all signed before it and held in memory."""
+SUSTAINED_MS = 1_000.0
+"""A rate is sustained when the last that was submitted is final so soon after the end."""
+
+Progress = Callable[[str, int, int], None]
+"""Is told what is being done, how far it is, and how far it goes."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What one node used during a stretch. `stages_s` is the node's own account of its `cpu_s`."""
+
+    cpu_s: float
+    stages_s: dict[str, float]
+    memory_peak_bytes: int
+    sent_bytes: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What one stretch of load came to.
+
+    `window_s` is from the first request until every node had told its height after the last one; `final`
+    counts what all nodes had final by then, `late` what came after, `lost` what was taken and did not.
+    Latencies are from when a request was due until a client of the same node saw it final.
+    """
+
+    per_second: float
+    seconds: float
+    submitted: int
+    taken: int
+    refused: dict[str, int]
+    window_s: float
+    final: int
+    final_per_s: float
+    late: int
+    lost: int
+    drain_ms: float | None
+    latency_ms: dict[str, float | None]
+    latency_samples: int
+    cpu_ms_per_transaction: float | None
+    sent_bytes_per_transaction: float | None
+    nodes: dict[str, Use]
+    generator_cpu_s: float
+    generator_late_ms_max: float
+
+    @property
+    def is_sustained(self) -> bool:
+        """Whether the nodes kept up: nothing refused or lost, and no more than a moment behind at the end."""
+        is_whole = self.taken == self.submitted and not self.lost
+        return is_whole and self.drain_ms is not None and self.drain_ms <= SUSTAINED_MS
+
+
+@dataclass
+class _Window:
+    """What was read when the time was over; the first request was due at `start_s`."""
+
+    start_s: float
+    end_s: float
+    last: Height
+    readings: dict[str, Reading]
+
+
+class Stretches:
+    """Puts load on a fleet whose devices are enrolled, one stretch after the other."""
+
+    def __init__(self, fleet: Fleet, progress: Progress) -> None:
+        self._fleet, self._progress = fleet, progress
+        self._next_number = 0
+
+    async def run(self, per_second: float, seconds: float, *, per_parcel: int, followed: int = 1) -> Stretch:
+        """Submit at a rate for so many seconds, then wait until all that was taken is final everywhere.
+
+        `followed`: the latency of what goes to so many of the authorities is measured.
+        Raises: CannotMeasure, NodeDied, Disagreement.
+        """
+        count = round(per_second * seconds)
+        if not 1 <= count <= TRANSACTIONS_MAX:
+            raise CannotMeasure(f"{count} transactions are not between 1 and {TRANSACTIONS_MAX}")
+        parcels = await self._sign(count, per_second, per_parcel)
+        fleet = self._fleet
+        fleet.chains.forget()
+        before = await fleet.readings()
+        urls = tuple(map(fleet.url, fleet.authorities))
+        windows: list[_Window] = []
+        async with trio.open_nursery() as nursery:
+
+            def begin(start_s: float) -> None:
+                nursery.start_soon(self._measure, start_s, seconds, windows)
+
+            loaded = await trio.to_thread.run_sync(
+                load.run,
+                Load(fleet.genesis, urls, followed, parcels, per_second),
+                lambda start_s: trio.from_thread.run_sync(begin, start_s),
+            )
+        fleet.check_alive()
+        self._progress("compare", 0, count)
+        await fleet.chains.await_final(set(loaded.taken), DRAIN_S)
+        self._progress("compare", count, count)
+        return self._stretch(per_second, seconds, count, loaded, before, windows[0])
+
+    async def _sign(self, count: int, per_second: float, per_parcel: int) -> list[Parcel]:
+        """Sign off the loop: links that delay bytes live on it."""
+        fleet, first = self._fleet, self._next_number
+        start_ms = Millis(time.time_ns() // 1_000_000 + round(presigned.signing_ms(count)))
+        self._next_number += -(-count // DEVICES) * DEVICES
+        order = Order(fleet.genesis, DEVICES, fleet.sponsor, first, count, per_second, per_parcel, start_ms)
+
+        def sign() -> list[Parcel]:
+            parcels: list[Parcel] = []
+            for some in presigned.sign(order):
+                parcels += some
+                self._progress("sign", min(count, len(parcels) * per_parcel), count)
+            return parcels
+
+        return await trio.to_thread.run_sync(sign)
+
+    async def _measure(self, start_s: float, seconds: float, windows: list[_Window]) -> None:
+        while (left_s := start_s + seconds - time.monotonic()) > 0:
+            self._progress("load", max(0, int(seconds - left_s)), round(seconds))
+            await trio.sleep(min(1.0, left_s))
+        last = await self._fleet.chains.common_height()
+        end_s = time.monotonic()
+        windows.append(_Window(start_s, end_s, last, await self._fleet.readings()))
+        self._progress("load", round(seconds), round(seconds))
+
+    def _stretch(
+        self,
+        per_second: float,
+        seconds: float,
+        count: int,
+        loaded: Loaded,
+        before: dict[str, Reading],
+        window: _Window,
+    ) -> Stretch:
+        fleet = self._fleet
+        accounted = account(loaded.taken, fleet.chains.held, window.last)
+        window_s = window.end_s - window.start_s
+        used = {name: _use(before[name], window.readings[name], fleet.memory(name)) for name in fleet.names}
+        is_drained = loaded.drained_s > 0 and not loaded.awaited
+        return Stretch(
+            per_second=round(per_second, 1),
+            seconds=seconds,
+            submitted=count,
+            taken=len(loaded.taken),
+            refused=dict(sorted(loaded.refused.items())),
+            window_s=round(window_s, 3),
+            final=accounted.final,
+            final_per_s=round(accounted.final / window_s, 1),
+            late=accounted.late,
+            lost=accounted.lost,
+            drain_ms=round((loaded.drained_s - window.start_s - seconds) * 1_000) if is_drained else None,
+            latency_ms=percentiles(loaded.latencies_ms),
+            latency_samples=len(loaded.latencies_ms),
+            cpu_ms_per_transaction=share(1_000 * sum(use.cpu_s for use in used.values()), accounted.final),
+            sent_bytes_per_transaction=share(sum(use.sent_bytes for use in used.values()), accounted.final),
+            nodes=used,
+            generator_cpu_s=round(loaded.cpu_s, 2),
+            generator_late_ms_max=round(loaded.late_ms_max, 1),
+        )
+
+
+def _use(before: Reading, after: Reading, memory: Memory) -> Use:
+    stages_s = growth(before.stages_s, after.stages_s)
+    return Use(
+        cpu_s=round(after.cpu_s - before.cpu_s, 2),
+        stages_s={stage: round(stages_s[stage], 3) for stage in sorted(stages_s)},
+        memory_peak_bytes=memory.peak_bytes,
+        sent_bytes=round(after.sent_bytes - before.sent_bytes),
+    )

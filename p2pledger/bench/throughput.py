@@ -1,0 +1,129 @@
+"""`p2pledger bench throughput`: how many transactions become final, against what the cores allow. Floor 9."""
+
+from dataclasses import dataclass
+from itertools import count
+
+import trio
+
+from p2pledger.bench.ceiling import CEILING_S, cores, verified_per_s
+from p2pledger.bench.devices import RECORD_BYTES
+from p2pledger.bench.figures import ceiling, share
+from p2pledger.bench.fleet import DEVICES, Fleet, Shape, running
+from p2pledger.bench.phase import Progress, Stretch, Stretches
+
+PER_PARCEL = 100
+"""Transactions in a request: a gateway with many devices sends what has come up meanwhile."""
+SEARCH_S = 6.0
+SEARCH_FROM = 0.15
+"""Of the ceiling: the rate that a search starts at."""
+SEARCH_STEP = 1.4
+HALVINGS = 2
+BESIDE = {"half": 0.5, "nine_tenths": 0.9}
+"""Of the sustained rate: where latency is measured too."""
+
+Tried = tuple[tuple[float, bool], ...]
+"""Rates that were tried, and whether each was sustained."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure. `per_second` None: search for the highest rate that is sustained.
+
+    `beside_s`: how long the latency at the rates of BESIDE is measured; 0 leaves that out.
+    """
+
+    shape: Shape
+    seconds: float
+    per_second: float | None
+    beside_s: float
+    ceiling_s: float = CEILING_S
+    search_s: float = SEARCH_S
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What it came to. `ratio` is `final_per_s` over `ceiling_per_s`, both of this run.
+
+    `verified_per_s`: of all cores together, before the load and after it; the ceiling is their mean over
+    the nodes.
+    """
+
+    cores: int
+    authorities: int
+    gateways: int
+    devices: int
+    transaction_bytes: int
+    verified_per_s: tuple[float, float]
+    ceiling_per_s: float
+    final_per_s: float
+    ratio: float | None
+    is_sustained: bool
+    load: Stretch
+    searched: Tried
+    beside: dict[str, Stretch]
+
+
+async def measure(options: Options, progress: Progress) -> Throughput:
+    """Make a ledger, load it, and hold what became final against the ceiling.
+
+    Raises: CannotMeasure, NodeDied, NoPorts, Disagreement, LedgerError.
+    """
+    n = options.shape.authorities + options.shape.gateways
+    async with running(options.shape) as fleet:
+        await fleet.enrol()
+        before = await _verified_per_s(fleet, options, progress)
+        stretches = Stretches(fleet, progress)
+        searched: Tried = ()
+        per_second = options.per_second
+        if per_second is None:
+            per_second, searched = await _search(stretches, options, SEARCH_FROM * ceiling(before, n))
+        loaded = await stretches.run(per_second, options.seconds, per_parcel=PER_PARCEL)
+        beside = {
+            name: await stretches.run(part * loaded.final_per_s, options.beside_s, per_parcel=PER_PARCEL)
+            for name, part in BESIDE.items()
+            if options.beside_s
+        }
+        after = await _verified_per_s(fleet, options, progress)
+    ceiling_per_s = ceiling((before + after) / 2, n)
+    return Throughput(
+        cores=cores(),
+        authorities=options.shape.authorities,
+        gateways=options.shape.gateways,
+        devices=DEVICES,
+        transaction_bytes=RECORD_BYTES,
+        verified_per_s=(round(before), round(after)),
+        ceiling_per_s=round(ceiling_per_s, 1),
+        final_per_s=loaded.final_per_s,
+        ratio=share(loaded.final_per_s, ceiling_per_s),
+        is_sustained=loaded.is_sustained,
+        load=loaded,
+        searched=searched,
+        beside=beside,
+    )
+
+
+async def _verified_per_s(fleet: Fleet, options: Options, progress: Progress) -> float:
+    progress("ceiling", 0, 1)
+    verified = await trio.to_thread.run_sync(verified_per_s, fleet.genesis, options.ceiling_s)
+    progress("ceiling", 1, 1)
+    return verified
+
+
+async def _search(stretches: Stretches, options: Options, start: float) -> tuple[float, Tried]:
+    """The highest rate found that is sustained for a short while, and all that were tried."""
+    tried: list[tuple[float, bool]] = []
+
+    async def is_sustained(per_second: float) -> bool:
+        stretch = await stretches.run(per_second, options.search_s, per_parcel=PER_PARCEL)
+        tried.append((round(per_second, 1), stretch.is_sustained))
+        return stretch.is_sustained
+
+    for step in count():
+        high = start * SEARCH_STEP**step
+        if not await is_sustained(high):
+            break
+    low = high / SEARCH_STEP
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if await is_sustained(middle) else (low, middle)
+    return low, tuple(tried)
