@@ -18,7 +18,6 @@ from p2pledger.chain.transaction import Transaction, decode_transaction, is_auth
 from p2pledger.crypto import is_signed
 from p2pledger.types import Millis
 
-CEILING_S = 3.0
 TRANSACTIONS = 1_000
 """Verified over and over, each of another device."""
 MEET_S = 60.0
@@ -31,7 +30,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def verified_per_s(genesis: Genesis, seconds: float = CEILING_S) -> float:
+def verified_per_s(genesis: Genesis, seconds: float) -> float:
     """Transactions a second whose signatures all cores together can verify, one process on each."""
     context, n = get_context("spawn"), cores()
     with ProcessPoolExecutor(n, context, _prepare, (context.Barrier(n), genesis)) as pool:

@@ -59,9 +59,23 @@ def bench() -> None:
     metavar="S",
     help="Then measure latency at 50 % and 90 % of what was reached, for so many seconds each; 0: do not.",
 )
+@click.option(
+    "--ceiling",
+    type=click.FloatRange(0.1, 60),
+    default=3,
+    show_default=True,
+    metavar="S",
+    help="Measure what the cores can verify for so long, before the load and after it.",
+)
 @is_json
 def throughput(
-    authorities: int, gateways: int, seconds: float, rate: float | None, beside: float, is_json: bool
+    authorities: int,
+    gateways: int,
+    seconds: float,
+    rate: float | None,
+    beside: float,
+    ceiling: float,
+    is_json: bool,
 ) -> None:
     """How many transactions a second become final at every node, and how near that is to the ceiling.
 
@@ -73,7 +87,7 @@ def throughput(
     from p2pledger.bench.display import throughput_table
     from p2pledger.bench.fleet import Shape
 
-    options = throughput.Options(Shape(authorities, gateways), seconds, rate, beside)
+    options = throughput.Options(Shape(authorities, gateways), seconds, rate, beside, ceiling)
     _show(lambda progress: throughput.measure(options, progress), throughput_table, is_json)
 
 

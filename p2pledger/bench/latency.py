@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from p2pledger.bench.fleet import Shape, running
-from p2pledger.bench.phase import Progress, Stretch, Stretches
+from p2pledger.bench.phase import Progress, Stretch, Stretches, count_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ async def measure(shape: Shape, per_second: float, seconds: float, progress: Pro
 
     Raises: CannotMeasure, NodeDied, NoPorts, Disagreement, LedgerError.
     """
+    count_of(per_second, seconds)
     async with running(shape) as fleet:
         await fleet.enrol()
         stretches = Stretches(fleet, progress)

@@ -68,6 +68,14 @@ class Stretch:
         return is_whole and self.drain_ms is not None and self.drain_ms <= SUSTAINED_MS
 
 
+def count_of(per_second: float, seconds: float) -> int:
+    """How many transactions a stretch takes. Raises: CannotMeasure when that is none, or too many."""
+    count = round(per_second * seconds)
+    if not 1 <= count <= TRANSACTIONS_MAX:
+        raise CannotMeasure(f"{count:,} transactions are not between 1 and {TRANSACTIONS_MAX:,}")
+    return count
+
+
 @dataclass
 class _Window:
     """What was read when the time was over; the first request was due at `start_s`."""
@@ -91,9 +99,7 @@ class Stretches:
         `followed`: the latency of what goes to so many of the authorities is measured.
         Raises: CannotMeasure, NodeDied, Disagreement.
         """
-        count = round(per_second * seconds)
-        if not 1 <= count <= TRANSACTIONS_MAX:
-            raise CannotMeasure(f"{count} transactions are not between 1 and {TRANSACTIONS_MAX}")
+        count = count_of(per_second, seconds)
         parcels = await self._sign(count, per_second, per_parcel)
         fleet = self._fleet
         fleet.chains.forget()

@@ -5,11 +5,11 @@ from itertools import count
 
 import trio
 
-from p2pledger.bench.ceiling import CEILING_S, cores, verified_per_s
+from p2pledger.bench.ceiling import cores, verified_per_s
 from p2pledger.bench.devices import RECORD_BYTES
 from p2pledger.bench.figures import ceiling, share
 from p2pledger.bench.fleet import DEVICES, Fleet, Shape, running
-from p2pledger.bench.phase import Progress, Stretch, Stretches
+from p2pledger.bench.phase import Progress, Stretch, Stretches, count_of
 
 PER_PARCEL = 100
 """Transactions in a request: a gateway with many devices sends what has come up meanwhile."""
@@ -36,8 +36,7 @@ class Options:
     seconds: float
     per_second: float | None
     beside_s: float
-    ceiling_s: float = CEILING_S
-    search_s: float = SEARCH_S
+    ceiling_s: float
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,8 @@ async def measure(options: Options, progress: Progress) -> Throughput:
     Raises: CannotMeasure, NodeDied, NoPorts, Disagreement, LedgerError.
     """
     n = options.shape.authorities + options.shape.gateways
+    if options.per_second is not None:
+        count_of(options.per_second, options.seconds)
     async with running(options.shape) as fleet:
         await fleet.enrol()
         before = await _verified_per_s(fleet, options, progress)
@@ -114,7 +115,7 @@ async def _search(stretches: Stretches, options: Options, start: float) -> tuple
     tried: list[tuple[float, bool]] = []
 
     async def is_sustained(per_second: float) -> bool:
-        stretch = await stretches.run(per_second, options.search_s, per_parcel=PER_PARCEL)
+        stretch = await stretches.run(per_second, SEARCH_S, per_parcel=PER_PARCEL)
         tried.append((round(per_second, 1), stretch.is_sustained))
         return stretch.is_sustained
 
