@@ -110,9 +110,9 @@ def _stretch_rows(stretch: Stretch) -> list[tuple[str, str]]:
         ("load generator", f"{stretch.generator_cpu_s} CPU s, late by {stretch.generator_late_ms_max} ms"),
     ]
     for name, use in stretch.nodes.items():
-        stages = ", ".join(f"{stage} {spent_s:.1f}" for stage, spent_s in use.stages_s.items() if spent_s)
+        stages = "".join(f"{stage} {spent_s:.1f}, " for stage, spent_s in use.stages_s.items())
         peak = use.memory_peak_bytes / _MIB
-        rows.append((name, f"{use.cpu_s:.1f} CPU s ({stages}), {peak:.0f} MiB at most"))
+        rows.append((name, f"{use.cpu_s:.1f} CPU s ({stages}rest {use.rest_s:.1f}), {peak:.0f} MiB at most"))
     return rows
 
 

@@ -25,10 +25,14 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Use:
-    """What one node used during a stretch. `stages_s` is the node's own account of its `cpu_s`."""
+    """What one node used during a stretch. `stages_s` is the node's own account of its `cpu_s`.
+
+    What no stage accounts for, `rest_s`, went to libp2p, HTTP and the event loop: gossip above all.
+    """
 
     cpu_s: float
     stages_s: dict[str, float]
+    rest_s: float
     memory_peak_bytes: int
     sent_bytes: int
 
@@ -125,11 +129,13 @@ class Stretches:
     async def _sign(self, count: int, per_second: float, per_parcel: int) -> list[Parcel]:
         """Sign off the loop: links that delay bytes live on it."""
         fleet, first = self._fleet, self._next_number
-        start_ms = Millis(time.time_ns() // 1_000_000 + round(presigned.signing_ms(count)))
-        self._next_number += -(-count // DEVICES) * DEVICES
-        order = Order(fleet.genesis, DEVICES, fleet.sponsor, first, count, per_second, per_parcel, start_ms)
+        self._next_number += -(-count // DEVICES) * DEVICES  # each stretch begins with the first device
 
         def sign() -> list[Parcel]:
+            ready_ms = time.time_ns() // 1_000_000 + round(presigned.signing_ms(fleet.genesis, count))
+            order = Order(
+                fleet.genesis, DEVICES, fleet.sponsor, first, count, per_second, per_parcel, Millis(ready_ms)
+            )
             parcels: list[Parcel] = []
             for some in presigned.sign(order):
                 parcels += some
@@ -184,10 +190,11 @@ class Stretches:
 
 
 def _use(before: Reading, after: Reading, memory: Memory) -> Use:
-    stages_s = growth(before.stages_s, after.stages_s)
+    cpu_s, stages_s = after.cpu_s - before.cpu_s, growth(before.stages_s, after.stages_s)
     return Use(
-        cpu_s=round(after.cpu_s - before.cpu_s, 2),
-        stages_s={stage: round(stages_s[stage], 3) for stage in sorted(stages_s)},
+        cpu_s=round(cpu_s, 2),
+        stages_s={stage: round(spent_s, 3) for stage, spent_s in stages_s.items() if spent_s},
+        rest_s=round(cpu_s - sum(stages_s.values()), 3),
         memory_peak_bytes=memory.peak_bytes,
         sent_bytes=round(after.sent_bytes - before.sent_bytes),
     )

@@ -75,14 +75,15 @@ class Exchange:
             return Verdict.REJECT
 
     async def _check_batch(self, data: bytes) -> Verdict:
-        transactions = _transactions(decode(Spread, data))
-        unknown = [t for t in transactions if self._pool.get(t.id) is None]
-        for transaction in unknown:
-            try:
-                self._pool.check_form(transaction)
-            except InvalidTransaction as error:
-                # No honest node forwards it: the entry node has told its client no.
-                raise InvalidMessage(error.message, error.code) from None
+        with self._metrics.spending("decode"):
+            transactions = _transactions(decode(Spread, data))
+            unknown = [t for t in transactions if self._pool.get(t.id) is None]
+            for transaction in unknown:
+                try:
+                    self._pool.check_form(transaction)
+                except InvalidTransaction as error:
+                    # No honest node forwards it: the entry node has told its client no.
+                    raise InvalidMessage(error.message, error.code) from None
         if not all(await authentic(unknown, self._metrics)):
             raise InvalidMessage("a transaction whose signatures are false", code="bad_signature")
         if len(self._checked) < CHECKED_MAX:

@@ -5,7 +5,6 @@ layer of a block stays until the store holds it, so a crash at any point finds e
 """
 
 import math
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -123,10 +122,9 @@ class Finals:
 
     def _persist(self, block: FinalBlock, layer: Layer) -> None:
         header = block.header
-        started = time.thread_time()
         rows = (*layer.execution.index_rows, *offences.rows(block))
-        self._store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
-        self._metrics.stage_cpu_seconds_total.at("store").inc(time.thread_time() - started)
+        with self._metrics.spending("store"):
+            self._store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
         if self._signer is None:
             return
         # The store holds the block durably from here on: only now may the guard file let go of it.

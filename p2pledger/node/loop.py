@@ -7,7 +7,6 @@ signer gives back is the very next event, and only that step's output holds the 
 """
 
 import math
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -139,14 +138,12 @@ class Loop:
                 waiting.append(pending)
 
     def _step(self, event: events.Event) -> events.Output:
-        started = time.thread_time()
         try:
-            output = self._core.step(event, self._clock.now())
+            with self._metrics.spending("consensus"):
+                return self._core.step(event, self._clock.now())
         except Fatal:
             self._metrics.divergence_total.inc()
             raise
-        self._metrics.stage_cpu_seconds_total.at("consensus").inc(time.thread_time() - started)
-        return output
 
     # --- carrying out ----------------------------------------------------------------------------------
 
@@ -189,15 +186,10 @@ class Loop:
         return None
 
     def _execute(self, work: events.Execute | events.Build) -> events.Event:
-        started, cpu = time.perf_counter(), time.thread_time()
-        answer: events.Event
-        if isinstance(work, events.Execute):
-            answer = self._executor.execute(work)
-        else:
-            answer = self._executor.build(work, self._clock.now())
-        self._metrics.block_execution_seconds.observe(time.perf_counter() - started)
-        self._metrics.stage_cpu_seconds_total.at("execute").inc(time.thread_time() - cpu)
-        return answer
+        with self._metrics.block_execution_seconds.time(), self._metrics.spending("execute"):
+            if isinstance(work, events.Execute):
+                return self._executor.execute(work)
+            return self._executor.build(work, self._clock.now())
 
     def _count_missed(self, entering: events.Enter) -> None:
         """The view that is left passed without a block: its leader missed its turn."""

@@ -5,7 +5,6 @@ What was accepted ends as exactly one of final, refused with a code, or expired.
 """
 
 import os
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
@@ -55,10 +54,8 @@ async def authentic(transactions: Sequence[Transaction], metrics: Metrics) -> li
 
 
 def _verify(transactions: Sequence[Transaction], metrics: Metrics) -> list[bool]:
-    started = time.thread_time()
-    verdicts = [is_authentic(transaction, is_signed) for transaction in transactions]
-    metrics.stage_cpu_seconds_total.at("verify").inc(time.thread_time() - started)
-    return verdicts
+    with metrics.spending("verify"):
+        return [is_authentic(transaction, is_signed) for transaction in transactions]
 
 
 class Pool:
@@ -98,7 +95,8 @@ class Pool:
 
     async def submit(self, encoded: Sequence[bytes]) -> list[Transaction | Refusal]:
         """Judge transactions from a client; the good ones are pending when this returns."""
-        answers: list[Transaction | Refusal] = [self._open(data) for data in encoded]
+        with self._metrics.spending("decode"):
+            answers: list[Transaction | Refusal] = [self._open(data) for data in encoded]
         await self._judge(answers, "api")
         for answer in answers:
             if isinstance(answer, Transaction) and answer.id in self.mempool:
@@ -160,27 +158,36 @@ class Pool:
         }
         verdicts = [True] * len(fresh) if verified else await authentic(list(fresh.values()), self._metrics)
         is_news = False
-        for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
-            try:
-                if not is_good:
-                    raise InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
-                if source == "api":
-                    self._check(transaction, self._now())
-                else:
-                    self._check_lightly(transaction)
-                quota = self._machine.quota(self._store, self._round(self._now()), transaction)
-                share = self.mempool.share(transaction.body.sponsor, quota)
-                is_news |= self.mempool.add(transaction, self._now(), share)
-                self._fates.reopen(transaction.id)
-            except InvalidTransaction as error:
-                answers[i] = error
-            except ShareFull as full:
-                answers[i] = Busy(full.retry_after_ms, Code.TOO_MANY_PENDING)
-            except Full as full:
-                answers[i] = Busy(full.retry_after_ms)
+        with self._metrics.spending("admit"):
+            for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
+                try:
+                    if not is_good:
+                        raise InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
+                    is_news |= self._admit(transaction, source)
+                except InvalidTransaction as error:
+                    answers[i] = error
+                except ShareFull as full:
+                    answers[i] = Busy(full.retry_after_ms, Code.TOO_MANY_PENDING)
+                except Full as full:
+                    answers[i] = Busy(full.retry_after_ms)
         self._count(answers, fresh, source)
         if is_news:
             self.on_news()
+
+    def _admit(self, transaction: Transaction, source: str) -> bool:
+        """Try a verified transaction and take it; False when it is pending already.
+
+        Raises: InvalidTransaction, Full.
+        """
+        if source == "api":
+            self._check(transaction, self._now())
+        else:
+            self._check_lightly(transaction)
+        quota = self._machine.quota(self._store, self._round(self._now()), transaction)
+        share = self.mempool.share(transaction.body.sponsor, quota)
+        is_new = self.mempool.add(transaction, self._now(), share)
+        self._fates.reopen(transaction.id)
+        return is_new
 
     def _count(self, answers: Sequence[Transaction | Refusal], fresh: Collection[int], source: str) -> None:
         results = Counter(

@@ -56,6 +56,16 @@ def test_the_client_librarys_own_series_come_on_top():
     assert "python_gc_collections_total" in names
 
 
+def test_processor_time_is_counted_towards_its_stage_also_when_the_work_fails():
+    metrics = make()
+    with pytest.raises(ZeroDivisionError), metrics.spending("execute"):
+        sum(range(200_000))
+        _ = 1 / 0
+    values, series = exported(metrics), "p2pledger_stage_cpu_seconds_total"
+    spent = {dict(labels)["stage"]: values[name, labels] for name, labels in values if name == series}
+    assert spent["execute"] > 0 and not sum(spent[stage] for stage in spent if stage != "execute")
+
+
 def test_an_unknown_label_value_is_counted_as_other_and_makes_no_series():
     metrics = make()
     before = len(exported(metrics))

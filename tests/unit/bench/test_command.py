@@ -7,6 +7,7 @@ from p2pledger.bench.display import throughput_table
 from p2pledger.bench.phase import Stretch, Use
 from p2pledger.bench.throughput import Throughput
 from p2pledger.cli import main
+from pytest import approx
 from rich.console import Console
 
 SMALL = ["--authorities", "1", "--rate", "200", "--seconds", "1", "--beside", "0", "--ceiling", "0.1"]
@@ -19,11 +20,11 @@ def test_a_small_ledger_is_measured_for_real():
     load, node = found["load"], found["load"]["nodes"]["authority-1"]
     assert (load["submitted"], load["taken"], load["refused"], load["lost"]) == (200, 200, {}, 0)
     assert load["final"] + load["late"] == 200 == load["latency_samples"]
-    assert load["final_per_s"] == found["final_per_s"] == round(load["final"] / load["window_s"], 1)
-    assert abs(found["ceiling_per_s"] - sum(found["verified_per_s"]) / 2) <= 1
-    assert found["ratio"] == round(found["final_per_s"] / found["ceiling_per_s"], 4)
-    assert sum(node["stages_s"].values()) <= node["cpu_s"] + 0.1
-    assert node["stages_s"]["verify"] > 0 and load["generator_cpu_s"] > 0
+    assert found["final_per_s"] == load["final_per_s"] == approx(load["final"] / load["window_s"], rel=0.01)
+    assert found["ceiling_per_s"] == approx(sum(found["verified_per_s"]) / 2, rel=0.01)
+    assert found["ratio"] == approx(found["final_per_s"] / found["ceiling_per_s"], rel=0.01)
+    assert node["stages_s"].keys() == {"decode", "verify", "admit", "consensus", "execute", "store"}
+    assert node["rest_s"] > 0 and load["generator_cpu_s"] > 0
 
 
 def test_more_than_can_be_held_is_refused_in_words():
@@ -48,7 +49,7 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
         latency_samples=150,
         cpu_ms_per_transaction=1.5,
         sent_bytes_per_transaction=900.0,
-        nodes={"authority-1": Use(1.0, {"verify": 0.4, "other": 0.0}, 2 * 1024**2, 9)},
+        nodes={"authority-1": Use(1.0, {"verify": 0.4}, 0.6, 2 * 1024**2, 9)},
         generator_cpu_s=0.1,
         generator_late_ms_max=1.0,
     )
@@ -57,5 +58,5 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
     console = Console(width=120)
     with console.capture() as captured:
         console.print(throughput_table(found))
-    for part in ("0.0667", "fell behind", "50 as mempool_full", "140, 9, 1", "verify 0.4), 2 MiB"):
+    for part in ("0.0667", "fell behind", "50 as mempool_full", "140, 9, 1", "verify 0.4, rest 0.6), 2 MiB"):
         assert part in captured.get()
