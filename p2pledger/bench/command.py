@@ -57,7 +57,7 @@ def bench() -> None:
     default=10,
     show_default=True,
     metavar="S",
-    help="Then measure latency at 50 % and 90 % of what was reached, for so many seconds each; 0: do not.",
+    help="Then put on 50 %, 90 % and 200 % of what was reached, for so many seconds each; 0: do not.",
 )
 @click.option(
     "--ceiling",

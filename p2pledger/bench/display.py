@@ -72,7 +72,8 @@ def throughput_table(found: Throughput) -> Table:
         *_stretch_rows(found.load),
     ]
     for name, stretch in found.beside.items():
-        rows.append((f"latency at {stretch.per_second:,.0f}/s ({name.replace('_', ' ')})", _latency(stretch)))
+        rate = f"{name.replace('_', ' ')}, {stretch.per_second:,.0f}/s"
+        rows.append((rate, f"{stretch.final_per_s:,.0f}/s final, {_latency(stretch)}"))
     return _table("p2pledger bench throughput", rows)
 
 
@@ -103,16 +104,14 @@ def _stretch_rows(stretch: Stretch) -> list[tuple[str, str]]:
     rows = [
         ("submitted", f"{stretch.submitted:,} at {stretch.per_second:,.0f}/s, {stretch.taken:,} taken"),
         ("refused", ", ".join(refused) or "none"),
-        ("final, late, lost", f"{stretch.final:,}, {stretch.late:,}, {stretch.lost:,}"),
+        ("final, late, missing", f"{stretch.final:,}, {stretch.late:,}, {stretch.missing:,}"),
         ("latency", _latency(stretch)),
-        ("CPU per transaction", f"{stretch.cpu_ms_per_transaction} ms, all nodes together"),
-        ("sent per transaction", f"{stretch.sent_bytes_per_transaction} bytes, all nodes together"),
+        ("CPU ms per transaction", ", ".join(f"{k} {v}" for k, v in stretch.cpu_ms_per_transaction.items())),
+        ("bytes sent per transaction", f"{stretch.sent_bytes_per_transaction}"),
         ("load generator", f"{stretch.generator_cpu_s} CPU s, late by {stretch.generator_late_ms_max} ms"),
     ]
     for name, use in stretch.nodes.items():
-        stages = "".join(f"{stage} {spent_s:.1f}, " for stage, spent_s in use.stages_s.items())
-        peak = use.memory_peak_bytes / _MIB
-        rows.append((name, f"{use.cpu_s:.1f} CPU s ({stages}rest {use.rest_s:.1f}), {peak:.0f} MiB at most"))
+        rows.append((name, f"{use.cpu_s:.1f} CPU s, {use.memory_peak_bytes / _MIB:.0f} MiB at most"))
     return rows
 
 

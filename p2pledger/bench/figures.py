@@ -35,12 +35,12 @@ def growth(before: Mapping[str, float], after: Mapping[str, float]) -> Counter[s
 class Account:
     """What became of the transactions that were taken, over all nodes.
 
-    `final` counts those that every node held final by `last`; `late` came later, `lost` not at all.
+    `final` counts those that every node held final by `last`; `late` came later, `missing` did not come.
     """
 
     final: int
     late: int
-    lost: int
+    missing: int
 
 
 def account(taken: Collection[Hash], held: Sequence[Mapping[Hash, Height]], last: Height) -> Account:

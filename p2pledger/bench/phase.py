@@ -1,6 +1,7 @@
 """One stretch of load on a fleet, and the account of it. Floor 9."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from p2pledger.types import Height, Millis
 
 TRANSACTIONS_MAX = 2_000_000
 """In one stretch: they are all signed before it and held in memory."""
+PARCELS_PER_S = 100
+"""Requests a second at most, unless they became too large: above that, several transactions share one."""
+PER_PARCEL_MAX = 512
 SUSTAINED_MS = 1_000.0
 """A rate is sustained when the last that was submitted is final so soon after the end."""
 
@@ -42,8 +46,9 @@ class Stretch:
     """What one stretch of load came to.
 
     `window_s` is from the first request until every node had told its height after the last one; `final`
-    counts what all nodes had final by then, `late` what came after, `lost` what was taken and did not.
-    Latencies are from when a request was due until a client of the same node saw it final.
+    counts what all nodes had final by then, `late` what came after, `missing` what was taken and did not
+    come. Latencies are from when a request was due until a client of the same node saw it final. What a
+    transaction cost is that of all nodes together.
     """
 
     per_second: float
@@ -55,11 +60,12 @@ class Stretch:
     final: int
     final_per_s: float
     late: int
-    lost: int
+    missing: int
     drain_ms: float | None
     latency_ms: dict[str, float | None]
     latency_samples: int
-    cpu_ms_per_transaction: float | None
+    cpu_ms_per_transaction: dict[str, float | None]
+    """By stage, and `all` of it."""
     sent_bytes_per_transaction: float | None
     nodes: dict[str, Use]
     generator_cpu_s: float
@@ -67,8 +73,8 @@ class Stretch:
 
     @property
     def is_sustained(self) -> bool:
-        """Whether the nodes kept up: nothing refused or lost, and no more than a moment behind at the end."""
-        is_whole = self.taken == self.submitted and not self.lost
+        """Whether the nodes kept up: nothing refused or missing, and hardly behind at the end."""
+        is_whole = self.taken == self.submitted and not self.missing
         return is_whole and self.drain_ms is not None and self.drain_ms <= SUSTAINED_MS
 
 
@@ -97,14 +103,14 @@ class Stretches:
         self._fleet, self._progress = fleet, progress
         self._next_number = 0
 
-    async def run(self, per_second: float, seconds: float, *, per_parcel: int, followed: int = 1) -> Stretch:
+    async def run(self, per_second: float, seconds: float, *, followed: int = 1) -> Stretch:
         """Submit at a rate for so many seconds, then wait until all that was taken is final everywhere.
 
         `followed`: the latency of what goes to so many of the authorities is measured.
         Raises: CannotMeasure, NodeDied, Disagreement.
         """
         count = count_of(per_second, seconds)
-        parcels = await self._sign(count, per_second, per_parcel)
+        parcels = await self._sign(count, per_second)
         fleet = self._fleet
         fleet.chains.forget()
         before = await fleet.readings()
@@ -126,9 +132,10 @@ class Stretches:
         self._progress("compare", count, count)
         return self._stretch(per_second, seconds, count, loaded, before, windows[0])
 
-    async def _sign(self, count: int, per_second: float, per_parcel: int) -> list[Parcel]:
+    async def _sign(self, count: int, per_second: float) -> list[Parcel]:
         """Sign off the loop: links that delay bytes live on it."""
         fleet, first = self._fleet, self._next_number
+        per_parcel = min(PER_PARCEL_MAX, max(1, round(per_second / PARCELS_PER_S)))
         self._next_number += -(-count // DEVICES) * DEVICES  # each stretch begins with the first device
 
         def sign() -> list[Parcel]:
@@ -177,16 +184,26 @@ class Stretches:
             final=accounted.final,
             final_per_s=round(accounted.final / window_s, 1),
             late=accounted.late,
-            lost=accounted.lost,
+            missing=accounted.missing,
             drain_ms=round((loaded.drained_s - window.start_s - seconds) * 1_000) if is_drained else None,
             latency_ms=percentiles(loaded.latencies_ms),
             latency_samples=len(loaded.latencies_ms),
-            cpu_ms_per_transaction=share(1_000 * sum(use.cpu_s for use in used.values()), accounted.final),
+            cpu_ms_per_transaction={
+                stage: share(1_000 * spent_s, accounted.final) for stage, spent_s in _spent_s(used).items()
+            },
             sent_bytes_per_transaction=share(sum(use.sent_bytes for use in used.values()), accounted.final),
             nodes=used,
             generator_cpu_s=round(loaded.cpu_s, 2),
             generator_late_ms_max=round(loaded.late_ms_max, 1),
         )
+
+
+def _spent_s(used: dict[str, Use]) -> Counter[str]:
+    """The processor time of all nodes by stage; `all` is what the kernel counted."""
+    spent_s: Counter[str] = Counter()
+    for use in used.values():
+        spent_s.update({"all": use.cpu_s, **use.stages_s, "rest": use.rest_s})
+    return spent_s
 
 
 def _use(before: Reading, after: Reading, memory: Memory) -> Use:

@@ -1,25 +1,24 @@
 """`p2pledger bench throughput`: how many transactions become final, against what the cores allow. Floor 9."""
 
 from dataclasses import dataclass
-from itertools import count
 
 import trio
 
 from p2pledger.bench.ceiling import cores, verified_per_s
 from p2pledger.bench.devices import RECORD_BYTES
 from p2pledger.bench.figures import ceiling, share
-from p2pledger.bench.fleet import DEVICES, Fleet, Shape, running
+from p2pledger.bench.fleet import DEVICES, CannotMeasure, Fleet, Shape, running
 from p2pledger.bench.phase import Progress, Stretch, Stretches, count_of
 
-PER_PARCEL = 100
-"""Transactions in a request: a gateway with many devices sends what has come up meanwhile."""
 SEARCH_S = 6.0
 SEARCH_FROM = 0.15
 """Of the ceiling: the rate that a search starts at."""
 SEARCH_STEP = 1.4
-HALVINGS = 2
-BESIDE = {"half": 0.5, "nine_tenths": 0.9}
-"""Of the sustained rate: where latency is measured too."""
+SEARCH_WITHIN = 1.1
+"""A search ends when the lowest rate that was too much is so many times the one that was sustained."""
+SEARCHED_MAX = 16
+BESIDE = {"half": 0.5, "nine_tenths": 0.9, "twice": 2.0}
+"""Of the rate that was reached: what is measured too, for the latency, and for what overload does."""
 
 Tried = tuple[tuple[float, bool], ...]
 """Rates that were tried, and whether each was sustained."""
@@ -29,7 +28,7 @@ Tried = tuple[tuple[float, bool], ...]
 class Options:
     """What to measure. `per_second` None: search for the highest rate that is sustained.
 
-    `beside_s`: how long the latency at the rates of BESIDE is measured; 0 leaves that out.
+    `beside_s`: how long to measure at each of the rates of BESIDE; 0 leaves them out.
     """
 
     shape: Shape
@@ -77,10 +76,10 @@ async def measure(options: Options, progress: Progress) -> Throughput:
         searched: Tried = ()
         per_second = options.per_second
         if per_second is None:
-            per_second, searched = await _search(stretches, options, SEARCH_FROM * ceiling(before, n))
-        loaded = await stretches.run(per_second, options.seconds, per_parcel=PER_PARCEL)
+            per_second, searched = await _search(stretches, SEARCH_FROM * ceiling(before, n))
+        loaded = await stretches.run(per_second, options.seconds)
         beside = {
-            name: await stretches.run(part * loaded.final_per_s, options.beside_s, per_parcel=PER_PARCEL)
+            name: await stretches.run(part * loaded.final_per_s, options.beside_s)
             for name, part in BESIDE.items()
             if options.beside_s
         }
@@ -110,21 +109,21 @@ async def _verified_per_s(fleet: Fleet, options: Options, progress: Progress) ->
     return verified
 
 
-async def _search(stretches: Stretches, options: Options, start: float) -> tuple[float, Tried]:
+async def _search(stretches: Stretches, start: float) -> tuple[float, Tried]:
     """The highest rate found that is sustained for a short while, and all that were tried."""
     tried: list[tuple[float, bool]] = []
 
     async def is_sustained(per_second: float) -> bool:
-        stretch = await stretches.run(per_second, SEARCH_S, per_parcel=PER_PARCEL)
+        stretch = await stretches.run(per_second, SEARCH_S)
         tried.append((round(per_second, 1), stretch.is_sustained))
         return stretch.is_sustained
 
-    for step in count():
-        high = start * SEARCH_STEP**step
-        if not await is_sustained(high):
-            break
-    low = high / SEARCH_STEP
-    for _ in range(HALVINGS):
+    low, high = 0.0, start
+    while len(tried) < SEARCHED_MAX and await is_sustained(high):
+        low, high = high, high * SEARCH_STEP
+    while len(tried) < SEARCHED_MAX and high > SEARCH_WITHIN * low:
         middle = (low + high) / 2
         low, high = (middle, high) if await is_sustained(middle) else (low, middle)
+    if not low:
+        raise CannotMeasure(f"not even {high:.1f} transactions a second are sustained")
     return low, tuple(tried)

@@ -18,13 +18,14 @@ def test_a_small_ledger_is_measured_for_real():
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.splitlines()[-1])
     load, node = found["load"], found["load"]["nodes"]["authority-1"]
-    assert (load["submitted"], load["taken"], load["refused"], load["lost"]) == (200, 200, {}, 0)
+    assert (load["submitted"], load["taken"], load["refused"], load["missing"]) == (200, 200, {}, 0)
     assert load["final"] + load["late"] == 200 == load["latency_samples"]
     assert found["final_per_s"] == load["final_per_s"] == approx(load["final"] / load["window_s"], rel=0.01)
     assert found["ceiling_per_s"] == approx(sum(found["verified_per_s"]) / 2, rel=0.01)
     assert found["ratio"] == approx(found["final_per_s"] / found["ceiling_per_s"], rel=0.01)
     assert node["stages_s"].keys() == {"decode", "verify", "admit", "consensus", "execute", "store"}
     assert node["rest_s"] > 0 and load["generator_cpu_s"] > 0
+    assert load["cpu_ms_per_transaction"]["all"] == approx(1_000 * node["cpu_s"] / load["final"], rel=0.01)
 
 
 def test_more_than_can_be_held_is_refused_in_words():
@@ -43,11 +44,11 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
         final=140,
         final_per_s=66.7,
         late=9,
-        lost=1,
+        missing=1,
         drain_ms=None,
         latency_ms={"p50": 1.0, "p95": 2.0, "p99": 3.0},
         latency_samples=150,
-        cpu_ms_per_transaction=1.5,
+        cpu_ms_per_transaction={"all": 1.5, "verify": 0.9, "rest": 0.6},
         sent_bytes_per_transaction=900.0,
         nodes={"authority-1": Use(1.0, {"verify": 0.4}, 0.6, 2 * 1024**2, 9)},
         generator_cpu_s=0.1,
@@ -58,5 +59,12 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
     console = Console(width=120)
     with console.capture() as captured:
         console.print(throughput_table(found))
-    for part in ("0.0667", "fell behind", "50 as mempool_full", "140, 9, 1", "verify 0.4, rest 0.6), 2 MiB"):
+    for part in (
+        "0.0667",
+        "fell behind",
+        "50 as mempool_full",
+        "140, 9, 1",
+        "all 1.5, verify 0.9, rest 0.6",
+        "2 MiB",
+    ):
         assert part in captured.get()

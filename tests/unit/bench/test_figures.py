@@ -15,15 +15,15 @@ def held(**heights):
 def test_final_is_only_what_every_node_held_in_time():
     one = held(t1=5, t2=5, t3=6, t4=7)
     other = held(t1=5, t2=5, t3=6)
-    assert account(ids(1, 2, 3, 4), [one, other], last=5) == Account(final=2, late=1, lost=1)
+    assert account(ids(1, 2, 3, 4), [one, other], last=5) == Account(final=2, late=1, missing=1)
 
 
 def test_what_was_not_taken_does_not_count_though_it_is_final():
-    assert account(ids(1), [held(t1=1, t2=1)], last=1) == Account(final=1, late=0, lost=0)
+    assert account(ids(1), [held(t1=1, t2=1)], last=1) == Account(final=1, late=0, missing=0)
 
 
 def test_nothing_is_final_where_no_node_says_so():
-    assert account(ids(1, 2), [held(), held(t1=1, t2=1)], last=9) == Account(final=0, late=0, lost=2)
+    assert account(ids(1, 2), [held(), held(t1=1, t2=1)], last=9) == Account(final=0, late=0, missing=2)
 
 
 def test_the_ceiling_is_shared_by_all_nodes():
