@@ -136,22 +136,30 @@ def _show(
     measure: "Callable[[Progress], Awaitable[Found]]", table: "Callable[[Found], Table]", is_json: bool
 ) -> None:
     """Measure, and print what was found."""
+    from concurrent.futures.process import BrokenProcessPool
+
     import trio
     from rich.console import Console
 
     from p2pledger.bench.display import EXPECTED, shown_progress
 
-    refused: BaseException | None = None
+    refused: Exception | None = None
     try:
         with shown_progress() as progress:
             found = trio.run(measure, progress)
+    except* (KeyboardInterrupt, BrokenProcessPool) as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        refused = click.Abort()  # Ctrl-C reaches the workers too, and each of them complains
     except* EXPECTED as group:
-        refused = group
-    while isinstance(refused, BaseExceptionGroup):
-        refused = refused.exceptions[0]
+        refused = click.ClickException(str(_first(group)))
     if refused is not None:
-        raise click.ClickException(str(refused))
+        raise refused
     if is_json:
         click.echo(json.dumps(asdict(found)))  # type: ignore[call-overload]
     else:
         Console(soft_wrap=True).print(table(found))
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

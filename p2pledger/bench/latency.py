@@ -8,7 +8,7 @@ from p2pledger.bench.phase import Progress, Stretch, Stretches, count_of
 
 @dataclass(frozen=True)
 class Latency:
-    """What it came to: each transaction seen final at the node that it was submitted to.
+    """What it came to: every transaction in a request of its own, each seen final at its own node.
 
     `delay_ms` was put on every link between nodes, each way; clients are not delayed.
     """
@@ -29,5 +29,5 @@ async def measure(shape: Shape, per_second: float, seconds: float, progress: Pro
     async with running(shape) as fleet:
         await fleet.enrol()
         stretches = Stretches(fleet, progress)
-        loaded = await stretches.run(per_second, seconds, followed=shape.authorities)
+        loaded = await stretches.run(per_second, seconds, per_parcel=1, followed=shape.authorities)
     return Latency(shape.authorities, shape.gateways, shape.delay_ms, loaded.latency_ms, loaded)

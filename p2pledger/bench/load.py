@@ -97,12 +97,14 @@ def _prepare(sending: Connection) -> None:
 
 def _carry_out(load: Load) -> Loaded:
     began_s = time.process_time()
-    loaded = trio.run(_Generator(load, _worker.send).run)
+    loaded = trio.run(Generator(load, _worker.send).run)
     loaded.cpu_s = time.process_time() - began_s
     return loaded
 
 
-class _Generator:
+class Generator:
+    """One load under way, under trio. See `run`, which gives it a process of its own."""
+
     def __init__(self, load: Load, on_start: Callable[[float], None]) -> None:
         self._load, self._on_start = load, on_start
         self._loaded = Loaded()
@@ -113,6 +115,7 @@ class _Generator:
         self._is_submitted = False
 
     async def run(self) -> Loaded:
+        """Submit everything in its time, and wait for what followed nodes took, DRAIN_S at most."""
         async with (
             httpx.AsyncClient(
                 timeout=REQUEST_S,

@@ -17,8 +17,8 @@ from p2pledger.types import Height, Millis
 
 TRANSACTIONS_MAX = 2_000_000
 """In one stretch: they are all signed before it and held in memory."""
-PARCELS_PER_S = 100
-"""Requests a second at most, unless they became too large: above that, several transactions share one."""
+PARCELS_PER_S = 50
+"""Requests a second, unless they became too large: what has come up in 20 ms shares one."""
 PER_PARCEL_MAX = 512
 SUSTAINED_MS = 1_000.0
 """A rate is sustained when the last that was submitted is final so soon after the end."""
@@ -103,14 +103,17 @@ class Stretches:
         self._fleet, self._progress = fleet, progress
         self._next_number = 0
 
-    async def run(self, per_second: float, seconds: float, *, followed: int = 1) -> Stretch:
+    async def run(
+        self, per_second: float, seconds: float, *, per_parcel: int | None = None, followed: int = 1
+    ) -> Stretch:
         """Submit at a rate for so many seconds, then wait until all that was taken is final everywhere.
 
-        `followed`: the latency of what goes to so many of the authorities is measured.
+        `per_parcel`: so many in a request, else what PARCELS_PER_S makes of it. `followed`: the latency of
+        what goes to so many of the authorities is measured.
         Raises: CannotMeasure, NodeDied, Disagreement.
         """
         count = count_of(per_second, seconds)
-        parcels = await self._sign(count, per_second)
+        parcels = await self._sign(count, per_second, per_parcel or _per_parcel(per_second))
         fleet = self._fleet
         fleet.chains.forget()
         before = await fleet.readings()
@@ -132,10 +135,9 @@ class Stretches:
         self._progress("compare", count, count)
         return self._stretch(per_second, seconds, count, loaded, before, windows[0])
 
-    async def _sign(self, count: int, per_second: float) -> list[Parcel]:
+    async def _sign(self, count: int, per_second: float, per_parcel: int) -> list[Parcel]:
         """Sign off the loop: links that delay bytes live on it."""
         fleet, first = self._fleet, self._next_number
-        per_parcel = min(PER_PARCEL_MAX, max(1, round(per_second / PARCELS_PER_S)))
         self._next_number += -(-count // DEVICES) * DEVICES  # each stretch begins with the first device
 
         def sign() -> list[Parcel]:
@@ -204,6 +206,10 @@ def _spent_s(used: dict[str, Use]) -> Counter[str]:
     for use in used.values():
         spent_s.update({"all": use.cpu_s, **use.stages_s, "rest": use.rest_s})
     return spent_s
+
+
+def _per_parcel(per_second: float) -> int:
+    return min(PER_PARCEL_MAX, max(1, round(per_second / PARCELS_PER_S)))
 
 
 def _use(before: Reading, after: Reading, memory: Memory) -> Use:

@@ -3,7 +3,9 @@
 import json
 
 from click.testing import CliRunner
-from p2pledger.bench.display import throughput_table
+from p2pledger.bench.display import idle_table, latency_table, throughput_table
+from p2pledger.bench.idle import Idle, Idleness
+from p2pledger.bench.latency import Latency
 from p2pledger.bench.phase import Stretch, Use
 from p2pledger.bench.throughput import Throughput
 from p2pledger.cli import main
@@ -56,15 +58,19 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
     )
     assert not stretch.is_sustained
     found = Throughput(2, 1, 0, 10, 250, (900, 1_100), 1_000.0, 66.7, 0.0667, False, stretch, (), {})
+    shown = printed(throughput_table(found))
+    for part in ("0.0667", "fell behind", "50 as mempool_full", "140, 9, 1", "verify 0.9, rest 0.6", "2 MiB"):
+        assert part in shown
+    assert "40 ms each way" in printed(latency_table(Latency(4, 0, 40.0, stretch.latency_ms, stretch)))
+
+
+def test_a_table_tells_what_idle_nodes_need():
+    shown = printed(idle_table(Idleness(60, 3.5, 2.5, {"gateway-1": Idle(0.0123, 100 * 1024**2, 1)})))
+    assert "3.5 s all at once, 2.5 s one" in shown and "1.2 % of a core, 100 MiB" in shown
+
+
+def printed(table) -> str:
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(throughput_table(found))
-    for part in (
-        "0.0667",
-        "fell behind",
-        "50 as mempool_full",
-        "140, 9, 1",
-        "all 1.5, verify 0.9, rest 0.6",
-        "2 MiB",
-    ):
-        assert part in captured.get()
+        console.print(table)
+    return captured.get()
