@@ -47,14 +47,10 @@ class Shape:
 
 
 class Fleet:
-    """Nodes that run and are in sync. `names`: the authorities first.
-
-    `all_ready_s` is how long it took until all of them were, started at once.
-    """
+    """The nodes of one ledger. `names`: the authorities first."""
 
     def __init__(self, directory: Directory, nodes: Nodes, names: tuple[str, ...]) -> None:
         self.directory, self.names = directory, names
-        self.all_ready_s = 0.0
         self._nodes = nodes
         self._entries = {node.name: node for node in directory.nodes}
         self.http = httpx.AsyncClient(timeout=REQUEST_S, trust_env=False)
@@ -107,15 +103,16 @@ class Fleet:
             raise CannotMeasure(f"after {SETTLE_S:.0f} s not all devices are enrolled at every node")
 
     async def start(self, *names: str) -> float:
-        """Start nodes; the seconds until all of them were in sync. Raises: NodeDied."""
+        """Start nodes, all unless some are named; the seconds until they were in sync. Raises: NodeDied."""
         began_s = time.monotonic()
-        await self._nodes.launch(*names)
-        await self._nodes.wait_until_ready(self.http, *names)
+        await self._nodes.launch(*names or self.names)
+        await self._nodes.wait_until_ready(self.http, *names or self.names)
         return time.monotonic() - began_s
 
-    async def stop(self, name: str) -> None:
-        """End a node in order."""
-        await self._nodes.end(name)
+    async def stop(self, *names: str) -> None:
+        """End nodes in order, all unless some are named."""
+        for name in names or self.names:
+            await self._nodes.end(name)
 
     def check_alive(self) -> None:
         """Raises: NodeDied when one ended by itself."""
@@ -130,10 +127,10 @@ class Fleet:
 
 
 @asynccontextmanager
-async def running(shape: Shape) -> AsyncIterator[Fleet]:
-    """A fleet that is up while this lasts, in a temporary directory that is removed.
+async def prepared(shape: Shape) -> AsyncIterator[Fleet]:
+    """A fleet that can be started, in a temporary directory; at the end all that runs is stopped.
 
-    Raises: NodeDied, NoPorts.
+    Raises: NoPorts.
     """
     plan_gateways = max(1, shape.gateways)
     path = Path(tempfile.mkdtemp(prefix=TEMPORARY))
@@ -149,7 +146,6 @@ async def running(shape: Shape) -> AsyncIterator[Fleet]:
         stack.push_async_callback(_stop, nodes)
         fleet = Fleet(directory, nodes, names)
         stack.push_async_callback(fleet.aclose)
-        fleet.all_ready_s = await fleet.start(*names)
         yield fleet
 
 

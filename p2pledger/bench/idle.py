@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import trio
 
 from p2pledger.bench.figures import share
-from p2pledger.bench.fleet import Shape, running
+from p2pledger.bench.fleet import Shape, prepared
 from p2pledger.bench.phase import Progress
 
 SETTLE_S = 5.0
@@ -34,7 +34,8 @@ class Idleness:
 
 async def measure(shape: Shape, seconds: float, progress: Progress) -> Idleness:
     """Make a ledger and leave it alone. Raises: NodeDied, NoPorts."""
-    async with running(shape) as fleet:
+    async with prepared(shape) as fleet:
+        all_ready_s = await fleet.start()
         await _pass(SETTLE_S, "settle", progress)
         before, began_s = await fleet.readings(), time.monotonic()
         await _pass(seconds, "idle", progress)
@@ -46,7 +47,7 @@ async def measure(shape: Shape, seconds: float, progress: Progress) -> Idleness:
         one_ready_s = await fleet.start(last)
     return Idleness(
         seconds=seconds,
-        all_ready_s=round(fleet.all_ready_s, 2),
+        all_ready_s=round(all_ready_s, 2),
         one_ready_s=round(one_ready_s, 2),
         nodes={
             name: Idle(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from p2pledger.bench.fleet import Shape, running
+from p2pledger.bench.fleet import Shape, prepared
 from p2pledger.bench.phase import Progress, Stretch, Stretches, count_of
 
 
@@ -26,7 +26,8 @@ async def measure(shape: Shape, per_second: float, seconds: float, progress: Pro
     Raises: CannotMeasure, NodeDied, NoPorts, Disagreement, LedgerError.
     """
     count_of(per_second, seconds)
-    async with running(shape) as fleet:
+    async with prepared(shape) as fleet:
+        await fleet.start()
         await fleet.enrol()
         stretches = Stretches(fleet, progress)
         loaded = await stretches.run(per_second, seconds, per_parcel=1, followed=shape.authorities)

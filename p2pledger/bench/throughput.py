@@ -7,7 +7,7 @@ import trio
 from p2pledger.bench.ceiling import cores, verified_per_s
 from p2pledger.bench.devices import RECORD_BYTES
 from p2pledger.bench.figures import ceiling, share
-from p2pledger.bench.fleet import DEVICES, CannotMeasure, Fleet, Shape, running
+from p2pledger.bench.fleet import DEVICES, CannotMeasure, Fleet, Shape, prepared
 from p2pledger.bench.phase import Progress, Stretch, Stretches, count_of
 
 SEARCH_S = 6.0
@@ -42,7 +42,7 @@ class Options:
 class Throughput:
     """What it came to. `ratio` is `final_per_s` over `ceiling_per_s`, both of this run.
 
-    `verified_per_s`: of all cores together, before the load and after it; the ceiling is their mean over
+    `verified_per_s`: of all cores together, before any node runs and after; the ceiling is their mean over
     the nodes.
     """
 
@@ -69,9 +69,10 @@ async def measure(options: Options, progress: Progress) -> Throughput:
     n = options.shape.authorities + options.shape.gateways
     if options.per_second is not None:
         count_of(options.per_second, options.seconds)
-    async with running(options.shape) as fleet:
-        await fleet.enrol()
+    async with prepared(options.shape) as fleet:
         before = await _verified_per_s(fleet, options, progress)
+        await fleet.start()
+        await fleet.enrol()
         stretches = Stretches(fleet, progress)
         searched: Tried = ()
         per_second = options.per_second
@@ -83,6 +84,7 @@ async def measure(options: Options, progress: Progress) -> Throughput:
             for name, part in BESIDE.items()
             if options.beside_s
         }
+        await fleet.stop()
         after = await _verified_per_s(fleet, options, progress)
     ceiling_per_s = ceiling((before + after) / 2, n)
     return Throughput(
