@@ -86,7 +86,7 @@ class City:
         first = AuthoritySet(tuple(members[: self.n]))
         later = AuthoritySet((members[self.n], *members[1 : self.n])) if self.is_changing else first
         organisations = tuple(
-            GenesisOrganisation(m.organisation, "department", (_real_signer(200 + i).public_key,), 1, QUOTA)
+            GenesisOrganisation(m.organisation, "department", (_admin_key(i),), 1, QUOTA)
             for i, m in enumerate(members)
         )
         gateway = _real_signer(300).public_key
@@ -167,6 +167,11 @@ class City:
 def city(n: int, is_changing: bool, is_real: bool) -> City:
     """The city of these choices. Its genesis and its transactions are made once in a process."""
     return City(n, is_changing=is_changing, is_real=is_real)
+
+
+def _admin_key(index: int) -> PublicKey:
+    """An authority's organisation's. From 299 on there are keys of others."""
+    return _real_signer(200 + index if index < 99 else 301 + DEVICES + index).public_key
 
 
 def _device_id(device: int) -> bytes:

@@ -71,9 +71,9 @@ def case_of(seed: int, *, n: int | None = None, is_real: bool = False) -> Case:
     )
 
 
-def build(case: Case) -> World:
+def build(case: Case, make: type[World] = World) -> World:
     """The world of a case at its start, with all that is to happen to it planned."""
-    world = World(city(case.n, case.is_changing, case.is_real), case.seed, followers=case.followers)
+    world = make(city(case.n, case.is_changing, case.is_real), case.seed, followers=case.followers)
     world.delay_ms = world.links.delay_ms = case.delay_ms
     world.links.loss, world.links.duplication = case.loss, case.duplication
     for fault in case.faults:
