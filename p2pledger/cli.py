@@ -16,6 +16,9 @@ def main() -> None:
     """A permissioned ledger that a city can run without an owner."""
 
 
+main.add_command(bench)
+
+
 @main.command()
 def version() -> None:
     """Print the version."""
@@ -262,8 +265,6 @@ def fault(
     except (control.NoTestnet, FaultRefused) as error:
         raise click.ClickException(str(error)) from None
 
-
-main.add_command(bench)
 
 if __name__ == "__main__":
     main()

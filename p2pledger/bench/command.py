@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from p2pledger.bench.scale.command import scale
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -130,6 +132,9 @@ def idle(authorities: int, gateways: int, seconds: float, is_json: bool) -> None
 
     shape = Shape(authorities, gateways)
     _show(lambda progress: idle.measure(shape, seconds, progress), idle_table, is_json)
+
+
+bench.add_command(scale)
 
 
 def _show(

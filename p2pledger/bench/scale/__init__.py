@@ -1,0 +1,1 @@
+"""How the cost grows with gateways and authorities, and where it breaks. Floor 9."""
