@@ -37,6 +37,8 @@ class Executor:
     def __init__(self, genesis: Genesis, machine: Machine, layers: Layers, pool: Pending) -> None:
         self._genesis, self._machine, self._layers, self._pool = genesis, machine, layers, pool
         pool.is_unfinal = layers.holds
+        self.proposal_max = genesis.parameters.block_transactions_max
+        """How many transactions this node proposes in a block."""
 
     def unfinal_ids(self, digest: Hash) -> frozenset[Hash]:
         """The ids in a block and its ancestors that are not stored yet."""
@@ -95,7 +97,7 @@ class Executor:
             []
             if work.is_empty
             else self._pool.mempool.candidates(
-                parameters.block_transactions_max,
+                self.proposal_max,
                 parameters.block_bytes_max,
                 GOSSIP_AGE_MS,
                 now,

@@ -31,6 +31,7 @@ from p2pledger.metrics import Metrics
 from p2pledger.network.seam import Network, Topic, Unreachable
 from p2pledger.node.clock import Clock
 from p2pledger.node.executor import Executor
+from p2pledger.node.pace import Pace
 from p2pledger.node.pool import Pool
 from p2pledger.node.turn import Turn
 from p2pledger.signer.local import Refused, VoteSigner
@@ -40,6 +41,9 @@ EVENTS_MAX = 1_024
 ASK_MS_MAX = 5_000
 FIRST_REPLY_DELTAS = 10
 """How long a peer may take to begin its answer, at first: one that is paused is not waited for to the end."""
+
+EXECUTION_DELTAS = 0.5
+"""A proposal takes so long to build here, and about as long to execute elsewhere: within a view's 3Δ."""
 
 REPLY_BYTES_MAX = 64 * 1024 * 1024
 
@@ -88,6 +92,8 @@ class Loop:
         self._wake_at = clock.now()
         self._turn = Turn(executor, pool.mempool)
         self._has_news = False
+        parameters = genesis.parameters
+        self._pace = Pace(parameters.delta_ms * EXECUTION_DELTAS, parameters.block_transactions_max)
         self._patience_ms = self._patience_ms_min = min(
             ASK_MS_MAX, FIRST_REPLY_DELTAS * genesis.parameters.delta_ms
         )
@@ -189,7 +195,11 @@ class Loop:
         with self._metrics.block_execution_seconds.time(), self._metrics.spending("execute"):
             if isinstance(work, events.Execute):
                 return self._executor.execute(work)
-            return self._executor.build(work, self._clock.now())
+            began = trio.current_time()
+            self._executor.proposal_max = self._pace.transactions_max
+            built = self._executor.build(work, self._clock.now())
+            self._pace.observe(len(built.transaction_ids), (trio.current_time() - began) * 1_000)
+            return built
 
     def _count_missed(self, entering: events.Enter) -> None:
         """The view that is left passed without a block: its leader missed its turn."""

@@ -34,6 +34,10 @@ LEFT_OVER_MS = 1_000
 """A transaction that waits so long was left out by leaders: it is tried anew, once in such a time."""
 SUSPECTS_MAX = 10_000
 SPREAD_MS = 3_000
+"""Gossip has reached everybody by then, and leaders take what came first: what waits longer while younger
+ones become final, or while none does, is said again."""
+OVERTAKEN_MS = 1_000
+"""So much later a younger one has arrived here: nodes need not agree on the order of arrival."""
 SPREAD_MAX = 1_000
 RETRY_AFTER_MS = 500
 
@@ -87,7 +91,9 @@ class Pool:
         self._suspects: OrderedDict[Hash, None] = OrderedDict()
         self._submitted_ms: dict[Hash, Millis] = {}
         self._waiting: dict[Hash, trio.Event] = {}
-        self._swept_ms = now()
+        self._swept_ms = self._settled_ms = now()
+        self._overtaken_ms = Millis(0)
+        """When the last of those arrived that have become final."""
 
     def get(self, transaction_id: Hash) -> Transaction | None:
         """A body that is not in the chain yet, its signatures verified."""
@@ -223,7 +229,10 @@ class Pool:
 
     def unspread(self) -> list[Transaction]:
         """What was submitted here and is pending longer than gossip takes: the oldest, to be said again."""
-        late = Millis(self._now() - SPREAD_MS)
+        now = self._now()
+        late = Millis(now - SPREAD_MS)
+        if self._settled_ms >= late:
+            late = min(late, Millis(self._overtaken_ms - OVERTAKEN_MS))
         overdue = (i for i, since in self._submitted_ms.items() if since < late)
         found = (self.mempool.get(i) for i in islice(overdue, SPREAD_MAX))
         return [transaction for transaction in found if transaction is not None]
@@ -238,6 +247,8 @@ class Pool:
     def settle(self, transactions: Sequence[Transaction], height: Height, time_ms: Millis) -> None:
         """A block is stored: its transactions are final, and what cannot follow any more has ended too."""
         ids = [transaction.id for transaction in transactions]
+        if arrived := [at for i in ids if (at := self.mempool.arrived_ms(i)) is not None]:
+            self._settled_ms, self._overtaken_ms = self._now(), max(self._overtaken_ms, *arrived)
         self.mempool.remove(ids)
         self._fates.end_final(ids, height)
         for transaction in transactions:

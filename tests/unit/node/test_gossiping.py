@@ -1,5 +1,7 @@
 """What is gossiped: packed, and never the same bytes twice, because gossip passes those on only once."""
 
+from itertools import pairwise
+
 import trio
 from p2pledger.chain.transaction import Spread
 from p2pledger.codec import decode
@@ -53,3 +55,42 @@ async def test_many_travel_together_as_far_as_a_batch_reaches():
     assert [body for batch in batches for body in batch] == [one.encoded for one in ones]
     assert 1 < len(batches) < 10, [sum(map(len, batch)) for batch in batches]
     assert all(sum(map(len, batch)) <= BATCH_BYTES_MAX for batch in batches)
+
+
+async def test_while_there_is_more_to_say_messages_keep_their_distance(autojump_clock):
+    wire, times = Wire(), []
+    batcher = Batcher(wire, Hands().now)
+
+    async def keep_saying():
+        while True:
+            batcher.put([fact(genesis())])
+            await trio.sleep(0.005)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        nursery.start_soon(keep_saying)
+        for _ in range(60):
+            seen = len(wire.published)
+            while len(wire.published) == seen:
+                await trio.sleep(0.001)
+            times.append(trio.current_time())
+        nursery.cancel_scope.cancel()
+    gaps = [later - sooner for sooner, later in pairwise(times)]
+    assert max(gaps[: gossiping.BURST - 2]) < gossiping.GAP_MS / 1_000, "nothing was said before"
+    late = gaps[3 * gossiping.BURST :]
+    assert 0.9 < sum(late) / len(late) / (gossiping.GAP_MS / 1_000) < 1.1
+
+
+async def test_what_comes_alone_waits_for_the_shortest_time_only(autojump_clock):
+    wire = Wire()
+    batcher = Batcher(wire, Hands().now)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        for said in range(1, 20):
+            began = trio.current_time()
+            batcher.put([fact(genesis())])
+            while len(wire.published) < said:
+                await trio.sleep(0.001)
+            assert trio.current_time() - began < 2 * gossiping.LINGER_MS / 1_000
+            await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()

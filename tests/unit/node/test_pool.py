@@ -191,6 +191,20 @@ async def test_what_nobody_answered_is_gossiped_again(solo, monkeypatch):
     assert solo.pool.unspread() == []
 
 
+async def test_what_waits_its_turn_is_not_said_again_but_what_was_passed_over_is(solo, monkeypatch):
+    mine, younger = fact(solo.genesis), fact(solo.genesis)
+    await solo.pool.submit([mine.encoded])
+    await solo.pool.take([younger], verified=False)
+    solo.pool._submitted_ms[mine.id] -= 2 * pool_module.SPREAD_MS  # it waits for long
+    assert solo.pool.unspread() == []
+    settle(solo, younger)
+    assert solo.pool.unspread() == [mine], "what came later was final sooner"
+    solo.pool._overtaken_ms = solo.pool._submitted_ms[mine.id]
+    assert solo.pool.unspread() == [], "what came with it was final, and no more than that"
+    monkeypatch.setattr(pool_module, "SPREAD_MS", -1)
+    assert solo.pool.unspread() == [mine], "nothing was final for longer than it takes"
+
+
 async def test_what_became_final_before_the_start_never_ends_otherwise(tmp_path):
     before = Solo(tmp_path)
     late = fact(before.genesis, expires_ms=before.clock.now() + 2_000)
