@@ -16,6 +16,11 @@ from p2pledger.types import Epoch, Hash, Millis, View
 
 _EXPIRY_SLOT_MS = 1_000
 
+MOVING_MS = 1_000
+"""While something became final so short a time ago, whoever still waits may just be waiting its turn."""
+OVERTAKEN_MS = 1_000
+"""Nodes need not agree on the order of arrival: so much later a younger one has come."""
+
 SPONSOR_PART = 2
 """A sponsor may fill this part of the mempool: a half. The others always find the other half."""
 STRANGERS_PART = 16
@@ -49,6 +54,8 @@ class _Pending:
     arrived_ms: Millis
     account: str
     views: int = 0
+    progress: int = 0
+    """As far as the ledger had come when `views` began to be counted."""
 
 
 class Mempool:
@@ -64,6 +71,8 @@ class Mempool:
         self._expiring: dict[int, dict[Hash, Millis]] = {}
         self._turn: tuple[Epoch, View] | None = None
         self._uncounted: dict[Hash, None] = {}
+        self._progress = 0
+        self._settled_ms = self._overtaken_ms = Millis(0)
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -134,6 +143,26 @@ class Mempool:
         waiting = takewhile(lambda item: item[1].arrived_ms < time_ms, self._pending.items())
         return [transaction_id for transaction_id, _ in waiting]
 
+    def settle(self, transaction_ids: Iterable[Hash], now: Millis) -> None:
+        """Let go of what became final; what still waits begins to count anew (`count_for_view`)."""
+        ids = [transaction_id for transaction_id in transaction_ids if transaction_id in self._pending]
+        if ids:
+            self._progress += 1
+            self._settled_ms = now
+            newest = max(self._pending[transaction_id].arrived_ms for transaction_id in ids)
+            self._overtaken_ms = max(self._overtaken_ms, newest)
+        self.remove(ids)
+
+    def passed_over_before(self, now: Millis, patience_ms: int) -> Millis:
+        """What arrived before this and is here still was passed over: somebody may not have it.
+
+        Leaders take in the order of arrival. So while transactions become final, those are left out that
+        younger ones have overtaken; while none does, those that have waited longer than `patience_ms`.
+        """
+        late = Millis(now - patience_ms)
+        is_moving = now - self._settled_ms <= MOVING_MS
+        return min(late, Millis(self._overtaken_ms - OVERTAKEN_MS)) if is_moving else late
+
     def remove(self, transaction_ids: Iterable[Hash]) -> None:
         """Let go of transactions whose fate is known. Unknown ids are passed over."""
         for transaction_id in transaction_ids:
@@ -200,9 +229,10 @@ class Mempool:
     ) -> list[Transaction]:
         """The transactions that newly count towards the deadline of a view: send them to its leader.
 
-        Each is returned once per view, and in at most `views_max` views (PROTOCOL: the number of
-        authorities), so that one which leaders refuse cannot burn views for ever. One in `exclude`, or
-        that arrived after `arrived_by_ms`, is left for a later call. Views only rise.
+        Each is returned once per view, and in at most `views_max` views in which nothing became final
+        (PROTOCOL: the number of authorities), so that one which leaders refuse cannot burn views for ever,
+        and one that finds no room in a block does not have to wait until the ledger is idle. One in
+        `exclude`, or that arrived after `arrived_by_ms`, is left for a later call. Views only rise.
         """
         if self._turn != (epoch, view):
             self._turn = (epoch, view)
@@ -211,6 +241,8 @@ class Mempool:
         left: dict[Hash, None] = {}
         for transaction_id in self._uncounted:
             pending = self._pending[transaction_id]
+            if pending.progress != self._progress:
+                pending.views, pending.progress = 0, self._progress
             if pending.views >= views_max:
                 continue
             if transaction_id in exclude or pending.arrived_ms > arrived_by_ms:

@@ -34,10 +34,7 @@ LEFT_OVER_MS = 1_000
 """A transaction that waits so long was left out by leaders: it is tried anew, once in such a time."""
 SUSPECTS_MAX = 10_000
 SPREAD_MS = 3_000
-"""Gossip has reached everybody by then, and leaders take what came first: what waits longer while younger
-ones become final, or while none does, is said again."""
-OVERTAKEN_MS = 1_000
-"""So much later a younger one has arrived here: nodes need not agree on the order of arrival."""
+"""Gossip has reached everybody by then who could hear it."""
 SPREAD_MAX = 1_000
 RETRY_AFTER_MS = 500
 
@@ -91,9 +88,7 @@ class Pool:
         self._suspects: OrderedDict[Hash, None] = OrderedDict()
         self._submitted_ms: dict[Hash, Millis] = {}
         self._waiting: dict[Hash, trio.Event] = {}
-        self._swept_ms = self._settled_ms = now()
-        self._overtaken_ms = Millis(0)
-        """When the last of those arrived that have become final."""
+        self._swept_ms = now()
 
     def get(self, transaction_id: Hash) -> Transaction | None:
         """A body that is not in the chain yet, its signatures verified."""
@@ -228,12 +223,9 @@ class Pool:
             raise InvalidTransaction(Code.EXPIRES_TOO_LATE, "it expires beyond the window of any block")
 
     def unspread(self) -> list[Transaction]:
-        """What was submitted here and is pending longer than gossip takes: the oldest, to be said again."""
-        now = self._now()
-        late = Millis(now - SPREAD_MS)
-        if self._settled_ms >= late:
-            late = min(late, Millis(self._overtaken_ms - OVERTAKEN_MS))
-        overdue = (i for i, since in self._submitted_ms.items() if since < late)
+        """What was submitted here and then passed over: the oldest, to be said again."""
+        before = self.mempool.passed_over_before(self._now(), SPREAD_MS)
+        overdue = (i for i, since in self._submitted_ms.items() if since < before)
         found = (self.mempool.get(i) for i in islice(overdue, SPREAD_MAX))
         return [transaction for transaction in found if transaction is not None]
 
@@ -247,9 +239,7 @@ class Pool:
     def settle(self, transactions: Sequence[Transaction], height: Height, time_ms: Millis) -> None:
         """A block is stored: its transactions are final, and what cannot follow any more has ended too."""
         ids = [transaction.id for transaction in transactions]
-        if arrived := [at for i in ids if (at := self.mempool.arrived_ms(i)) is not None]:
-            self._settled_ms, self._overtaken_ms = self._now(), max(self._overtaken_ms, *arrived)
-        self.mempool.remove(ids)
+        self.mempool.settle(ids, self._now())
         self._fates.end_final(ids, height)
         for transaction in transactions:
             self._drop_fetched(transaction.id)

@@ -5,13 +5,11 @@ Kept apart from the loop so that a simulator's nodes count with the same code. N
 
 from collections.abc import Sequence
 
-from p2pledger.chain.transaction import Transaction
+from p2pledger.chain.transaction import BATCH_BYTES_MAX, Transaction
 from p2pledger.consensus.events import Enter, Pending
 from p2pledger.ledger.mempool import Mempool
-from p2pledger.node.executor import GOSSIP_AGE_MS, Executor
+from p2pledger.node.executor import Executor
 from p2pledger.types import Millis
-
-TO_LEADER_BYTES_MAX = 1024 * 1024
 
 
 class Turn:
@@ -30,7 +28,7 @@ class Turn:
         """New transactions are pending: they count once the voters have them too. False: it was known."""
         if self.due_ms is not None:
             return False
-        self.due_ms = Millis(now + GOSSIP_AGE_MS)
+        self.due_ms = Millis(now + self._executor.spreading.age_ms)
         return True
 
     def count(self, now: Millis, n: int) -> tuple[Pending, list[Transaction]] | None:
@@ -41,19 +39,20 @@ class Turn:
         self.due_ms = None
         exclude = self._executor.unfinal_ids(entered.parent_digest)
         counted = self._mempool.count_for_view(
-            entered.epoch, entered.view, n, exclude, Millis(now - GOSSIP_AGE_MS)
+            entered.epoch, entered.view, n, exclude, Millis(now - self._executor.spreading.age_ms)
         )
         if self._mempool.has_uncounted(exclude):
-            self.due_ms = Millis(now + GOSSIP_AGE_MS)
+            self.due_ms = Millis(now + self._executor.spreading.age_ms)
         return (Pending(entered.epoch, entered.view), counted) if counted else None
 
     def late(self, counted: Sequence[Transaction], now: Millis, patience_ms: int) -> list[Transaction]:
-        """Of these, what gossip has had time to spread and is pending all the same: for the leader."""
+        """Of these, what was passed over although gossip has had time to spread it: for the leader."""
+        before = self._mempool.passed_over_before(now, patience_ms)
         chosen: list[Transaction] = []
         size = 0
         for transaction in counted:
             arrived = self._mempool.arrived_ms(transaction.id)
             size += len(transaction.encoded)
-            if arrived is not None and now - arrived > patience_ms and size < TO_LEADER_BYTES_MAX:
+            if arrived is not None and arrived < before and size < BATCH_BYTES_MAX:
                 chosen.append(transaction)
         return chosen

@@ -406,4 +406,4 @@ class Node:
             if block.header.height % PRUNE_EVERY == 0:
                 self.signer.prune(block.header.epoch, block.header.view)
         self.layers.settle(block.header.digest)
-        self.pool.settle(layer.transactions, block.header.height, block.header.time_ms)
+        self.pool.settle(layer.transactions, block.header.height, block.header.time_ms, self.clock())

@@ -59,10 +59,12 @@ class Pool:
         """See `node.pool.Pool.suspect`."""
         self._suspects |= dict.fromkeys(transaction_ids)
 
-    def settle(self, transactions: Sequence[Transaction], height: Height, time_ms: Millis) -> None:
+    def settle(
+        self, transactions: Sequence[Transaction], height: Height, time_ms: Millis, now: Millis
+    ) -> None:
         """See `node.pool.Pool.settle`."""
         ids = [transaction.id for transaction in transactions]
-        self.mempool.remove(ids)
+        self.mempool.settle(ids, now)
         self.fates.end_final(ids, height)
         for transaction_id in ids:
             self._fetched.pop(transaction_id, None)

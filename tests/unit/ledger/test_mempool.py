@@ -63,6 +63,35 @@ def test_what_stays_unincluded_counts_in_at_most_n_views():
     assert counts == [1, 1, 1, 1, 0, 0, 0]
 
 
+def test_while_others_become_final_it_counts_on():
+    mempool, (waiting, unknown, *others) = Mempool(10, 10**6, retry_after_ms=1), make(5)
+    mempool.add(waiting, START_MS, ALL)
+    for number, other in enumerate(others):
+        views = range(10 * number + 1, 10 * number + 8)
+        counts = [waiting in mempool.count_for_view(0, view, 4, set(), START_MS) for view in views]
+        assert counts == [True] * 4 + [False] * 3
+        mempool.add(other, START_MS, ALL)
+        mempool.settle([other.id], START_MS)
+    mempool.settle([], START_MS)
+    mempool.settle([unknown.id], START_MS)
+    counts = [len(mempool.count_for_view(0, view, 4, set(), START_MS)) for view in range(91, 98)]
+    assert counts == [1] * 4 + [0] * 3, "an empty block is no progress, nor is what never waited here"
+
+
+def test_passed_over_is_what_younger_ones_have_overtaken_or_what_waits_while_nothing_moves():
+    mempool, (first, second, third, unknown) = Mempool(10, 10**6, retry_after_ms=1), make(4)
+    for one, after_ms in ((first, 0), (second, 5_000), (third, 9_000)):
+        mempool.add(one, START_MS + after_ms, ALL)
+    assert mempool.passed_over_before(START_MS + 9_000, 100) == START_MS + 8_900
+    mempool.settle([second.id], START_MS + 9_100)
+    assert mempool.passed_over_before(START_MS + 9_200, 100) == START_MS + 4_000
+    assert mempool.passed_over_before(START_MS + 10_200, 100) == START_MS + 10_100
+    mempool.settle([unknown.id], START_MS + 10_200)
+    assert mempool.passed_over_before(START_MS + 10_200, 100) == START_MS + 10_100, "it never waited here"
+    mempool.settle([third.id], START_MS + 10_200)
+    assert mempool.passed_over_before(START_MS + 10_200, 3_000) == START_MS + 7_200
+
+
 def test_a_view_of_a_later_epoch_is_another_view():
     (one,) = make(1)
     mempool = Mempool(10, 10**6, retry_after_ms=1)

@@ -107,6 +107,7 @@ class Solo:
             self.core,
             self.inbox,
             self.seen,
+            self.executor.spreading,
             self.metrics,
             self.clock.now,
         )

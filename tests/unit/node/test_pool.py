@@ -6,6 +6,7 @@ import pytest
 import trio
 from p2pledger.chain.transaction import Outcome, Transaction
 from p2pledger.errors import InvalidMessage, InvalidTransaction
+from p2pledger.ledger import mempool as mempool_module
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.node import pool as pool_module
 from p2pledger.node.service import Busy
@@ -186,23 +187,22 @@ async def test_what_nobody_answered_is_gossiped_again(solo, monkeypatch):
     await solo.pool.submit([one.encoded])
     assert solo.pool.unspread() == []
     monkeypatch.setattr(pool_module, "SPREAD_MS", -1)
-    assert solo.pool.unspread() == [one]
+    assert solo.pool.unspread() == [one], "nothing becomes final"
     settle(solo, one)
     assert solo.pool.unspread() == []
 
 
 async def test_what_waits_its_turn_is_not_said_again_but_what_was_passed_over_is(solo, monkeypatch):
-    mine, younger = fact(solo.genesis), fact(solo.genesis)
+    monkeypatch.setattr(pool_module, "SPREAD_MS", -1)
+    mine, older, younger = (fact(solo.genesis) for _ in range(3))
+    await solo.pool.take([older], verified=False)
     await solo.pool.submit([mine.encoded])
     await solo.pool.take([younger], verified=False)
-    solo.pool._submitted_ms[mine.id] -= 2 * pool_module.SPREAD_MS  # it waits for long
+    settle(solo, older)
     assert solo.pool.unspread() == []
+    monkeypatch.setattr(mempool_module, "OVERTAKEN_MS", -1)
     settle(solo, younger)
-    assert solo.pool.unspread() == [mine], "what came later was final sooner"
-    solo.pool._overtaken_ms = solo.pool._submitted_ms[mine.id]
-    assert solo.pool.unspread() == [], "what came with it was final, and no more than that"
-    monkeypatch.setattr(pool_module, "SPREAD_MS", -1)
-    assert solo.pool.unspread() == [mine], "nothing was final for longer than it takes"
+    assert solo.pool.unspread() == [mine]
 
 
 async def test_what_became_final_before_the_start_never_ends_otherwise(tmp_path):
