@@ -1,4 +1,4 @@
-"""`python -m p2pledger` is the command `p2pledger`. Floor 10."""
+"""`python -m p2pledger` is the command `p2pledger`. Floor 11."""
 
 from p2pledger.cli import main
 

@@ -1,4 +1,4 @@
-"""The command `p2pledger`. Floor 9."""
+"""The command `p2pledger`. Floor 10."""
 
 import sys
 from pathlib import Path

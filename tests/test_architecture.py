@@ -34,8 +34,9 @@ FLOORS = {
     "why_stalled": 8,
     "simulator": 8,
     "testnet": 8,
-    "cli": 9,
-    "__main__": 10,
+    "bench": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 CEILINGS = {"client": 3}
 """Packages that look no higher than this, wherever they stand themselves."""

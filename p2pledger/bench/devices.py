@@ -1,0 +1,94 @@
+"""Devices that write numbered records of a given size, each signed by the device itself. Floor 9."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.payloads import Action, DeviceEnroll, DeviceId, RecordAppend
+from p2pledger.chain.transaction import Transaction
+from p2pledger.client.signing import transaction
+from p2pledger.crypto import KeySigner, Signer
+from p2pledger.types import ZERO_HASH, Millis, PeerId
+
+RECORD_BYTES = 250
+"""How long an encoded record is, or a byte less: what the project's figures are for."""
+BODY_BYTES = 64
+"""More than fits into a record, so that it is cut to length."""
+SCHEMA = "sensor.reading/1"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device behind a gateway. Its id and its key follow from its number: runs can be compared."""
+
+    number: int
+    id: DeviceId
+    signer: Signer
+
+
+def devices(count: int, seed: bytes = b"bench") -> list[Device]:
+    """So many devices, the same ones for the same seed."""
+    return [_device(number, seed) for number in range(count)]
+
+
+def _device(number: int, seed: bytes) -> Device:
+    secret = sha256(seed + number.to_bytes(8, "big")).digest()
+    return Device(number, DeviceId(sha256(secret).digest()[:16]), KeySigner(secret))
+
+
+def enrolment(
+    genesis: Genesis, device: Device, sponsor: str, gateway: PeerId, gateway_signer: Signer
+) -> Transaction:
+    """A device begins behind a gateway of the sponsor; both sign."""
+    payload = DeviceEnroll(device.id, device.signer.public_key, gateway, "meter", ZERO_HASH)
+    return transaction(genesis, payload.KIND, payload, sponsor, [gateway_signer, device.signer])
+
+
+def record(
+    genesis: Genesis, device: Device, sponsor: str, seq: int, time_ms: Millis, expires_ms: int | None = None
+) -> Transaction:
+    """The device's record with this number: RECORD_BYTES when encoded, signed by the device alone."""
+    body_bytes = BODY_BYTES
+    while True:
+        made = _record(genesis, device, sponsor, seq, time_ms, body_bytes, expires_ms)
+        if len(made.encoded) <= RECORD_BYTES:
+            return made
+        body_bytes -= len(made.encoded) - RECORD_BYTES
+
+
+def _record(
+    genesis: Genesis,
+    device: Device,
+    sponsor: str,
+    seq: int,
+    time_ms: Millis,
+    body_bytes: int,
+    expires_ms: int | None,
+) -> Transaction:
+    payload = RecordAppend(
+        schema=SCHEMA,
+        time_ms=time_ms,
+        device=device.id,
+        seq=seq,
+        action=Action.OBSERVE,
+        what=(),
+        where=None,
+        business_step=None,
+        disposition=None,
+        references=(),
+        body=bytes(body_bytes),
+        commitment=None,
+    )
+    return transaction(genesis, payload.KIND, payload, sponsor, [device.signer], expires_ms)
+
+
+def records(
+    genesis: Genesis, from_devices: Sequence[Device], sponsor: str, time_ms: Millis, first_seq: int = 0
+) -> Iterator[Transaction]:
+    """Records without end, the devices taking turns, each counting from `first_seq` on."""
+    seq = first_seq
+    while True:
+        for device in from_devices:
+            yield record(genesis, device, sponsor, seq, time_ms)
+        seq += 1
