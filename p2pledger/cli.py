@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from p2pledger import __version__
+from p2pledger.bench.command import bench
 
 # What a command needs is imported when it runs: libp2p alone takes longer than `p2pledger version`.
 
@@ -261,6 +262,8 @@ def fault(
     except (control.NoTestnet, FaultRefused) as error:
         raise click.ClickException(str(error)) from None
 
+
+main.add_command(bench)
 
 if __name__ == "__main__":
     main()

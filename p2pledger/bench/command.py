@@ -1,0 +1,74 @@
+"""The command `p2pledger bench`. Floor 9."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+from rich.console import Console, RenderableType
+
+# What a command needs is imported when it runs.
+
+as_json = click.option(
+    "--json", "is_json", is_flag=True, help="Print a report as the last line; the rest goes to stderr."
+)
+
+
+@click.group()
+def bench() -> None:
+    """Measure what the ledger costs, beside what this machine could do at best."""
+
+
+@bench.command()
+@click.option(
+    "--transactions",
+    type=click.IntRange(10, 100_000_000),
+    default=200_000,
+    show_default=True,
+    help="How far the chain grows; 10,000,000 take most of an hour.",
+)
+@click.option("--block", type=click.IntRange(1, 4_000), default=1_000, show_default=True, help="In a block.")
+@click.option(
+    "--devices", type=click.IntRange(1, 100_000), default=1_000, show_default=True, help="That write in turn."
+)
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the chain in this empty directory, on the disk to measure; else it is temporary.",
+)
+@as_json
+def store(transactions: int, block: int, devices: int, directory: Path | None, is_json: bool) -> None:
+    """How the rate of commits holds while a chain grows: one process, a real disk, no network.
+
+    Transactions carry zeros for signatures, which no store looks at. Making and executing them is not in
+    the rates.
+    """
+    from p2pledger.bench.store import measure
+
+    with _empty(directory) as home, click.progressbar(length=transactions, file=sys.stderr) as progress:
+        report = measure(transactions, block, devices, home, progress.update)
+    _print(report.as_table(), report.as_json(), is_json=is_json)
+
+
+@contextmanager
+def _empty(directory: Path | None) -> Iterator[Path]:
+    """The directory that was asked for, or a temporary one."""
+    if directory is None:
+        with TemporaryDirectory(prefix="p2pledger-bench-") as temporary:
+            yield Path(temporary)
+    elif directory.exists() and any(directory.iterdir()):
+        raise click.ClickException(f"{directory} is not empty: choose another --dir")
+    else:
+        yield directory
+
+
+def _print(table: RenderableType, report: dict[str, Any], *, is_json: bool) -> None:
+    """A table for people; with --json that goes to stderr, and the report is stdout's last line."""
+    Console(stderr=is_json).print(table)
+    if is_json:
+        click.echo(json.dumps(report))
