@@ -55,6 +55,38 @@ def store(transactions: int, block: int, devices: int, directory: Path | None, i
     _print(report.as_table(), report.as_json(), is_json=is_json)
 
 
+@bench.command()
+@click.option(
+    "--count",
+    type=click.IntRange(1, 1_000),
+    default=500,
+    show_default=True,
+    help="Transactions of each kind.",
+)
+@click.option("--devices", type=click.IntRange(1, 100_000), default=10_000, show_default=True)
+@click.option(
+    "--rounds", type=click.IntRange(1, 30), default=3, show_default=True, help="The median is printed."
+)
+@as_json
+def modules(count: int, devices: int, rounds: int, is_json: bool) -> None:
+    """What each kind of transaction costs: microseconds for each step of its way through one ledger.
+
+    One process, a store on disk, no network.
+    """
+    if count > devices:
+        raise click.ClickException("each transaction needs a device of its own: raise --devices")
+
+    from p2pledger.bench.modules import measure
+    from p2pledger.ledger.modules import RULES
+
+    with (
+        _empty(None) as home,
+        click.progressbar(length=rounds * len(RULES), file=sys.stderr) as progress,
+    ):
+        report = measure(count, devices, rounds, home, progress.update)
+    _print(report.as_table(), report.as_json(), is_json=is_json)
+
+
 @contextmanager
 def _empty(directory: Path | None) -> Iterator[Path]:
     """The directory that was asked for, or a temporary one."""

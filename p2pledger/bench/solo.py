@@ -29,7 +29,7 @@ from p2pledger.ledger.machine import Machine, Round
 from p2pledger.ledger.state import StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.node import offences
-from p2pledger.node.layers import Layers
+from p2pledger.node.layers import Layer, Layers
 from p2pledger.storage.sqlite import SqliteStore
 from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, PublicKey, Signature, View
 
@@ -56,12 +56,21 @@ class Unsigned:
 
 def unsigned(name: str) -> Unsigned:
     """The same key for the same name."""
-    return Unsigned(KeySigner(sha256(name.encode()).digest()).public_key)
+    return Unsigned(_key(name).public_key)
 
 
-def admin(organisation: str) -> Unsigned:
-    """The only admin of an organisation."""
-    return unsigned(f"admin of {organisation}")
+def admin(organisation: str) -> KeySigner:
+    """The only admin of an organisation: its invites are looked at, so it signs in earnest."""
+    return _key(f"admin of {organisation}")
+
+
+def _key(name: str) -> KeySigner:
+    return KeySigner(sha256(name.encode()).digest())
+
+
+def unsigned_devices(count: int, seed: bytes) -> list[Device]:
+    """The devices of a seed, which write zeros for signatures."""
+    return [Device(d.number, d.id, Unsigned(d.signer.public_key)) for d in devices(count, seed)]
 
 
 def gateway(organisation: str) -> Unsigned:
@@ -163,17 +172,22 @@ class Solo:
         certificate = Certificate(ballot, b"\x07", (_UNSIGNED,) * 3)
         return FinalBlock(header, tuple(transaction.id for transaction in transactions), (), certificate)
 
-    def commit(self, block: FinalBlock) -> None:
-        """Store what `execute` gave."""
+    def layer(self, block: FinalBlock) -> Layer:
+        """What `execute` kept of a block that is not stored yet."""
         layer = self._layers.get(block.header.digest)
         assert layer is not None, "the block was executed here"
+        return layer
+
+    def commit(self, block: FinalBlock) -> None:
+        """Store what `execute` gave."""
+        layer = self.layer(block)
         rows = (*layer.execution.index_rows, *offences.rows(block))
         self.store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
         self._layers.settle(block.header.digest)
 
     def enrol(self, count: int, seed: bytes = b"bench") -> list[Device]:
         """So many devices behind the sponsor's gateway, in blocks of ENROLLED_AT_ONCE."""
-        made = [Device(d.number, d.id, Unsigned(d.signer.public_key)) for d in devices(count, seed)]
+        made = unsigned_devices(count, seed)
         at, signer = gateway_peer(SPONSOR), gateway(SPONSOR)
         for i in range(0, count, ENROLLED_AT_ONCE):
             some = made[i : i + ENROLLED_AT_ONCE]
