@@ -65,7 +65,7 @@ def store(transactions: int, block: int, devices: int, directory: Path | None, i
 )
 @click.option("--devices", type=click.IntRange(1, 100_000), default=10_000, show_default=True)
 @click.option(
-    "--rounds", type=click.IntRange(1, 30), default=3, show_default=True, help="The median is printed."
+    "--rounds", type=click.IntRange(1, 10), default=3, show_default=True, help="The median is printed."
 )
 @as_json
 def modules(count: int, devices: int, rounds: int, is_json: bool) -> None:

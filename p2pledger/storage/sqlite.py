@@ -16,8 +16,8 @@ from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.state import Entry
 from p2pledger.merkle import is_consistent
-from p2pledger.storage import result_tree, schema
-from p2pledger.storage.checks import boundary_of, check_child, check_start, prefix_end, receipt_of, short_id
+from p2pledger.storage import ids, result_tree, schema
+from p2pledger.storage.checks import boundary_of, check_child, check_start, prefix_end, receipt_of
 from p2pledger.storage.database import Damaged, Database
 from p2pledger.storage.rows import (
     block_of,
@@ -135,6 +135,7 @@ class SqliteStore:
                     for transaction, result in zip(transactions, execution.results, strict=True)
                 ],
             )
+            ids.add_ids(writer, tip.frontier.size, block.transaction_ids)
             writer.executemany(schema.NODE_OF_RESULTS_PUT, nodes)
             writer.execute(
                 schema.BLOCK_PUT,
@@ -170,7 +171,7 @@ class SqliteStore:
         """See `StateReader.is_used`."""
         header = self._tip.header
         return header is not None and bool(
-            self._database.rows(schema.IS_USED, short_id(transaction_id), transaction_id, header.time_ms)
+            self._database.rows(schema.IS_USED, *ids.used_parameters(transaction_id, header.time_ms))
         )
 
     # --- the chain

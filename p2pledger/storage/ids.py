@@ -1,0 +1,65 @@
+"""Where a transaction is, by its id: rows kept so that adding one costs the same in a chain of any length.
+
+Floor 5. Ids are random, so in one sorted table every new row would touch a page of its own, and soon the
+table is all that a commit waits for. Rows stand in runs instead: run n has those of 2**RUN_BITS results in
+their order, which is few pages. Sixteen full runs are then moved into one, -1 for the first sixteen, -2 for
+the next; a small part of that at a time, by ranges of ids, while the next sixteen fill. So a chain of ten
+million transactions has some forty runs, each of which is looked into; a row is always in exactly one.
+
+The first 8 bytes of an id stand for it, and the transaction's own row decides: ids ground to the same 8
+bytes cost a longer look and nothing else.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from p2pledger.storage import schema
+from p2pledger.types import Hash, Millis
+
+RUN_BITS = 16
+MERGED_BITS = 4
+"""Sixteen runs become one: the statements in `schema` count on it."""
+PARTS_BITS = 8
+"""They do so in so many parts, each in the commit of another block."""
+
+
+def short_id(transaction_id: Hash) -> int:
+    """The first 8 bytes of an id as SQLite's signed integer."""
+    return int.from_bytes(transaction_id[:8], "big", signed=True)
+
+
+def add_ids(writer: sqlite3.Connection, first: int, ids: Sequence[Hash]) -> None:
+    """Make transactions findable whose results are numbered from `first` on."""
+    rows = [(index >> RUN_BITS, short_id(id_), index) for index, id_ in enumerate(ids, first)]
+    writer.executemany(schema.ID_PUT, sorted(rows))
+    part_bits = RUN_BITS + MERGED_BITS - PARTS_BITS
+    for part in range((first - 1 >> part_bits) + 1, (first + len(ids) - 1 >> part_bits) + 1):
+        group, number = (part >> PARTS_BITS) - 1, part % (1 << PARTS_BITS)
+        if group >= 0:
+            _merge(writer, group, number)
+
+
+def _merge(writer: sqlite3.Connection, group: int, part: int) -> None:
+    width = 2**64 >> PARTS_BITS
+    low = part * width - 2**63
+    moved = (group << MERGED_BITS, low, low + width - 1)
+    writer.execute(schema.IDS_MERGE, (*moved, -1 - group))
+    writer.execute(schema.IDS_MERGED, moved)
+
+
+def find(reader: sqlite3.Connection, transaction_id: Hash) -> tuple[Any, ...] | None:
+    """(result index, height, position, output, body, checksum) of a transaction; None when there is none."""
+    found: tuple[Any, ...] | None = reader.execute(
+        schema.TRANSACTION_BY_ID, _parameters(transaction_id)
+    ).fetchone()
+    return found
+
+
+def used_parameters(transaction_id: Hash, time_ms: Millis) -> tuple[Any, ...]:
+    """What `schema.IS_USED` asks for."""
+    return (*_parameters(transaction_id), time_ms)
+
+
+def _parameters(transaction_id: Hash) -> tuple[Any, ...]:
+    return RUN_BITS, RUN_BITS + MERGED_BITS, short_id(transaction_id), transaction_id

@@ -1,0 +1,119 @@
+"""Every transaction is found by its id while runs of ids fill, are merged, and have been merged."""
+
+import sqlite3
+from hashlib import sha256
+from itertools import pairwise
+
+import pytest
+from p2pledger.storage import ids, schema
+from p2pledger.types import Hash
+
+RUN = 16
+"""Results in a run of these tests; so sixteen runs have 256, and a part of a merge is due at each result."""
+
+
+@pytest.fixture(autouse=True)
+def small_runs(monkeypatch):
+    monkeypatch.setattr(ids, "RUN_BITS", 4)
+
+
+@pytest.fixture
+def database():
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for table in schema.TABLES:
+        connection.execute(table)
+    yield connection
+    connection.close()
+
+
+def id_of(index: int) -> Hash:
+    return Hash(sha256(b"%d" % index).digest())
+
+
+def grow(database: sqlite3.Connection, first: int, count: int) -> None:
+    """A block with the results `first` and following."""
+    block = [id_of(index) for index in range(first, first + count)]
+    rows = [(index, id_, 1, 0, index, b"", b"", 0) for index, id_ in enumerate(block, first)]
+    database.executemany(schema.TRANSACTION_PUT, rows)
+    ids.add_ids(database, first, block)
+
+
+def index_of(database: sqlite3.Connection, id_: Hash) -> int | None:
+    found = ids.find(database, id_)
+    return None if found is None else found[0]
+
+
+def runs(database: sqlite3.Connection) -> dict[int, int]:
+    """How many rows stand in each run."""
+    return dict(database.execute("SELECT run, COUNT(*) FROM transaction_ids GROUP BY run"))
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 300])
+def test_all_are_found_at_any_length(database, size):
+    end = 0
+    while end < 4 * 16 * RUN:
+        grow(database, end, size)
+        end += size
+        for index in {0, end // 3, end - size, end - 1}:
+            assert index_of(database, id_of(index)) == index
+        assert index_of(database, id_of(end)) is None
+    assert sum(runs(database).values()) == end
+    assert all(index_of(database, id_of(index)) == index for index in range(end))
+
+
+def test_sixteen_runs_become_one_while_the_next_sixteen_fill(database):
+    for index in range(16 * RUN):
+        grow(database, index, 1)
+    assert runs(database) == dict.fromkeys(range(16), RUN)
+    moved = [0]
+    for index in range(16 * RUN, 2 * 16 * RUN):
+        grow(database, index, 1)
+        moved.append(runs(database).get(-1, 0))
+    assert moved[-1] == 16 * RUN
+    assert max(b - a for a, b in pairwise(moved)) <= RUN
+    assert runs(database) == {-1: 16 * RUN} | dict.fromkeys(range(16, 32), RUN)
+
+
+def test_a_long_chain_has_few_runs(database):
+    grow(database, 0, 20_000)
+    assert len(runs(database)) <= 20_000 // (16 * RUN) + 2 * 16
+
+
+def test_an_empty_block_changes_nothing(database):
+    grow(database, 0, 3)
+    grow(database, 3, 0)
+    assert runs(database) == {0: 3}
+
+
+def test_an_empty_chain_has_no_transactions(database):
+    assert index_of(database, id_of(0)) is None
+
+
+def test_an_id_that_begins_like_another_is_told_apart(database, monkeypatch):
+    monkeypatch.setattr(ids, "short_id", lambda id_: 7)
+    for first in range(0, 600, 50):
+        grow(database, first, 50)
+    assert all(index_of(database, id_of(index)) == index for index in range(600))
+    assert index_of(database, id_of(600)) is None
+
+
+def test_it_is_used_until_it_expires(database):
+    for first in range(0, 600, 50):
+        grow(database, first, 50)
+
+    def is_used(index: int, time_ms: int) -> bool:
+        return bool(database.execute(schema.IS_USED, ids.used_parameters(id_of(index), time_ms)).fetchall())
+
+    assert is_used(5, 5) and not is_used(5, 6)
+    assert is_used(599, 599) and not is_used(599, 600)
+    assert not is_used(600, 0)
+
+
+def test_each_run_is_sought_and_none_is_scanned(database):
+    grow(database, 0, 600)
+    plan = database.execute(f"EXPLAIN QUERY PLAN {schema.TRANSACTION_BY_ID}", ids._parameters(id_of(0)))
+    steps = [row[3] for row in plan]
+    assert any("ids USING PRIMARY KEY (run=? AND short_id=?)" in step for step in steps)
+    assert not any(step.startswith(("SCAN ids", "SCAN t")) for step in steps)
+    moved = database.execute(f"EXPLAIN QUERY PLAN {schema.IDS_MERGE}", (0, 0, 0, -1))
+    assert any("(run=? AND short_id>? AND short_id<?)" in row[3] for row in moved)
