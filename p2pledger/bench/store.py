@@ -79,6 +79,7 @@ class Report:
             "devices": self.devices,
             "per_second": [round(part.per_second) for part in self.parts],
             "per_cpu_second": [round(part.per_cpu_second) for part in self.parts],
+            "execute_us": [round(part.execute_cpu_s / part.transactions * 1e6, 1) for part in self.parts],
             "machine": [round(self._speed(part), 3) for part in self.parts],
             "fall_percent": round(self.fall(lambda part: part.per_second), 1),
             "cpu_fall_percent": round(self.fall(lambda part: part.per_cpu_second), 1),

@@ -11,6 +11,7 @@ bytes cost a longer look and nothing else.
 """
 
 import sqlite3
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,16 +51,29 @@ def _merge(writer: sqlite3.Connection, group: int, part: int) -> None:
 
 def find(reader: sqlite3.Connection, transaction_id: Hash) -> tuple[Any, ...] | None:
     """(result index, height, position, output, body, checksum) of a transaction; None when there is none."""
-    found: tuple[Any, ...] | None = reader.execute(
-        schema.TRANSACTION_BY_ID, _parameters(transaction_id)
-    ).fetchone()
+    asked = (RUN_BITS, RUN_BITS + MERGED_BITS, -1, short_id(transaction_id), transaction_id)
+    found: tuple[Any, ...] | None = reader.execute(schema.TRANSACTION_BY_ID, asked).fetchone()
     return found
 
 
-def used_parameters(transaction_id: Hash, time_ms: Millis) -> tuple[Any, ...]:
-    """What `schema.IS_USED` asks for."""
-    return (*_parameters(transaction_id), time_ms)
+class Window:
+    """From which result on transactions may not have expired yet: all before it stand in old blocks.
 
+    A transaction expires at most `window_ms` after its block. What was stored before this began is counted
+    as recent until a window has passed: then more is looked into than needed, and nothing is missed.
+    """
 
-def _parameters(transaction_id: Hash) -> tuple[Any, ...]:
-    return RUN_BITS, RUN_BITS + MERGED_BITS, short_id(transaction_id), transaction_id
+    def __init__(self, window_ms: int) -> None:
+        self._window_ms = window_ms
+        self._blocks = deque([(0, 0)])
+
+    def add(self, time_ms: Millis, first: int) -> None:
+        """A block of this time is stored, whose results are numbered from `first` on."""
+        self._blocks.append((time_ms, first))
+        while self._blocks[1][0] + self._window_ms < time_ms:
+            self._blocks.popleft()
+
+    def used_parameters(self, transaction_id: Hash, time_ms: Millis) -> tuple[Any, ...]:
+        """What `schema.IS_USED` asks for."""
+        run = self._blocks[0][1] >> RUN_BITS
+        return RUN_BITS, RUN_BITS + MERGED_BITS, run, short_id(transaction_id), transaction_id, time_ms

@@ -93,21 +93,28 @@ IDS_MERGE = f"INSERT INTO transaction_ids SELECT ?4, short_id, result_index{_MER
 IDS_MERGED = f"DELETE{_MERGED}"
 
 # Every run, from the newest on: single ones down to the first of those that are merged now, then merged ones.
-# One statement, so that all of it is of one commit.
+# Or only as far as run ?3; its rows may have been moved into the newest merged one already. One statement, so
+# that all of it is of one commit.
 _RUNS = (
-    "WITH RECURSIVE runs (run, oldest, last) AS ("
-    " SELECT newest >> ?1, MAX((newest >> ?2) - 1, 0) << (?2 - ?1), -(newest >> ?2)"
-    " FROM (SELECT MAX(result_index) AS newest FROM transactions)"
+    "WITH RECURSIVE"
+    " chain (newest, oldest, merged) AS ("
+    " SELECT MAX(result_index) >> ?1, MAX((MAX(result_index) >> ?2) - 1, 0) << (?2 - ?1),"
+    " MAX(result_index) >> ?2 FROM transactions),"
+    " bounds (newest, low, merged, last) AS ("
+    " SELECT newest, MIN(MAX(?3, oldest), newest), merged, IIF(?3 >= oldest, -merged, -1) FROM chain),"
+    " runs (run, low, merged, last) AS ("
+    " SELECT newest, low, merged, IIF(merged, last, low) FROM bounds"
     " UNION ALL"
-    " SELECT CASE run WHEN oldest THEN -1 ELSE run - 1 END, oldest, last FROM runs WHERE run > last)"
+    " SELECT CASE WHEN run < 0 THEN run + 1 WHEN run = low THEN -merged ELSE run - 1 END, low, merged, last"
+    " FROM runs WHERE run <> last)"
 )
 _BY_ID = (
     " FROM runs"
-    " CROSS JOIN transaction_ids AS ids ON ids.run = runs.run AND ids.short_id = ?3"
-    " CROSS JOIN transactions AS t ON t.result_index = ids.result_index AND t.id = ?4"
+    " CROSS JOIN transaction_ids AS ids ON ids.run = runs.run AND ids.short_id = ?4"
+    " CROSS JOIN transactions AS t ON t.result_index = ids.result_index AND t.id = ?5"
 )
 TRANSACTION_BY_ID = f"{_RUNS} SELECT t.result_index, height, position, output, body, checksum{_BY_ID} LIMIT 1"
-IS_USED = f"{_RUNS} SELECT 1{_BY_ID} WHERE expires_ms >= ?5 LIMIT 1"
+IS_USED = f"{_RUNS} SELECT 1{_BY_ID} WHERE expires_ms >= ?6 LIMIT 1"
 
 NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"

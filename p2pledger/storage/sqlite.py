@@ -55,6 +55,7 @@ class SqliteStore:
     def __init__(self, directory: Path, genesis: Genesis, start: Execution) -> None:
         check_start(start)
         self._genesis = genesis
+        self._window = ids.Window(genesis.parameters.expiry_window_ms)
         self._database = Database(directory / CHAIN_FILE)
         try:
             if not self._database.rows(schema.HAS_META):
@@ -147,6 +148,7 @@ class SqliteStore:
                     writer, boundary_of(block, self._genesis, lambda *row: index_value(writer, *row))
                 )
         self._state.replace(execution)
+        self._window.add(header.time_ms, tip.frontier.size)
         self._tip = Tip(header.height, header, frontier)
 
     # --- the state
@@ -171,7 +173,7 @@ class SqliteStore:
         """See `StateReader.is_used`."""
         header = self._tip.header
         return header is not None and bool(
-            self._database.rows(schema.IS_USED, *ids.used_parameters(transaction_id, header.time_ms))
+            self._database.rows(schema.IS_USED, *self._window.used_parameters(transaction_id, header.time_ms))
         )
 
     # --- the chain
