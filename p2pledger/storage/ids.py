@@ -44,8 +44,8 @@ def add_ids(writer: sqlite3.Connection, first: int, ids: Sequence[Hash]) -> None
 def _merge(writer: sqlite3.Connection, group: int, part: int) -> None:
     width = 2**64 >> PARTS_BITS
     low = part * width - 2**63
-    moved = (group << MERGED_BITS, low, low + width - 1)
-    writer.execute(schema.IDS_MERGE, (*moved, -1 - group))
+    moved = {"first": group << MERGED_BITS, "low": low, "high": low + width - 1}
+    writer.execute(schema.IDS_MERGE, moved | {"into": -1 - group})
     writer.execute(schema.IDS_MERGED, moved)
 
 

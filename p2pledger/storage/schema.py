@@ -86,22 +86,24 @@ TRANSACTION_PUT = "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 ID_PUT = "INSERT INTO transaction_ids VALUES (?, ?, ?)"
 _MERGED = (
-    f" FROM transaction_ids WHERE run IN ({', '.join(f'?1 + {i}' for i in range(16))})"
-    " AND short_id BETWEEN ?2 AND ?3"
+    f" FROM transaction_ids WHERE run IN ({', '.join(f':first + {i}' for i in range(16))})"
+    " AND short_id BETWEEN :low AND :high"
 )
-IDS_MERGE = f"INSERT INTO transaction_ids SELECT ?4, short_id, result_index{_MERGED} ORDER BY short_id"
+IDS_MERGE = f"INSERT INTO transaction_ids SELECT :into, short_id, result_index{_MERGED} ORDER BY short_id"
 IDS_MERGED = f"DELETE{_MERGED}"
 
 # Every run, from the newest on: single ones down to the first of those that are merged now, then merged ones.
-# Or only as far as run ?3; its rows may have been moved into the newest merged one already. One statement, so
-# that all of it is of one commit.
+# Or only as far as a given one; its rows may have been moved into the newest merged one already. One
+# statement, so that all of it is of one commit.
 _RUNS = (
     "WITH RECURSIVE"
-    " chain (newest, oldest, merged) AS ("
-    " SELECT MAX(result_index) >> ?1, MAX((MAX(result_index) >> ?2) - 1, 0) << (?2 - ?1),"
-    " MAX(result_index) >> ?2 FROM transactions),"
+    " asked (run_bits, merged_bits, until, short_id, id, newest) AS ("
+    " SELECT ?, ?, ?, ?, ?, (SELECT MAX(result_index) FROM transactions)),"
+    " chain (newest, oldest, merged, until) AS ("
+    " SELECT newest >> run_bits, MAX((newest >> merged_bits) - 1, 0) << (merged_bits - run_bits),"
+    " newest >> merged_bits, until FROM asked),"
     " bounds (newest, low, merged, last) AS ("
-    " SELECT newest, MIN(MAX(?3, oldest), newest), merged, IIF(?3 >= oldest, -merged, -1) FROM chain),"
+    " SELECT newest, MIN(MAX(until, oldest), newest), merged, IIF(until >= oldest, -merged, -1) FROM chain),"
     " runs (run, low, merged, last) AS ("
     " SELECT newest, low, merged, IIF(merged, last, low) FROM bounds"
     " UNION ALL"
@@ -109,12 +111,12 @@ _RUNS = (
     " FROM runs WHERE run <> last)"
 )
 _BY_ID = (
-    " FROM runs"
-    " CROSS JOIN transaction_ids AS ids ON ids.run = runs.run AND ids.short_id = ?4"
-    " CROSS JOIN transactions AS t ON t.result_index = ids.result_index AND t.id = ?5"
+    " FROM asked CROSS JOIN runs"
+    " CROSS JOIN transaction_ids AS ids ON ids.run = runs.run AND ids.short_id = asked.short_id"
+    " CROSS JOIN transactions AS t ON t.result_index = ids.result_index AND t.id = asked.id"
 )
 TRANSACTION_BY_ID = f"{_RUNS} SELECT t.result_index, height, position, output, body, checksum{_BY_ID} LIMIT 1"
-IS_USED = f"{_RUNS} SELECT 1{_BY_ID} WHERE expires_ms >= ?6 LIMIT 1"
+IS_USED = f"{_RUNS} SELECT 1{_BY_ID} WHERE expires_ms >= ? LIMIT 1"
 
 NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"

@@ -149,5 +149,7 @@ def test_each_run_is_sought_and_none_is_scanned(database):
     steps = [row[3] for row in plan]
     assert any("ids USING PRIMARY KEY (run=? AND short_id=?)" in step for step in steps)
     assert not any(step.startswith(("SCAN ids", "SCAN t")) for step in steps)
-    moved = database.execute(f"EXPLAIN QUERY PLAN {schema.IDS_MERGE}", (0, 0, 0, -1))
+    moved = database.execute(
+        f"EXPLAIN QUERY PLAN {schema.IDS_MERGE}", {"first": 0, "low": 0, "high": 0, "into": -1}
+    )
     assert any("(run=? AND short_id>? AND short_id<?)" in row[3] for row in moved)
