@@ -22,7 +22,9 @@ RUN_BITS = 16
 MERGED_BITS = 4
 """Sixteen runs become one: the statements in `schema` count on it."""
 PARTS_BITS = 8
-"""They do so in so many parts, each in the commit of another block."""
+"""They do so in 2**PARTS_BITS parts, each in the commit of another block."""
+RUNS_MAX = 32
+"""If more runs than these are recent, all are looked into."""
 
 
 def short_id(transaction_id: Hash) -> int:
@@ -51,29 +53,41 @@ def _merge(writer: sqlite3.Connection, group: int, part: int) -> None:
 
 def find(reader: sqlite3.Connection, transaction_id: Hash) -> tuple[Any, ...] | None:
     """(result index, height, position, output, body, checksum) of a transaction; None when there is none."""
-    asked = (RUN_BITS, RUN_BITS + MERGED_BITS, -1, short_id(transaction_id), transaction_id)
+    asked = (RUN_BITS, RUN_BITS + MERGED_BITS, short_id(transaction_id), transaction_id)
     found: tuple[Any, ...] | None = reader.execute(schema.TRANSACTION_BY_ID, asked).fetchone()
     return found
 
 
 class Window:
-    """From which result on transactions may not have expired yet: all before it stand in old blocks.
+    """In which runs a transaction may stand that has not expired: not in those of old blocks only.
 
-    A transaction expires at most `window_ms` after its block. What was stored before this began is counted
-    as recent until a window has passed: then more is looked into than needed, and nothing is missed.
+    A transaction expires at most `window_ms` after its block. What was stored before this began counts as
+    recent until a window has passed: then more is looked into than needed, and nothing is missed.
     """
 
     def __init__(self, window_ms: int) -> None:
         self._window_ms = window_ms
         self._blocks = deque([(0, 0)])
+        # Replaced as one, because whoever asks may be on another thread than the one that adds.
+        self._recent: tuple[tuple[int, ...], Millis] | None = None
 
-    def add(self, time_ms: Millis, first: int) -> None:
-        """A block of this time is stored, whose results are numbered from `first` on."""
+    def add(self, time_ms: Millis, first: int, end: int) -> None:
+        """A block of this time is stored, with the results from `first` until before `end`."""
         self._blocks.append((time_ms, first))
         while self._blocks[1][0] + self._window_ms < time_ms:
             self._blocks.popleft()
+        singles = range(self._blocks[0][1] >> RUN_BITS, (end >> RUN_BITS) + 1)
+        # What was in a run is there or, from some later commit on, in the one that it was merged into.
+        merged = {-1 - (run >> MERGED_BITS) for run in singles[:RUNS_MAX]}
+        self._recent = ((*singles, *merged) if len(singles) <= RUNS_MAX else ()), time_ms
 
-    def used_parameters(self, transaction_id: Hash, time_ms: Millis) -> tuple[Any, ...]:
-        """What `schema.IS_USED` asks for."""
-        run = self._blocks[0][1] >> RUN_BITS
-        return RUN_BITS, RUN_BITS + MERGED_BITS, run, short_id(transaction_id), transaction_id, time_ms
+    def asking(self, transaction_id: Hash, time_ms: Millis) -> tuple[Any, ...]:
+        """The statement that finds whether an id is used at the newest block's time, and its parameters.
+
+        `time_ms` is that time while no block was added.
+        """
+        runs, newest_ms = self._recent or ((), time_ms)
+        asked = short_id(transaction_id), transaction_id, newest_ms
+        if not runs:
+            return schema.IS_USED, RUN_BITS, RUN_BITS + MERGED_BITS, *asked
+        return schema.is_used_in(len(runs)), *runs, *asked

@@ -9,6 +9,8 @@ the tree of results, everything else against a checksum (CRC-32 over the row's k
 that the state does not have is missing from a bucket that is whole.
 """
 
+from functools import cache
+
 FORMAT = 2
 """Raised by every change of the tables that older software could not read."""
 
@@ -93,22 +95,18 @@ IDS_MERGE = f"INSERT INTO transaction_ids SELECT :into, short_id, result_index{_
 IDS_MERGED = f"DELETE{_MERGED}"
 
 # Every run, from the newest on: single ones down to the first of those that are merged now, then merged ones.
-# Or only as far as a given one; its rows may have been moved into the newest merged one already. One
-# statement, so that all of it is of one commit.
+# One statement, so that all of it is of one commit.
 _RUNS = (
     "WITH RECURSIVE"
-    " asked (run_bits, merged_bits, until, short_id, id, newest) AS ("
-    " SELECT ?, ?, ?, ?, ?, (SELECT MAX(result_index) FROM transactions)),"
-    " chain (newest, oldest, merged, until) AS ("
+    " asked (run_bits, merged_bits, short_id, id, newest) AS ("
+    " SELECT ?, ?, ?, ?, (SELECT MAX(result_index) FROM transactions)),"
+    " chain (newest, oldest, merged) AS ("
     " SELECT newest >> run_bits, MAX((newest >> merged_bits) - 1, 0) << (merged_bits - run_bits),"
-    " newest >> merged_bits, until FROM asked),"
-    " bounds (newest, low, merged, last) AS ("
-    " SELECT newest, MIN(MAX(until, oldest), newest), merged, IIF(until >= oldest, -merged, -1) FROM chain),"
-    " runs (run, low, merged, last) AS ("
-    " SELECT newest, low, merged, IIF(merged, last, low) FROM bounds"
+    " newest >> merged_bits FROM asked),"
+    " runs (run, oldest, last) AS ("
+    " SELECT newest, oldest, -merged FROM chain"
     " UNION ALL"
-    " SELECT CASE WHEN run < 0 THEN run + 1 WHEN run = low THEN -merged ELSE run - 1 END, low, merged, last"
-    " FROM runs WHERE run <> last)"
+    " SELECT CASE run WHEN oldest THEN -1 ELSE run - 1 END, oldest, last FROM runs WHERE run > last)"
 )
 _BY_ID = (
     " FROM asked CROSS JOIN runs"
@@ -117,6 +115,18 @@ _BY_ID = (
 )
 TRANSACTION_BY_ID = f"{_RUNS} SELECT t.result_index, height, position, output, body, checksum{_BY_ID} LIMIT 1"
 IS_USED = f"{_RUNS} SELECT 1{_BY_ID} WHERE expires_ms >= ? LIMIT 1"
+
+
+@cache
+def is_used_in(runs: int) -> str:
+    """Like IS_USED, where it is known in which runs: so many are given first, then the rest without bits."""
+    marks = ", ".join("?" * runs)
+    return (
+        f"SELECT 1 FROM transaction_ids AS ids"  # noqa: S608 - nothing but question marks
+        " CROSS JOIN transactions AS t ON t.result_index = ids.result_index"
+        f" WHERE run IN ({marks}) AND short_id = ? AND t.id = ? AND expires_ms >= ? LIMIT 1"
+    )
+
 
 NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"

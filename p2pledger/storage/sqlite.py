@@ -148,7 +148,7 @@ class SqliteStore:
                     writer, boundary_of(block, self._genesis, lambda *row: index_value(writer, *row))
                 )
         self._state.replace(execution)
-        self._window.add(header.time_ms, tip.frontier.size)
+        self._window.add(header.time_ms, tip.frontier.size, frontier.size)
         self._tip = Tip(header.height, header, frontier)
 
     # --- the state
@@ -173,7 +173,7 @@ class SqliteStore:
         """See `StateReader.is_used`."""
         header = self._tip.header
         return header is not None and bool(
-            self._database.rows(schema.IS_USED, *self._window.used_parameters(transaction_id, header.time_ms))
+            self._database.rows(*self._window.asking(transaction_id, header.time_ms))
         )
 
     # --- the chain

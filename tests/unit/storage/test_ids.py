@@ -43,6 +43,15 @@ def index_of(database: sqlite3.Connection, id_: Hash) -> int | None:
     return None if found is None else found[0]
 
 
+def asks(database: sqlite3.Connection, window: ids.Window, index: int, time_ms: int) -> bool:
+    """Whether an id is used."""
+    return database.execute(*_split(window.asking(id_of(index), time_ms))).fetchall() == [(1,)]
+
+
+def _split(asking: tuple) -> tuple[str, tuple]:
+    return asking[0], asking[1:]
+
+
 def runs(database: sqlite3.Connection) -> dict[int, int]:
     """How many rows stand in each run."""
     return dict(database.execute("SELECT run, COUNT(*) FROM transaction_ids GROUP BY run"))
@@ -90,9 +99,8 @@ def test_empty_blocks_at_the_end_of_a_run(database, end):
     window = ids.Window(1)
     grow(database, 0, end)
     for time_ms in range(10):
-        window.add(time_ms, end)
-    asked = window.used_parameters(id_of(end - 1), 0)
-    assert database.execute(schema.IS_USED, asked).fetchall() == [(1,)]
+        window.add(time_ms, end, end)
+    assert not asks(database, window, end, 0)
     assert index_of(database, id_of(0)) == 0
 
 
@@ -111,41 +119,36 @@ def test_an_id_that_begins_like_another_is_told_apart(database, monkeypatch):
 def test_it_is_used_until_it_expires(database):
     """Every result is a block of its own, a millisecond after the one before, and expires after 40 ms."""
     window = ids.Window(40)
-
-    def is_used(index: int, time_ms: int) -> bool:
-        asked = window.used_parameters(id_of(index), time_ms)
-        return bool(database.execute(schema.IS_USED, asked).fetchall())
-
     for index in range(900):
         block = [id_of(index)]
         database.execute(schema.TRANSACTION_PUT, (index, block[0], 1, 0, index + 40, b"", b"", 0))
         ids.add_ids(database, index, block)
-        window.add(index, index)
+        window.add(index, index, index + 1)
         for known in range(max(0, index - 45), index + 2):
-            assert is_used(known, index) == (index - 40 <= known <= index)
+            assert asks(database, window, known, index) == (index - 40 <= known <= index)
 
 
 def test_after_a_start_all_is_counted_as_recent(database):
     for first in range(0, 600, 50):
         grow(database, first, 50)
     window = ids.Window(1_000)
-    window.add(600, 600)
-    asked = window.used_parameters(id_of(5), 5)
-    assert database.execute(schema.IS_USED, asked).fetchall() == [(1,)]
+    assert asks(database, window, 5, 5) and not asks(database, window, 5, 6)
+    window.add(5, 600, 600)
+    assert asks(database, window, 5, 5)
 
 
 def test_of_what_has_expired_no_run_is_looked_into(database):
     window = ids.Window(40)
     for index in range(600):
         grow(database, index, 1)
-        window.add(index, index)
-    asked = window.used_parameters(id_of(0), 0)
-    assert database.execute(schema.IS_USED, asked).fetchall() == []
+        window.add(index, index, index + 1)
+    _, *asked = window.asking(id_of(0), 0)
+    assert set(asked[:-3]) == {34, 35, 36, 37, -3}
 
 
 def test_each_run_is_sought_and_none_is_scanned(database):
     grow(database, 0, 600)
-    plan = database.execute(f"EXPLAIN QUERY PLAN {schema.TRANSACTION_BY_ID}", (4, 8, -1, 7, id_of(0)))
+    plan = database.execute(f"EXPLAIN QUERY PLAN {schema.TRANSACTION_BY_ID}", (4, 8, 7, id_of(0)))
     steps = [row[3] for row in plan]
     assert any("ids USING PRIMARY KEY (run=? AND short_id=?)" in step for step in steps)
     assert not any(step.startswith(("SCAN ids", "SCAN t")) for step in steps)
