@@ -13,6 +13,7 @@ bytes cost a longer look and nothing else.
 import sqlite3
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from p2pledger.storage import schema
@@ -90,4 +91,9 @@ class Window:
         asked = short_id(transaction_id), transaction_id, newest_ms
         if not runs:
             return schema.IS_USED, RUN_BITS, RUN_BITS + MERGED_BITS, *asked
-        return schema.is_used_in(len(runs)), *runs, *asked
+        return _is_used_in(len(runs)), *runs, *asked
+
+
+@cache
+def _is_used_in(runs: int) -> str:
+    return schema.IS_USED_IN.format(runs=", ".join("?" * runs))

@@ -9,8 +9,6 @@ the tree of results, everything else against a checksum (CRC-32 over the row's k
 that the state does not have is missing from a bucket that is whole.
 """
 
-from functools import cache
-
 FORMAT = 2
 """Raised by every change of the tables that older software could not read."""
 
@@ -115,18 +113,12 @@ _BY_ID = (
 )
 TRANSACTION_BY_ID = f"{_RUNS} SELECT t.result_index, height, position, output, body, checksum{_BY_ID} LIMIT 1"
 IS_USED = f"{_RUNS} SELECT 1{_BY_ID} WHERE expires_ms >= ? LIMIT 1"
-
-
-@cache
-def is_used_in(runs: int) -> str:
-    """Like IS_USED, where it is known in which runs: so many are given first, then the rest without bits."""
-    marks = ", ".join("?" * runs)
-    return (
-        f"SELECT 1 FROM transaction_ids AS ids"  # noqa: S608 - nothing but question marks
-        " CROSS JOIN transactions AS t ON t.result_index = ids.result_index"
-        f" WHERE run IN ({marks}) AND short_id = ? AND t.id = ? AND expires_ms >= ? LIMIT 1"
-    )
-
+# Where it is known in which runs: their numbers stand first, a question mark for each.
+IS_USED_IN = (
+    "SELECT 1 FROM transaction_ids AS ids"
+    " CROSS JOIN transactions AS t ON t.result_index = ids.result_index"
+    " WHERE run IN ({runs}) AND short_id = ? AND t.id = ? AND expires_ms >= ? LIMIT 1"
+)
 
 NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"
