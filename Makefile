@@ -9,7 +9,7 @@ IMAGES ?= 2000
 SEED ?= 1
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help testnet test check scenarios sim soak mutants twins faults powerloss format lock clean prerequisites
+.PHONY: help testnet test check scenarios work sim soak mutants twins faults powerloss format lock clean prerequisites
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ check: prerequisites .venv/.development  ## style, types, floors
 
 scenarios: prerequisites .venv/.development  ## write the stories' outputs anew
 	$(BIN)/pytest tests/scenarios --rewrite
+
+work: prerequisites .venv/.development  ## count the calls per transaction anew, after a change that was meant
+	$(BIN)/pytest tests/benchmarks --rewrite
 
 sim: prerequisites .venv/.development  ## whole ledgers under a simulated network: SEEDS=2000
 	$(BIN)/p2pledger simulate --seeds $(SEEDS)

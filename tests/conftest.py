@@ -8,6 +8,7 @@ campaign draws new ones each time, and as many times more as PROPERTIES says, un
 A campaign that fails prints how to repeat it, and what it found becomes an example of its property.
 """
 
+import pytest
 from hypothesis import HealthCheck, settings
 from tests.properties.effort import FACTOR, IS_CAMPAIGN
 
@@ -20,3 +21,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("campaign" if IS_CAMPAIGN else "every time")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make scenarios` and `make work` write anew what a run is compared with."""
+    parser.addoption("--rewrite", action="store_true", help="write what is compared with anew")

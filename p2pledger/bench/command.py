@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from p2pledger.bench.scale.command import scale
+from p2pledger.bench.solo_command import modules, store
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -135,6 +136,8 @@ def idle(authorities: int, gateways: int, seconds: float, is_json: bool) -> None
 
 
 bench.add_command(scale)
+bench.add_command(store)
+bench.add_command(modules)
 
 
 def _show(

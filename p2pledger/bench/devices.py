@@ -38,11 +38,16 @@ def _device(number: int, seed: bytes) -> Device:
 
 
 def enrolment(
-    genesis: Genesis, device: Device, sponsor: str, gateway: PeerId, gateway_signer: Signer
+    genesis: Genesis,
+    device: Device,
+    sponsor: str,
+    gateway: PeerId,
+    gateway_signer: Signer,
+    expires_ms: int | None = None,
 ) -> Transaction:
     """A device begins behind a gateway of the sponsor; both sign."""
     payload = DeviceEnroll(device.id, device.signer.public_key, gateway, "meter", ZERO_HASH)
-    return transaction(genesis, payload.KIND, payload, sponsor, [gateway_signer, device.signer])
+    return transaction(genesis, payload.KIND, payload, sponsor, [gateway_signer, device.signer], expires_ms)
 
 
 def record(

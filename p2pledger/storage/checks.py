@@ -13,7 +13,6 @@ from p2pledger.codec import decode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import Execution
 from p2pledger.storage.store import AUTHORITIES_INDEX, Located, Tip
-from p2pledger.types import Hash
 
 
 def check_child(
@@ -118,8 +117,3 @@ def prefix_end(prefix: bytes) -> bytes | None:
     """The first key after all keys with this prefix; None when there is none."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
-
-
-def short_id(transaction_id: Hash) -> int:
-    """The first 8 bytes of an id as SQLite's signed integer."""
-    return int.from_bytes(transaction_id[:8], "big", signed=True)

@@ -12,8 +12,11 @@ from p2pledger.errors import Fatal
 
 PAGE_CACHE_KB = 32 * 1024
 READER_CACHE_KB = 4 * 1024
-CHECKPOINT_PAGES = 4_000
-"""Pages in the write-ahead log at which they are moved into the file: 16 MB."""
+CHECKPOINT_PAGES = 8_000
+"""Pages in the write-ahead log at which they are moved into the file: 32 MB.
+
+The pages that every block writes are moved once for many blocks: the more, the less often; but after a
+crash the log is moved before the node starts."""
 LOG_BYTES_KEPT = 64 * 1024 * 1024
 
 _DAMAGED = "it is damaged: put it aside, check the disk, and let this node sync again"

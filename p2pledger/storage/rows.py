@@ -16,8 +16,7 @@ from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.state import path_of
 from p2pledger.merkle import node_hash
-from p2pledger.storage import result_tree, schema
-from p2pledger.storage.checks import short_id
+from p2pledger.storage import ids, result_tree, schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.store import Located
 from p2pledger.types import Hash
@@ -29,12 +28,13 @@ def checksum_of(*parts: int | str | bytes) -> int:
     """The checksum of a row; -1, which no row has, where a column is of another type."""
     checksum = 0
     for part in parts:
-        if isinstance(part, int):
-            part = (part % 2**64).to_bytes(8, "big")
-        elif isinstance(part, str):
-            part = part.encode()
-        elif not isinstance(part, bytes):
-            return -1
+        if not isinstance(part, bytes):  # most are
+            if isinstance(part, int):
+                part = (part % 2**64).to_bytes(8, "big")
+            elif isinstance(part, str):
+                part = part.encode()
+            else:
+                return -1
         checksum = crc32(part, checksum)
     return checksum
 
@@ -82,22 +82,22 @@ def _decoded(kind: Any, content: bytes, what: str) -> Any:
 
 def transaction_row(index: int, transaction: Transaction, result: Result) -> tuple[Any, ...]:
     """The row of a transaction and its result, which is the chain's result number `index`."""
+    id_, body = result.transaction_id, transaction.encoded
     return (
         index,
-        short_id(transaction.id),
-        transaction.id,
+        id_,
         result.height,
         result.position,
         transaction.body.expires_ms,
         result.output,
-        transaction.encoded,
-        checksum_of(index, transaction.id, transaction.encoded),
+        body,
+        checksum_of(index, id_, body),
     )
 
 
 def located_of(reader: sqlite3.Connection, transaction_id: Hash) -> Located | None:
     """A transaction by id, with the result that the tree of results has for it."""
-    row = reader.execute(schema.TRANSACTION_BY_ID, (short_id(transaction_id), transaction_id)).fetchone()
+    row = ids.find(reader, transaction_id)
     if row is None:
         return None
     index, height, position, output, body, checksum = row

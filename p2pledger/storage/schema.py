@@ -1,8 +1,7 @@
 """The tables of chain.db. Floor 5.
 
 Rows that grow with the chain have integer keys in ascending order: half the cost of a blob key, and a
-block's rows lie side by side. A transaction is found by the first 8 bytes of its id, and its whole id
-decides, so ids ground to the same 8 bytes cost a longer look and nothing else.
+block's rows lie side by side. A transaction is found by its id as `ids` says.
 
 What is read back is checked: a block against its digest, a transaction against its id, a state row
 against its leaf, a bucket of the state against its node, nodes against their parents, a result against
@@ -29,7 +28,6 @@ TABLES = (
     # A transaction and its result: the row's number is the result's index among all results.
     """CREATE TABLE transactions (
         result_index INTEGER PRIMARY KEY,
-        short_id INTEGER NOT NULL,
         id BLOB NOT NULL,
         height INTEGER NOT NULL,
         position INTEGER NOT NULL,
@@ -38,7 +36,12 @@ TABLES = (
         body BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )""",
-    "CREATE INDEX transactions_by_short_id ON transactions (short_id)",
+    """CREATE TABLE transaction_ids (
+        run INTEGER NOT NULL,
+        short_id INTEGER NOT NULL,
+        result_index INTEGER NOT NULL,
+        PRIMARY KEY (run, short_id, result_index)
+    ) WITHOUT ROWID""",
     # Complete subtrees of the tree of results, numbered as in result_tree.py.
     """CREATE TABLE result_nodes (
         number INTEGER PRIMARY KEY,
@@ -79,12 +82,43 @@ BLOCKS_FROM = (
     " WHERE height >= ? ORDER BY height LIMIT ?"
 )
 
-TRANSACTION_PUT = "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-TRANSACTION_BY_ID = (
-    "SELECT result_index, height, position, output, body, checksum FROM transactions"
-    " WHERE short_id = ? AND id = ? ORDER BY result_index DESC LIMIT 1"
+TRANSACTION_PUT = "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+ID_PUT = "INSERT INTO transaction_ids VALUES (?, ?, ?)"
+_MERGED = (
+    f" FROM transaction_ids WHERE run IN ({', '.join(f':first + {i}' for i in range(16))})"
+    " AND short_id BETWEEN :low AND :high"
 )
-IS_USED = "SELECT 1 FROM transactions WHERE short_id = ? AND id = ? AND expires_ms >= ? LIMIT 1"
+IDS_MERGE = f"INSERT INTO transaction_ids SELECT :into, short_id, result_index{_MERGED} ORDER BY short_id"
+IDS_MERGED = f"DELETE{_MERGED}"
+
+# Every run, from the newest on: single ones down to the first of those that are merged now, then merged ones.
+# One statement, so that all of it is of one commit.
+_RUNS = (
+    "WITH RECURSIVE"
+    " asked (run_bits, merged_bits, short_id, id, newest) AS ("
+    " SELECT ?, ?, ?, ?, (SELECT MAX(result_index) FROM transactions)),"
+    " chain (newest, oldest, merged) AS ("
+    " SELECT newest >> run_bits, MAX((newest >> merged_bits) - 1, 0) << (merged_bits - run_bits),"
+    " newest >> merged_bits FROM asked),"
+    " runs (run, oldest, last) AS ("
+    " SELECT newest, oldest, -merged FROM chain"
+    " UNION ALL"
+    " SELECT CASE run WHEN oldest THEN -1 ELSE run - 1 END, oldest, last FROM runs WHERE run > last)"
+)
+_BY_ID = (
+    " FROM asked CROSS JOIN runs"
+    " CROSS JOIN transaction_ids AS ids ON ids.run = runs.run AND ids.short_id = asked.short_id"
+    " CROSS JOIN transactions AS t ON t.result_index = ids.result_index AND t.id = asked.id"
+)
+TRANSACTION_BY_ID = f"{_RUNS} SELECT t.result_index, height, position, output, body, checksum{_BY_ID} LIMIT 1"
+IS_USED = f"{_RUNS} SELECT 1{_BY_ID} WHERE expires_ms >= ? LIMIT 1"
+# Where it is known in which runs: their numbers stand first, a question mark for each.
+IS_USED_IN = (
+    "SELECT 1 FROM transaction_ids AS ids"
+    " CROSS JOIN transactions AS t ON t.result_index = ids.result_index"
+    " WHERE run IN ({runs}) AND short_id = ? AND t.id = ? AND expires_ms >= ? LIMIT 1"
+)
 
 NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"

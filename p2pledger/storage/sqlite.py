@@ -18,8 +18,8 @@ from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record, record_of
 from p2pledger.ledger.state import Entry
 from p2pledger.merkle import is_consistent
-from p2pledger.storage import result_tree, schema
-from p2pledger.storage.checks import boundary_of, check_child, check_start, prefix_end, receipt_of, short_id
+from p2pledger.storage import ids, result_tree, schema
+from p2pledger.storage.checks import boundary_of, check_child, check_start, prefix_end, receipt_of
 from p2pledger.storage.database import Damaged, Database
 from p2pledger.storage.rows import (
     block_of,
@@ -57,6 +57,7 @@ class SqliteStore:
     def __init__(self, directory: Path, genesis: Genesis, start: Execution) -> None:
         check_start(start)
         self._genesis = genesis
+        self._window = ids.Window(genesis.parameters.expiry_window_ms)
         self._database = Database(directory / CHAIN_FILE)
         try:
             if not self._database.rows(schema.HAS_META):
@@ -137,6 +138,7 @@ class SqliteStore:
                     for transaction, result in zip(transactions, execution.results, strict=True)
                 ],
             )
+            ids.add_ids(writer, tip.frontier.size, block.transaction_ids)
             writer.executemany(schema.NODE_OF_RESULTS_PUT, nodes)
             writer.execute(
                 schema.BLOCK_PUT,
@@ -148,6 +150,7 @@ class SqliteStore:
                     writer, boundary_of(block, self._genesis, lambda *row: index_value(writer, *row))
                 )
         self._state.replace(execution)
+        self._window.add(header.time_ms, tip.frontier.size, frontier.size)
         self._tip = Tip(header.height, header, frontier)
 
     # --- the state
@@ -182,7 +185,7 @@ class SqliteStore:
         """See `StateReader.is_used`."""
         header = self._tip.header
         return header is not None and bool(
-            self._database.rows(schema.IS_USED, short_id(transaction_id), transaction_id, header.time_ms)
+            self._database.rows(*self._window.asking(transaction_id, header.time_ms))
         )
 
     # --- the chain

@@ -288,7 +288,7 @@ def test_sizes_and_free_space(tmp_path):
 
 
 def test_ids_that_begin_alike_are_told_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr("p2pledger.storage.sqlite.short_id", lambda id_: 7)
+    monkeypatch.setattr("p2pledger.storage.ids.short_id", lambda id_: 7)
     store, chain = opened(tmp_path), Chain()
     transactions = [t for step in fill(store, chain) for t in step.transactions]
     assert [store.locate(t.id).transaction for t in transactions] == transactions

@@ -1,0 +1,218 @@
+"""A ledger of one: real blocks on a real store, with nobody to agree with. Floor 9.
+
+Machine, layers and store are the node's own, used as its executor and its finals use them. Signatures are
+zeros: a store never looks at them, and making ten million true ones would take longer than storing them.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from p2pledger.bench.devices import Device, devices, enrolment
+from p2pledger.chain.authority import Authority, AuthoritySet
+from p2pledger.chain.block import HEADER_VERSION, FinalBlock, Header, evidence_root, genesis_digest
+from p2pledger.chain.genesis import (
+    GENESIS_VERSION,
+    LAN,
+    Genesis,
+    GenesisGateway,
+    GenesisOrganisation,
+    Quota,
+)
+from p2pledger.chain.transaction import Transaction
+from p2pledger.chain.vote import Certificate, finalise
+from p2pledger.crypto import KeySigner
+from p2pledger.ledger.machine import Machine, Round
+from p2pledger.ledger.state import StateReader
+from p2pledger.merkle import Frontier
+from p2pledger.node import offences
+from p2pledger.node.layers import Layer, Layers
+from p2pledger.storage.sqlite import SqliteStore
+from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, PublicKey, Signature, View
+
+START_MS = 1_700_000_000_000
+"""The time of the genesis block, always the same: so is what follows from it."""
+ORGANISATIONS = ("city", "utility")
+SPONSOR = ORGANISATIONS[0]
+ENROLLED_AT_ONCE = 1_000
+_AUTHORITIES = 4
+_QUOTA = Quota(transactions=2**32 - 1, size_bytes=2**63)
+_UNSIGNED = Signature(bytes(64))
+
+
+@dataclass(frozen=True)
+class Unsigned:
+    """A `Signer` with a true public key whose signatures are zeros."""
+
+    public_key: PublicKey
+
+    def sign(self, digest: Hash) -> Signature:
+        """Zeros."""
+        return _UNSIGNED
+
+
+def unsigned(name: str) -> Unsigned:
+    """The same key for the same name."""
+    return Unsigned(_key(name).public_key)
+
+
+def admin(organisation: str) -> KeySigner:
+    """The only admin of an organisation: its invites are looked at, so it signs in earnest."""
+    return _key(f"admin of {organisation}")
+
+
+def _key(name: str) -> KeySigner:
+    return KeySigner(sha256(name.encode()).digest())
+
+
+def unsigned_devices(count: int, seed: bytes) -> list[Device]:
+    """The devices of a seed, which write zeros for signatures."""
+    return [Device(d.number, d.id, Unsigned(d.signer.public_key)) for d in devices(count, seed)]
+
+
+def gateway(organisation: str) -> Unsigned:
+    """The transaction key of an organisation's gateway."""
+    return unsigned(f"gateway of {organisation}")
+
+
+def gateway_peer(organisation: str) -> PeerId:
+    """The peer that an organisation's gateway connects as."""
+    return PeerId(f"peer-of-{organisation}")
+
+
+def solo_genesis() -> Genesis:
+    """Four authorities, and two organisations with a gateway each; quotas that nobody reaches."""
+    authorities = AuthoritySet(
+        tuple(
+            Authority(name, unsigned(name).public_key, PeerId(f"peer-of-{name}"))
+            for name in (f"authority-{i}" for i in range(1, _AUTHORITIES + 1))
+        )
+    )
+    names = (*(member.organisation for member in authorities.members), *ORGANISATIONS)
+    return Genesis(
+        version=GENESIS_VERSION,
+        chain_id="solo",
+        time_ms=Millis(START_MS),
+        parameters=replace(LAN, epoch_blocks=2**32),
+        authorities=authorities,
+        next_authorities=authorities,
+        organisations=tuple(
+            GenesisOrganisation(name, "department", (admin(name).public_key,), 1, _QUOTA) for name in names
+        ),
+        gateways=tuple(
+            GenesisGateway(name, gateway(name).public_key, gateway_peer(name)) for name in ORGANISATIONS
+        ),
+        residents_quota=_QUOTA,
+    )
+
+
+class Solo:
+    """A chain that grows as its owner says: `execute` a block, then `commit` it.
+
+    Raises: Fatal when the disk fails, or the directory holds another chain.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.genesis = solo_genesis()
+        self.machine = Machine(self.genesis)
+        self._directory, self._start = directory, self.machine.start()
+        self._open()
+
+    def _open(self) -> None:
+        self.store = SqliteStore(self._directory, self.genesis, self._start)
+        self._layers = Layers(self.store, self._tip_digest)
+
+    @property
+    def _tip_digest(self) -> Hash:
+        header = self.store.tip().header
+        return header.digest if header is not None else genesis_digest(self.genesis)
+
+    @property
+    def next_round(self) -> Round:
+        """Where the next block stands; blocks follow each other as fast as the genesis file lets them."""
+        height = Height(self.store.tip().height + 1)
+        return Round(Epoch(0), height, Millis(START_MS + height * self.genesis.parameters.block_interval_ms))
+
+    @property
+    def expires_ms(self) -> int:
+        """When a transaction expires that a client makes now."""
+        return self.next_round.time_ms + self.genesis.parameters.expiry_window_ms // 2
+
+    def parent(self) -> tuple[StateReader, Frontier]:
+        """What the next block is executed on."""
+        parent = self._layers.after(self._tip_digest)
+        assert parent is not None, "the store's tip is always there"
+        return parent
+
+    def execute(self, transactions: Sequence[Transaction]) -> FinalBlock:
+        """The next block, executed and not yet stored. Raises: InvalidTransaction."""
+        at, parent_digest = self.next_round, self._tip_digest
+        execution = self.machine.execute(*self.parent(), at, transactions)
+        header = Header(
+            version=HEADER_VERSION,
+            genesis_hash=self.genesis.hash,
+            epoch=at.epoch,
+            view=View(at.height),
+            height=at.height,
+            parent_digest=parent_digest,
+            parent_view=View(at.height - 1),
+            time_ms=at.time_ms,
+            tx_root=execution.tx_root,
+            state_root=execution.state_root,
+            receipts_root=execution.receipts_root,
+            next_set_hash=ZERO_HASH,
+            evidence_root=evidence_root(()),
+            proposer=at.height % _AUTHORITIES,
+        )
+        self._layers.add(header, transactions, execution)
+        ballot = finalise(header.epoch, header.view, header.digest)
+        certificate = Certificate(ballot, b"\x07", (_UNSIGNED,) * 3)
+        return FinalBlock(header, tuple(transaction.id for transaction in transactions), (), certificate)
+
+    def layer(self, block: FinalBlock) -> Layer:
+        """What `execute` kept of a block that is not stored yet."""
+        layer = self._layers.get(block.header.digest)
+        assert layer is not None, "the block was executed here"
+        return layer
+
+    def commit(self, block: FinalBlock) -> None:
+        """Store what `execute` gave."""
+        layer = self.layer(block)
+        rows = (*layer.execution.index_rows, *offences.rows(block))
+        self.store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
+        self._layers.settle(block.header.digest)
+
+    def enrol(self, count: int, seed: bytes = b"bench") -> list[Device]:
+        """So many devices behind the sponsor's gateway, in blocks of ENROLLED_AT_ONCE."""
+        made = unsigned_devices(count, seed)
+        at, signer = gateway_peer(SPONSOR), gateway(SPONSOR)
+        for i in range(0, count, ENROLLED_AT_ONCE):
+            some = made[i : i + ENROLLED_AT_ONCE]
+            self.commit(
+                self.execute([enrolment(self.genesis, d, SPONSOR, at, signer, self.expires_ms) for d in some])
+            )
+        return made
+
+    def reopen(self) -> float:
+        """Close the store, which moves its log into its file, and open it: how long that took, in seconds."""
+        self.store.close()
+        started = time.perf_counter()
+        self._open()
+        return time.perf_counter() - started
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+
+@contextmanager
+def solo(directory: Path) -> Iterator[Solo]:
+    """A ledger of one in a directory."""
+    opened = Solo(directory)
+    try:
+        yield opened
+    finally:
+        opened.close()

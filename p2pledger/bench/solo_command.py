@@ -1,0 +1,105 @@
+"""`p2pledger bench store` and `bench modules`: a ledger in one process. Floor 9."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# What a command needs is imported when it runs.
+
+as_json = click.option(
+    "--json", "is_json", is_flag=True, help="Print a report as the last line; the rest goes to stderr."
+)
+
+
+@click.command()
+@click.option(
+    "--transactions",
+    type=click.IntRange(10, 100_000_000),
+    default=200_000,
+    show_default=True,
+    help="How far the chain grows; 10,000,000 take most of an hour.",
+)
+@click.option("--block", type=click.IntRange(1, 4_000), default=1_000, show_default=True, help="In a block.")
+@click.option(
+    "--devices", type=click.IntRange(1, 100_000), default=1_000, show_default=True, help="That write in turn."
+)
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the chain in this empty directory, on the disk to measure; else it is temporary.",
+)
+@as_json
+def store(transactions: int, block: int, devices: int, directory: Path | None, is_json: bool) -> None:
+    """How the rate of commits holds while a chain grows: one process, a real disk, no network.
+
+    Transactions carry zeros for signatures, which no store looks at. Making and executing them is not in
+    the rates.
+    """
+    from p2pledger.bench.store import measure
+
+    with _empty(directory) as home, click.progressbar(length=transactions, file=sys.stderr) as progress:
+        report = measure(transactions, block, devices, home, progress.update)
+    _print(report.as_table(), report.as_json(), is_json=is_json)
+
+
+@click.command()
+@click.option(
+    "--count",
+    type=click.IntRange(1, 1_000),
+    default=500,
+    show_default=True,
+    help="Transactions of each kind.",
+)
+@click.option("--devices", type=click.IntRange(1, 100_000), default=10_000, show_default=True)
+@click.option(
+    "--rounds", type=click.IntRange(1, 10), default=3, show_default=True, help="The median is printed."
+)
+@as_json
+def modules(count: int, devices: int, rounds: int, is_json: bool) -> None:
+    """What each kind of transaction costs: microseconds for each step of its way through one ledger.
+
+    One process, a store on disk, no network.
+    """
+    if count > devices:
+        raise click.ClickException("each transaction needs a device of its own: raise --devices")
+
+    from p2pledger.bench.modules import measure
+    from p2pledger.ledger.modules import RULES
+
+    with (
+        _empty(None) as home,
+        click.progressbar(length=rounds * len(RULES), file=sys.stderr) as progress,
+    ):
+        report = measure(count, devices, rounds, home, progress.update)
+    _print(report.as_table(), report.as_json(), is_json=is_json)
+
+
+@contextmanager
+def _empty(directory: Path | None) -> Iterator[Path]:
+    """The directory that was asked for, or a temporary one."""
+    if directory is None:
+        with TemporaryDirectory(prefix="p2pledger-bench-") as temporary:
+            yield Path(temporary)
+    elif directory.exists() and any(directory.iterdir()):
+        raise click.ClickException(f"{directory} is not empty: choose another --dir")
+    else:
+        yield directory
+
+
+def _print(table: "RenderableType", report: dict[str, Any], *, is_json: bool) -> None:
+    """A table for people; with --json that goes to stderr, and the report is stdout's last line."""
+    from rich.console import Console
+
+    Console(stderr=is_json).print(table)
+    if is_json:
+        click.echo(json.dumps(report))
