@@ -25,7 +25,6 @@ from p2pledger.network.seam import Topic, Verdict
 from p2pledger.node.answers import answers
 from p2pledger.node.finals import GossipSeen
 from p2pledger.node.loop import Inbox
-from p2pledger.node.pace import Spreading
 from p2pledger.node.pool import Pool, authentic
 from p2pledger.storage.store import Store
 from p2pledger.types import Millis, PeerId
@@ -48,13 +47,12 @@ class Exchange:
         core: Consensus,
         inbox: Inbox,
         seen: GossipSeen,
-        spreading: Spreading,
         metrics: Metrics,
         now: Callable[[], Millis],
     ) -> None:
         self._genesis, self._store, self._pool = genesis, store, pool
         self._core, self._inbox, self._seen = core, inbox, seen
-        self._spreading, self._metrics, self._now = spreading, metrics, now
+        self._metrics, self._now = metrics, now
         self._checked: dict[bytes, list[Transaction]] = {}
         """Batches between their check and their delivery, so that each is decoded once."""
 
@@ -78,8 +76,7 @@ class Exchange:
 
     async def _check_batch(self, data: bytes) -> Verdict:
         with self._metrics.spending("decode"):
-            spread: Spread = decode(Spread, data)
-            transactions = _transactions(spread)
+            transactions = _transactions(decode(Spread, data))
             unknown = [t for t in transactions if self._pool.get(t.id) is None]
             for transaction in unknown:
                 try:
@@ -89,7 +86,6 @@ class Exchange:
                     raise InvalidMessage(error.message, error.code) from None
         if not all(await authentic(unknown, self._metrics)):
             raise InvalidMessage("a transaction whose signatures are false", code="bad_signature")
-        self._spreading.observe(spread.said_ms, self._now())
         if len(self._checked) < CHECKED_MAX:
             self._checked[data] = transactions
         return Verdict.ACCEPT

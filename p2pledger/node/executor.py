@@ -12,8 +12,10 @@ from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.ledger.mempool import Mempool
 from p2pledger.node.layers import Layers
-from p2pledger.node.pace import Spreading
 from p2pledger.types import ZERO_HASH, Hash, Millis
+
+GOSSIP_AGE_MS = 10
+"""Only transactions this old are proposed: by then the voters have got them by gossip."""
 
 
 class Pending(Protocol):
@@ -37,7 +39,6 @@ class Executor:
         pool.is_unfinal = layers.holds
         self.proposal_max = genesis.parameters.block_transactions_max
         """How many transactions this node proposes in a block."""
-        self.spreading = Spreading()
 
     def unfinal_ids(self, digest: Hash) -> frozenset[Hash]:
         """The ids in a block and its ancestors that are not stored yet."""
@@ -98,7 +99,7 @@ class Executor:
             else self._pool.mempool.candidates(
                 self.proposal_max,
                 parameters.block_bytes_max,
-                self.spreading.age_ms,
+                GOSSIP_AGE_MS,
                 now,
                 self.unfinal_ids(work.parent_digest),
             )

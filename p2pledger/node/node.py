@@ -89,17 +89,15 @@ class Node:
         )
         self._pool.keep(durable.bodies if durable is not None else ())
         inbox, self._seen = Inbox(), GossipSeen()
-        layers = Layers(store, base)
-        executor = Executor(genesis, machine, layers, self._pool)
         self._network = Host(
             seed=identity_seed,
             listen=[configuration.network.listen],
             chain_tag=genesis.hash.hex()[:16],
-            handler=Exchange(
-                genesis, store, self._pool, self._core, inbox, self._seen, executor.spreading, metrics, now
-            ),
+            handler=Exchange(genesis, store, self._pool, self._core, inbox, self._seen, metrics, now),
             meter=NetworkMeter(metrics),
         )
+        layers = Layers(store, base)
+        executor = Executor(genesis, machine, layers, self._pool)
         self._finals = Finals(
             store, layers, self._pool, signer, self._network, self._seen, metrics, now, self._proposer
         )

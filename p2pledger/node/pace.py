@@ -1,11 +1,4 @@
-"""How many transactions a leader proposes at a time, and how old they are. Floor 6."""
-
-from p2pledger.types import Millis
-
-AGE_MS_MIN = 10
-AGE_MS_MAX = 1_000
-LAGS = 2
-"""Transactions are proposed once they are so many times older than gossip takes."""
+"""How many transactions a leader proposes at a time. Floor 6."""
 
 SAMPLE_MIN = 32
 """A block of fewer transactions says little about what one of them costs."""
@@ -38,23 +31,3 @@ class Pace:
         """How many to propose now: TRANSACTIONS_MIN at least, what the genesis file allows at most."""
         wanted = round(self._block_ms / max(self._transaction_ms, 0.001))
         return min(self._transactions_max, max(TRANSACTIONS_MIN, wanted))
-
-
-class Spreading:
-    """How long transactions take until the others have them: as long, it is assumed, as theirs take to here.
-
-    A proposal of what the voters do not have yet costs each of them a question, and the view its deadline.
-    """
-
-    def __init__(self) -> None:
-        self._lag_ms = 0.0
-
-    def observe(self, said_ms: Millis, now: Millis) -> None:
-        """Transactions are taken that their sender gossiped at `said_ms`, by its own clock."""
-        lag_ms = min(max(0, now - said_ms), AGE_MS_MAX)
-        self._lag_ms += WEIGHT * (lag_ms - self._lag_ms)
-
-    @property
-    def age_ms(self) -> int:
-        """Only transactions this old are proposed: by then the voters have got them by gossip."""
-        return min(AGE_MS_MAX, max(AGE_MS_MIN, round(LAGS * self._lag_ms)))

@@ -107,7 +107,6 @@ class Solo:
             self.core,
             self.inbox,
             self.seen,
-            self.executor.spreading,
             self.metrics,
             self.clock.now,
         )

@@ -1,6 +1,6 @@
-"""Blocks are as large as a node can execute in time, of what the others have by then."""
+"""Blocks are as large as a node can execute in time, within the limits."""
 
-from p2pledger.node.pace import AGE_MS_MAX, AGE_MS_MIN, TRANSACTIONS_MIN, Pace, Spreading
+from p2pledger.node.pace import TRANSACTIONS_MIN, Pace
 
 
 def test_before_anything_was_measured_something_is_assumed():
@@ -34,24 +34,3 @@ def test_small_blocks_say_nothing_and_no_block_gets_too_small():
     pace.observe(100, 10_000)
     assert pace.transactions_max == TRANSACTIONS_MIN
     assert Pace(50, 10).transactions_max == 10
-
-
-def test_what_is_proposed_is_older_than_gossip_takes():
-    spreading = Spreading()
-    assert spreading.age_ms == AGE_MS_MIN
-    for _ in range(50):
-        spreading.observe(1_000, 1_002)
-    assert spreading.age_ms == AGE_MS_MIN
-    for _ in range(50):
-        spreading.observe(1_000, 1_100)
-    assert spreading.age_ms == 200
-
-
-def test_a_senders_wrong_clock_holds_nothing_up_for_ever():
-    spreading = Spreading()
-    for _ in range(50):
-        spreading.observe(0, 10**12)
-    assert spreading.age_ms == AGE_MS_MAX
-    for _ in range(50):
-        spreading.observe(10**12, 0)
-    assert spreading.age_ms == AGE_MS_MIN
