@@ -212,7 +212,7 @@ def _replay_as(patch: MonkeyPatch, replay: Any) -> None:
 @mutant(
     "R7; own vote missing from the own tally after a whole-network restart",
     "liveness",
-    seeds=500,
+    seeds=1_000,
     needs=["crash of all"],
 )
 def own_votes_not_counted(patch: MonkeyPatch) -> None:
