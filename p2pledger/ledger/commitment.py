@@ -22,7 +22,7 @@ from p2pledger.codec import Length
 from p2pledger.crypto import Domain
 from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.crown import EMPTY, Crown, row_hash
-from p2pledger.ledger.state import DIGITS, Entry, StateReader, entry_of, merged, path_of
+from p2pledger.ledger.state import DIGITS, Entry, StateReader, entry_of, lay_over, merged, path_of
 from p2pledger.types import Hash
 
 BUCKET_ENTRIES_MAX = 64
@@ -138,7 +138,7 @@ class Commitment:
         while depth < self._depth and crown.node(digits[:depth]) != EMPTY:
             levels.append(_level(crown.children(digits[:depth]), digits[depth]))
             depth += 1
-        while depth >= self._depth and any(child != EMPTY for child in view.children(digits[:depth])):
+        while depth >= self._depth and view.is_split(digits[:depth]):
             levels.append(_level(view.children(digits[:depth]), digits[depth]))
             depth += 1
         return StateProof(tuple(levels), tuple(reader.entries(digits[:depth])))
@@ -162,9 +162,7 @@ class _View:
 
     def children(self, prefix: str) -> list[Hash]:
         children = self.reader.children(prefix)
-        for digit, child in enumerate(DIGITS):
-            if prefix + child in self.nodes:
-                children[digit] = self.nodes[prefix + child]
+        lay_over(children, prefix, self.nodes)
         return [EMPTY if node is None else node for node in children]
 
     def put(self, prefix: str, value: Hash) -> None:

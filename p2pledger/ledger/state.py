@@ -57,6 +57,13 @@ def merged(entries: Sequence[Entry], changed: Mapping[Hash, Entry | None]) -> li
     return [entry for _, entry in sorted(found.items()) if entry is not None]
 
 
+def lay_over(children: list[Hash | None], prefix: str, nodes: Mapping[str, Hash | None]) -> None:
+    """Put changed nodes in the places of the sixteen just below `prefix`."""
+    for digit, child in enumerate(DIGITS):
+        if prefix + child in nodes:
+            children[digit] = nodes[prefix + child]
+
+
 def path_range(prefix: str) -> tuple[bytes, bytes]:
     """The first and the last path that start with these hexadecimal digits, both inclusive."""
     return bytes.fromhex(prefix.ljust(64, "0")), bytes.fromhex(prefix.ljust(64, "f"))
@@ -221,9 +228,7 @@ class Overlay:
             reader = reader._reader
         children = reader.children(prefix)
         for nodes in reversed(over):
-            for digit, child in enumerate(DIGITS):
-                if prefix + child in nodes:
-                    children[digit] = nodes[prefix + child]
+            lay_over(children, prefix, nodes)
         return children
 
     def record(self, transaction_id: Hash) -> Record | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from p2pledger.chain.block import FinalBlock, genesis_digest, is_boundary
 from p2pledger.chain.message import BodiesRequest, Frame, Reply, Request, Status
 from p2pledger.chain.receipt import check_final
-from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
+from p2pledger.chain.transaction import Batch, Transaction
 from p2pledger.chain.vote import Evidence, Vote
 from p2pledger.codec import decode
 from p2pledger.consensus import events
@@ -188,7 +188,7 @@ class Node:
         try:
             frame: Frame = decode(Frame, data)
             if isinstance(frame, Batch):
-                list(map(decode_transaction, frame.transactions))
+                list(map(self.world.city.decoded, frame.transactions))
         except InvalidMessage:
             self.world.counts["frames that do not decode"] += 1
             return
