@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from p2pledger.bench.options import as_json
 from p2pledger.bench.scale.command import scale
 from p2pledger.bench.solo_command import modules, store
 
@@ -21,9 +22,6 @@ Found = TypeVar("Found")
 
 authorities = click.option(
     "--authorities", type=click.IntRange(1, 20), default=4, show_default=True, help="How many nodes decide."
-)
-is_json = click.option(
-    "--json", "is_json", is_flag=True, help="Print the figures as one object; the rest goes to stderr."
 )
 
 
@@ -70,7 +68,7 @@ def bench() -> None:
     metavar="S",
     help="Measure what the cores can verify for so long, before the load and after it.",
 )
-@is_json
+@as_json
 def throughput(
     authorities: int,
     gateways: int,
@@ -107,7 +105,7 @@ def throughput(
     metavar="MS",
     help="Put so much delay on every link between nodes, each way.",
 )
-@is_json
+@as_json
 def latency(
     authorities: int, gateways: int, seconds: float, rate: float, delay_ms: float, is_json: bool
 ) -> None:
@@ -124,7 +122,7 @@ def latency(
 @authorities
 @gateways(1)
 @seconds(60)
-@is_json
+@as_json
 def idle(authorities: int, gateways: int, seconds: float, is_json: bool) -> None:
     """What nodes need while nothing is to be done, and how soon after its start one is ready."""
     from p2pledger.bench import idle

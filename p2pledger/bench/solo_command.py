@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2pledger.bench.options import as_json
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 # What a command needs is imported when it runs.
-
-as_json = click.option(
-    "--json", "is_json", is_flag=True, help="Print a report as the last line; the rest goes to stderr."
-)
 
 
 @click.command()

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from p2pledger.bench.options import as_json
 from p2pledger.bench.scale.assumptions import Assumptions, asked_for
 
 
@@ -33,7 +34,7 @@ def sizes(text: str) -> tuple[int, ...]:
     "--processes", type=sizes, metavar="N,N,...", help="So many authorities as real nodes.  [default: 4,7,10]"
 )
 @asked_for
-@click.option("--json", "is_json", is_flag=True, help="Print one object as the last line.")
+@as_json
 def scale(
     gateways: tuple[int, ...] | None,
     authorities: tuple[int, ...] | None,
