@@ -63,6 +63,7 @@ API_CURES = {
     "not_final": "Wait: `GET /v1/transactions/{id}?wait_ms=30000`.",
     "receipt_not_ready": "Ask again after `Retry-After`: it comes with one of the next blocks.",
     "mempool_full": "Send the same bytes again after `Retry-After`, or to another node.",
+    "too_busy": "Send the same bytes again after `Retry-After`; send less, or more in one request.",
     "overloaded": "Send it again after `Retry-After`, or to another node.",
     "too_many_subscribers": "Subscribe at another node, or again after `Retry-After`.",
     "internal": "Send the same bytes again, or to another node; report the fault.",

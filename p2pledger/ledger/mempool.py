@@ -71,6 +71,7 @@ class Mempool:
         self._expiring: dict[int, dict[Hash, Millis]] = {}
         self._turn: tuple[Epoch, View] | None = None
         self._uncounted: dict[Hash, None] = {}
+        self._held: set[Hash] = set()
         self._progress = 0
         self._settled_ms = self._overtaken_ms = Millis(0)
 
@@ -114,6 +115,10 @@ class Mempool:
             min(quota.size_bytes, self._bytes_max // SPONSOR_PART),
         )
 
+    def is_crowded(self, sponsor: str, waiting_max: int) -> bool:
+        """Whether a sponsor has its part of so many transactions waiting already."""
+        return self._counts[sponsor] >= waiting_max // SPONSOR_PART
+
     def add(self, transaction: Transaction, now: Millis, share: Share) -> bool:
         """Take a transaction; False when it is here already. Raises: Full, ShareFull."""
         if transaction.id in self._pending:
@@ -132,6 +137,19 @@ class Mempool:
         self._expiring.setdefault(expires_ms // _EXPIRY_SLOT_MS, {})[transaction.id] = expires_ms
         self._uncounted[transaction.id] = None
         return True
+
+    def hold(self, transaction_ids: Iterable[Hash]) -> None:
+        """Have nobody count on these before they were sent to others: see `release`."""
+        self._held.update(transaction_id for transaction_id in transaction_ids if transaction_id in self)
+
+    def release(self, transaction_ids: Iterable[Hash], now: Millis) -> None:
+        """What was held was sent to others: it counts from now on, as if it had arrived now."""
+        for transaction_id in transaction_ids:
+            if transaction_id in self._held:
+                self._held.remove(transaction_id)
+                pending = self._pending.pop(transaction_id)
+                pending.arrived_ms = now
+                self._pending[transaction_id] = pending
 
     def arrived_ms(self, transaction_id: Hash) -> Millis | None:
         """When a transaction was taken; None when it is not here."""
@@ -171,6 +189,7 @@ class Mempool:
                 continue
             self._give_back(pending.account, len(pending.transaction.encoded))
             self._uncounted.pop(transaction_id, None)
+            self._held.discard(transaction_id)
             slot = pending.transaction.body.expires_ms // _EXPIRY_SLOT_MS
             del self._expiring[slot][transaction_id]
             if not self._expiring[slot]:
@@ -203,15 +222,17 @@ class Mempool:
     ) -> list[Transaction]:
         """What a leader may put into a block, in the order of arrival, within count and bytes.
 
-        Left out: `exclude` (the ids in ancestors that are not final), and what came less than
-        `min_age_ms` ago, so that voters have had time to get it too.
+        Left out: `exclude` (the ids in ancestors that are not final), what is held, and what came less
+        than `min_age_ms` ago, so that voters have had time to get it too.
         """
         chosen: list[Transaction] = []
         for transaction_id, pending in self._pending.items():
-            if len(chosen) == count_max or pending.arrived_ms + min_age_ms > now:
+            if len(chosen) == count_max:
                 break
-            if transaction_id in exclude:
+            if transaction_id in self._held or transaction_id in exclude:
                 continue
+            if pending.arrived_ms + min_age_ms > now:
+                break
             size = len(pending.transaction.encoded)
             if size > bytes_max:
                 break
@@ -232,7 +253,8 @@ class Mempool:
         Each is returned once per view, and in at most `views_max` views in which nothing became final
         (PROTOCOL: the number of authorities), so that one which leaders refuse cannot burn views for ever,
         and one that finds no room in a block does not have to wait until the ledger is idle. One in
-        `exclude`, or that arrived after `arrived_by_ms`, is left for a later call. Views only rise.
+        `exclude`, that is held, or that arrived after `arrived_by_ms`, is left for a later call. Views
+        only rise.
         """
         if self._turn != (epoch, view):
             self._turn = (epoch, view)
@@ -245,7 +267,8 @@ class Mempool:
                 pending.views, pending.progress = 0, self._progress
             if pending.views >= views_max:
                 continue
-            if transaction_id in exclude or pending.arrived_ms > arrived_by_ms:
+            is_early = transaction_id in self._held or pending.arrived_ms > arrived_by_ms
+            if is_early or transaction_id in exclude:
                 left[transaction_id] = None
                 continue
             pending.views += 1
@@ -255,4 +278,4 @@ class Mempool:
 
     def has_uncounted(self, exclude: Container[Hash]) -> bool:
         """Whether a later `count_for_view` in the present view may find more: one too young is waiting."""
-        return any(transaction_id not in exclude for transaction_id in self._uncounted)
+        return any(i not in exclude and i not in self._held for i in self._uncounted)

@@ -1,4 +1,4 @@
-"""Gossip: /meshsub/1.1.0 with strict signing, over the library's router. Floor 6.
+"""Gossip: /meshsub/1.1.0 with strict signing, over the library's router (`router`). Floor 6.
 
 A message's id is the SHA-256 of its data. A message that arrives is checked, forwarded and handed to the
 node by the very task that read it: a slow node pushes back on the peer, and nothing piles up. What is sent
@@ -16,10 +16,8 @@ These faults of the library are mended here by overriding:
     lists of delivery times grow for ever.
 """
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, KeysView, Mapping
 
 import trio
 from google.protobuf.message import DecodeError
@@ -27,14 +25,14 @@ from libp2p.abc import INetStream
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
-from libp2p.pubsub.mcache import CacheEntry, MessageCache
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX, signature_validator
 
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.network.outbox import Outbox
+from p2pledger.network.router import Router, message_id
 from p2pledger.network.seam import GOSSIP_BYTES_MAX, Handler, Meter, Topic, Verdict
 from p2pledger.network.standing import Offence, Standing
 from p2pledger.network.transport import Switchboard
@@ -44,30 +42,13 @@ from p2pledger.types import PeerId
 _log = logging.getLogger(__name__)
 
 
-class _AboutTopic(Protocol):
-    topicID: str  # noqa: N815 - the library's name
-
-
-_C = TypeVar("_C", bound=_AboutTopic)
-
-DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
-HEARTBEAT_S = 1
 RPC_BYTES_MAX = 2 * 1024 * 1024
 OUTBOX_BYTES = 8 * 1024 * 1024
-RECENT_BYTES = 16 * 1024 * 1024
 SEEN_S = 120.0
 SEEN_MAX = 100_000
 SUBSCRIPTIONS_MAX = 64
-CONTROLS_MAX = 64
-IDS_MAX = 500
-REPLY_BYTES = 1024 * 1024
 STALL_S = 30.0
 STREAMS_PER_PEER = 2
-
-
-def message_id(message: rpc_pb2.Message) -> bytes:
-    """The id under which a message is known: only its content counts, not who sent it or when."""
-    return hashlib.sha256(message.data).digest()
 
 
 class SeenMessages:
@@ -86,145 +67,6 @@ class SeenMessages:
         while self._seen_at[oldest] < now - SEEN_S or len(self._seen_at) > SEEN_MAX:
             del self._seen_at[oldest]
             oldest = next(iter(self._seen_at))
-
-
-class RecentMessages(MessageCache):
-    """The messages of the last heartbeats under the ids that peers use, bounded in bytes."""
-
-    def __init__(self) -> None:
-        super().__init__(window_size=3, history_size=5)
-        self._n_bytes = 0
-
-    def put(self, msg: rpc_pb2.Message) -> None:
-        key = message_id(msg)
-        if key in self.msgs:
-            return
-        self.msgs[key] = msg
-        self.history[0].append(CacheEntry(key, msg.topicIDs))
-        self._n_bytes += len(msg.data)
-        while self._n_bytes > RECENT_BYTES:
-            oldest = next(iter(self.msgs))
-            self._n_bytes -= len(self.msgs.pop(oldest).data)
-
-    def window(self, topic: str) -> list[bytes]:
-        return [key for key in super().window(topic) if key in self.msgs][:IDS_MAX]
-
-    def shift(self) -> None:
-        super().shift()
-        self._n_bytes = sum(len(message.data) for message in self.msgs.values())
-
-
-class Router(GossipSub):
-    """Who gets what. The library keeps mesh and heartbeat; messages go out encoded once."""
-
-    def __init__(self, standing: Standing, meter: Meter) -> None:
-        super().__init__(
-            [PROTOCOL_ID_V11],
-            degree=DEGREE,
-            degree_low=DEGREE_LOW,
-            degree_high=DEGREE_HIGH,
-            heartbeat_interval=HEARTBEAT_S,
-            spam_protection_enabled=False,
-            adaptive_gossip_enabled=False,
-            eclipse_protection_enabled=False,
-        )
-        self.scorer = standing
-        self.mcache = RecentMessages()
-        self._standing = standing
-        self._meter = meter
-        self._last_rpc: tuple[rpc_pb2.RPC, bytes] | None = None
-
-    async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
-        """Send a checked message on."""
-        self.mcache.put(pubsub_msg)
-        rpc = rpc_pb2.RPC(publish=[pubsub_msg])
-        for peer in self._receivers(pubsub_msg.topicIDs[0]):
-            if peer != msg_forwarder and peer.to_bytes() != pubsub_msg.from_id:
-                self.send_rpc(peer, rpc)
-        await trio.lowlevel.checkpoint()
-
-    def send_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, priority: bool = False) -> None:
-        """Queue an RPC for a peer; one that finds no room is counted and lost."""
-        assert self.pubsub is not None
-        outbox = self.pubsub.peer_queues.get(peer_id)
-        if outbox is None:
-            return
-        if self._last_rpc is None or self._last_rpc[0] is not rpc:
-            self._last_rpc = (rpc, encode_delimited(rpc.SerializeToString()))
-        assert isinstance(outbox, Outbox)
-        if not outbox.push(self._last_rpc[1], is_urgent=priority):
-            self._meter.dropped("outbound")
-
-    async def emit_control_message(self, control_msg: rpc_pb2.ControlMessage, to_peer: ID) -> None:
-        self.send_rpc(to_peer, rpc_pb2.RPC(control=control_msg), priority=True)
-
-    async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
-        for message in self._known(self.mcache.window(topic)):
-            self.send_rpc(peer_id, rpc_pb2.RPC(publish=[message]))
-
-    async def handle_rpc(self, rpc: rpc_pb2.RPC, sender_peer_id: ID) -> None:
-        """Take control messages about our own topics, a bounded number of them."""
-        control = rpc.control
-        for prune in self._about_ours(control.prune):
-            del prune.peers[:]
-            await self.handle_prune(prune, sender_peer_id)
-        for graft in self._about_ours(control.graft):
-            await self.handle_graft(graft, sender_peer_id)
-        if not self._standing.allow_gossip(sender_peer_id, list(self.mesh)):
-            return
-        for ihave in self._about_ours(control.ihave):
-            del ihave.messageIDs[IDS_MAX:]
-            await self.handle_ihave(ihave, sender_peer_id)
-        for iwant in control.iwant[:CONTROLS_MAX]:
-            await self.handle_iwant(iwant, sender_peer_id)
-
-    async def handle_iwant(self, iwant_msg: rpc_pb2.ControlIWant, sender_peer_id: ID) -> None:
-        if not self._check_iwant_rate_limit(sender_peer_id):
-            return
-        n_bytes = 0
-        for message in self._known(iwant_msg.messageIDs[:IDS_MAX]):
-            n_bytes += len(message.data)
-            if n_bytes > REPLY_BYTES:
-                return
-            self.send_rpc(sender_peer_id, rpc_pb2.RPC(publish=[message]))
-
-    async def _emit_control_msgs(
-        self,
-        peers_to_graft: dict[ID, list[str]],
-        peers_to_prune: dict[ID, list[str]],
-        peers_to_gossip: dict[ID, dict[str, list[bytes]]],
-    ) -> None:
-        for peer in {*peers_to_graft, *peers_to_prune, *peers_to_gossip}:
-            control = rpc_pb2.ControlMessage()
-            for topic in peers_to_graft.get(peer, ()):
-                control.graft.add(topicID=topic)
-            for topic in peers_to_prune.get(peer, ()):
-                control.prune.add(topicID=topic, backoff=self.prune_back_off)
-            for topic, keys in peers_to_gossip.get(peer, {}).items():
-                control.ihave.add(topicID=topic, messageIDs=keys)
-            await self.emit_control_message(control, peer)
-
-    def _perform_opportunistic_grafting(self, topic: str, peers_to_graft: dict[ID, list[str]]) -> int:
-        return 0  # all honest peers score alike: there is nobody better to change to
-
-    async def _maintain_mesh_quality(self, topic: str) -> None:
-        """Nothing, for the same reason."""
-
-    def _track_peer_ip(self, peer_id: ID) -> None:
-        """Nothing: organisations run several nodes behind one address."""
-
-    def _receivers(self, topic: str) -> Iterator[ID]:
-        """The mesh; while that is thin, everybody that listens."""
-        assert self.pubsub is not None
-        mesh = self.mesh.get(topic, set())
-        peers = mesh if len(mesh) >= DEGREE_LOW else mesh | self.pubsub.peer_topics.get(topic, set())
-        return (peer for peer in peers if self._standing.allow_publish(peer, [topic]))
-
-    def _known(self, keys: Iterable[bytes]) -> Iterator[rpc_pb2.Message]:
-        return (message for key in keys if (message := self.mcache.get(key)) is not None)
-
-    def _about_ours(self, controls: Sequence[_C]) -> list[_C]:
-        return [control for control in controls[:CONTROLS_MAX] if control.topicID in self.mesh]
 
 
 class Bus(Pubsub):
@@ -376,11 +218,12 @@ class Bus(Pubsub):
             await self._replay_recent_messages(peer_id, name)
 
     async def _send(self, peer: ID, stream: INetStream, outbox: Outbox) -> None:
+        async def write(data: bytes) -> None:
+            await stream.write(data)
+            self._meter.traffic("outbound", "gossip", len(data))
+
         try:
-            while (data := await outbox.pull()) is not None:
-                with trio.fail_after(STALL_S):
-                    await stream.write(data)
-                self._meter.traffic("outbound", "gossip", len(data))
+            await outbox.pour(write, STALL_S)
         except (BaseLibp2pError, trio.TooSlowError) as error:
             _log.debug("gossip stream to %s ended: %r", peer, error)
         with trio.CancelScope(shield=True):

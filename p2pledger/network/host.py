@@ -28,7 +28,8 @@ from multiaddr.exceptions import Error as MultiaddrError
 
 from p2pledger.errors import Fatal
 from p2pledger.network import mending as mending  # before anything of the library is used
-from p2pledger.network.gossip import Bus, Router
+from p2pledger.network.gossip import Bus
+from p2pledger.network.router import Router
 from p2pledger.network.seam import FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, Handler, Meter, PeerAddress, Topic
 from p2pledger.network.standing import BAN_S, Offence, Standing
 from p2pledger.network.streams import Asks, Frames
@@ -170,9 +171,15 @@ class Host:
         """The peers that a connection stands to now."""
         return frozenset(PeerId(str(peer)) for peer, conns in self._swarm.connections.items() if conns)
 
-    def admit(self, allowed: frozenset[PeerId], dial: Mapping[PeerId, PeerAddress]) -> None:
+    def admit(
+        self,
+        allowed: frozenset[PeerId],
+        dial: Mapping[PeerId, PeerAddress],
+        circle: frozenset[PeerId] = frozenset(),
+    ) -> None:
         """Replace the allow-list and the list of peers to stay connected to."""
         before = self._allowed
+        self._router.join_circle(frozenset(map(ID.from_string, circle)))
         self._allowed = {ID.from_string(peer): peer for peer in allowed if peer != self.local}
         self._dial = {
             peer: dial[text] for peer, text in self._allowed.items() if text in dial and dial[text].addresses

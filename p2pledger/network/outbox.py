@@ -1,6 +1,8 @@
 """What waits to be sent to one peer on one stream. Floor 6."""
 
+import math
 from collections import deque
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -50,6 +52,20 @@ class Outbox:
             n_bytes += len(taken[-1])
         self._n_bytes -= n_bytes
         return b"".join(taken)
+
+    async def pour(self, write: Callable[[bytes], Awaitable[None]], stall_s: float) -> None:
+        """Write all that is pushed, in order, until closed.
+
+        Raises: trio.TooSlowError when one write takes longer than `stall_s`; whatever `write` raises.
+        """
+        # One scope for all writes: setting up one for each costs as much as a small write.
+        with trio.CancelScope() as scope:
+            while (data := await self.pull()) is not None:
+                scope.deadline = trio.current_time() + stall_s
+                await write(data)
+                scope.deadline = math.inf
+        if scope.cancelled_caught:
+            raise trio.TooSlowError
 
     def close(self) -> int:
         """Refuse from now on and forget what waits; returns how many messages that were."""

@@ -127,10 +127,17 @@ class Network(Protocol):
     def connected(self) -> frozenset[PeerId]:
         """The peers that a connection stands to now."""
 
-    def admit(self, allowed: frozenset[PeerId], dial: Mapping[PeerId, PeerAddress]) -> None:
+    def admit(
+        self,
+        allowed: frozenset[PeerId],
+        dial: Mapping[PeerId, PeerAddress],
+        circle: frozenset[PeerId] = frozenset(),
+    ) -> None:
         """Replace the allow-list and the list of peers to stay connected to.
 
-        A connected peer that is no longer allowed is cut off.
+        A connected peer that is no longer allowed is cut off. `circle`: peers (the authorities) that all
+        stay connected to each other. What one of them publishes it sends to all of them, and nobody
+        forwards it to another one; where a link is down, that one has to ask for what it lacks.
         """
 
     async def publish(self, topic: Topic, data: bytes) -> None:

@@ -103,11 +103,13 @@ class Frames:
 
     async def _transmit(self, peer: ID, line: _Line) -> None:
         try:
-            line.stream = await self._switchboard.new_stream(peer, [FRAMES])
-            while (data := await line.outbox.pull()) is not None:
-                with trio.fail_after(STALL_S):
-                    await line.stream.write(data)
+            stream = line.stream = await self._switchboard.new_stream(peer, [FRAMES])
+
+            async def write(data: bytes) -> None:
+                await stream.write(data)
                 self._meter.traffic("outbound", "frames", len(data))
+
+            await line.outbox.pour(write, STALL_S)
         except (BaseLibp2pError, trio.TooSlowError) as error:
             _log.debug("frames to %s ended: %r", peer, error)
         finally:

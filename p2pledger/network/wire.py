@@ -4,6 +4,8 @@ Two lengths are in use: ours, four bytes big-endian, and libp2p's varint. The re
 more than one message and a read, and gives a message that has begun FRAME_S seconds to come in.
 """
 
+from collections.abc import Callable
+
 import trio
 from libp2p.abc import INetStream
 from libp2p.network.stream.exceptions import StreamEOF
@@ -31,6 +33,27 @@ def encode_delimited(data: bytes) -> bytes:
     return bytes(prefix) + data
 
 
+_Head = Callable[[bytearray], tuple[int, int] | None]
+"""From what has come in to where a message's data begin and how many they are; None: not known yet."""
+
+
+def _frame_head(buffer: bytearray) -> tuple[int, int] | None:
+    if len(buffer) < LENGTH_BYTES:
+        return None
+    return LENGTH_BYTES, int.from_bytes(buffer[:LENGTH_BYTES], "big")
+
+
+def _delimited_head(buffer: bytearray) -> tuple[int, int] | None:
+    length = 0
+    for at, byte in enumerate(buffer[:VARINT_BYTES_MAX]):
+        length |= (byte & 0x7F) << (7 * at)
+        if byte < 0x80:
+            return at + 1, length
+    if len(buffer) >= VARINT_BYTES_MAX:
+        raise InvalidMessage("a length of more than 64 bits")
+    return None
+
+
 class StreamReader:
     """Reads whole messages from one stream."""
 
@@ -43,48 +66,40 @@ class StreamReader:
 
         Raises: InvalidMessage for a length over `bytes_max`; trio.TooSlowError; the library's IOException.
         """
-        if not await self._begin():
-            return None
-        with trio.fail_after(FRAME_S):
-            await self._fill(LENGTH_BYTES)
-            length = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
-            return await self._cut(LENGTH_BYTES, length, bytes_max)
+        return await self._next(_frame_head, bytes_max)
 
     async def delimited(self, bytes_max: int) -> bytes | None:
         """As `frame`, for libp2p's varint length."""
-        if not await self._begin():
-            return None
-        with trio.fail_after(FRAME_S):
-            length = n_bytes = 0
-            while True:
-                if n_bytes == VARINT_BYTES_MAX:
-                    raise InvalidMessage("a length of more than 64 bits")
-                await self._fill(n_bytes + 1)
-                byte = self._buffer[n_bytes]
-                length |= (byte & 0x7F) << (7 * n_bytes)
-                n_bytes += 1
-                if byte < 0x80:
-                    return await self._cut(n_bytes, length, bytes_max)
+        return await self._next(_delimited_head, bytes_max)
 
-    async def _begin(self) -> bool:
+    async def _next(self, head: _Head, bytes_max: int) -> bytes | None:
         if not self._buffer:
             try:
-                await self._fill(1)
+                await self._read()
             except StreamEOF:
-                return False
-        return True
+                return None
+        # Most messages are here whole by now, and setting up a timer costs as much as cutting one out.
+        if (message := self._cut(head, bytes_max)) is not None:
+            return message
+        with trio.fail_after(FRAME_S):
+            while (message := self._cut(head, bytes_max)) is None:
+                await self._read()
+        return message
 
-    async def _fill(self, n_bytes: int) -> None:
-        while len(self._buffer) < n_bytes:
-            piece = await self._stream.read(READ_BYTES)
-            if not piece:
-                raise StreamEOF("the stream ended within a message")
-            self._buffer += piece
-
-    async def _cut(self, start: int, length: int, bytes_max: int) -> bytes:
+    def _cut(self, head: _Head, bytes_max: int) -> bytes | None:
+        if (found := head(self._buffer)) is None:
+            return None
+        start, length = found
         if length > bytes_max:
             raise InvalidMessage(f"a message of {length} bytes, at most {bytes_max} are allowed")
-        await self._fill(start + length)
+        if len(self._buffer) < start + length:
+            return None
         message = bytes(memoryview(self._buffer)[start : start + length])
         del self._buffer[: start + length]
         return message
+
+    async def _read(self) -> None:
+        piece = await self._stream.read(READ_BYTES)
+        if not piece:
+            raise StreamEOF("the stream ended within a message")
+        self._buffer += piece

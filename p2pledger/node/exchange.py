@@ -4,9 +4,10 @@ Bytes are judged here, before anything is believed or passed on; the agreement a
 values only.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import structlog
+import trio
 
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
@@ -25,7 +26,7 @@ from p2pledger.network.seam import Topic, Verdict
 from p2pledger.node.answers import answers
 from p2pledger.node.finals import GossipSeen
 from p2pledger.node.loop import Inbox
-from p2pledger.node.pool import Pool, authentic
+from p2pledger.node.pool import AT_ONCE, Pool, authentic
 from p2pledger.storage.store import Store
 from p2pledger.types import Millis, PeerId
 
@@ -76,19 +77,31 @@ class Exchange:
 
     async def _check_batch(self, data: bytes) -> Verdict:
         with self._metrics.spending("decode"):
-            transactions = _transactions(decode(Spread, data))
-            unknown = [t for t in transactions if self._pool.get(t.id) is None]
-            for transaction in unknown:
-                try:
-                    self._pool.check_form(transaction)
-                except InvalidTransaction as error:
-                    # No honest node forwards it: the entry node has told its client no.
-                    raise InvalidMessage(error.message, error.code) from None
+            spread: Spread = decode(Spread, data)
+        transactions: list[Transaction] = []
+        unknown: list[Transaction] = []
+        for start in range(0, len(spread.transactions), AT_ONCE):
+            with self._metrics.spending("decode"):
+                some = [decode_transaction(one) for one in spread.transactions[start : start + AT_ONCE]]
+                transactions += some
+                unknown += self._unknown(some)
+            await trio.lowlevel.checkpoint()
         if not all(await authentic(unknown, self._metrics)):
             raise InvalidMessage("a transaction whose signatures are false", code="bad_signature")
         if len(self._checked) < CHECKED_MAX:
             self._checked[data] = transactions
         return Verdict.ACCEPT
+
+    def _unknown(self, transactions: Sequence[Transaction]) -> list[Transaction]:
+        """Those that are not here yet. Raises: InvalidMessage for one that no state could accept."""
+        unknown = [t for t in transactions if self._pool.get(t.id) is None]
+        for transaction in unknown:
+            try:
+                self._pool.check_form(transaction)
+            except InvalidTransaction as error:
+                # No honest node forwards it: the entry node has told its client no.
+                raise InvalidMessage(error.message, error.code) from None
+        return unknown
 
     def _check_block(self, block: FinalBlock) -> Verdict:
         s = self._core.situation

@@ -11,11 +11,9 @@ from p2pledger.consensus import events
 from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.ledger.mempool import Mempool
+from p2pledger.node.age import GossipAge
 from p2pledger.node.layers import Layers
 from p2pledger.types import ZERO_HASH, Hash, Millis
-
-GOSSIP_AGE_MS = 10
-"""Only transactions this old are proposed: by then the voters have got them by gossip."""
 
 
 class Pending(Protocol):
@@ -39,6 +37,7 @@ class Executor:
         pool.is_unfinal = layers.holds
         self.proposal_max = genesis.parameters.block_transactions_max
         """How many transactions this node proposes in a block."""
+        self.gossip_age = GossipAge(genesis.parameters.delta_ms)
 
     def unfinal_ids(self, digest: Hash) -> frozenset[Hash]:
         """The ids in a block and its ancestors that are not stored yet."""
@@ -62,6 +61,8 @@ class Executor:
                 missing.append(transaction_id)
             else:
                 found.append(transaction)
+        if work.transaction_ids:
+            self.gossip_age.observe(is_whole=not missing)
         if missing:
             return events.Executed(digest, events.Judgement.MISSING, missing=tuple(missing))
         parent = self._layers.after(header.parent_digest)
@@ -99,7 +100,7 @@ class Executor:
             else self._pool.mempool.candidates(
                 self.proposal_max,
                 parameters.block_bytes_max,
-                GOSSIP_AGE_MS,
+                self.gossip_age.ms,
                 now,
                 self.unfinal_ids(work.parent_digest),
             )

@@ -5,21 +5,25 @@ One pubsub message carries many transactions, because a message costs far more t
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
 from p2pledger.chain.transaction import BATCH_BYTES_MAX, Spread, Transaction
 from p2pledger.codec import encode
 from p2pledger.network.seam import Network, Topic
+from p2pledger.node.pool import Pool
 from p2pledger.types import Millis
 
-LINGER_MS = 10
-"""How long the first transaction of a batch waits for company: a message costs each node 300 us and more,
-several times over, since every neighbour forwards it."""
+LINGER_MS = 5
+"""How long the first transaction of a batch waits for company, when there was little to say."""
+LINGER_MS_MAX = 100
+LARGE_BYTES = 16 * 1024
+"""After a message so large, company is waited for LINGER_MS_MAX: a message costs each node 300 us and more, a
+transaction in it a few, and where there is so much to say, somebody waits for the processor already."""
 
-GAP_MS = 40
-"""How far apart messages are while there is always more to say: then company is cheaper than speed."""
+GAP_MS = 25
+"""How far apart messages are, however small, while there is always more to say."""
 BURST = 8
 """So many messages may come one after the other once nothing was said for a while."""
 AGAIN_S = 3.0
@@ -28,40 +32,51 @@ AGAIN_S = 3.0
 class Batcher:
     """Transactions that wait to be gossiped. Bounded by the mempool: only what it took comes here."""
 
-    def __init__(self, network: Network, now: Callable[[], Millis]) -> None:
-        self._network, self._now = network, now
-        self._waiting: deque[bytes] = deque()
+    def __init__(self, network: Network, pool: Pool, now: Callable[[], Millis]) -> None:
+        self._network, self._pool, self._now = network, pool, now
+        self._waiting: deque[Transaction] = deque()
         self._news = trio.Event()
 
-    def put(self, transactions: list[Transaction]) -> None:
-        """Have these gossiped soon."""
-        self._waiting.extend(transaction.encoded for transaction in transactions)
+    def put(self, transactions: Sequence[Transaction]) -> None:
+        """Have what came in here gossiped soon. Until then nobody else can execute a block that holds it."""
+        self._pool.mempool.hold(transaction.id for transaction in transactions)
+        self._put(transactions)
+
+    def _put(self, transactions: Sequence[Transaction]) -> None:
+        self._waiting.extend(transactions)
         if self._waiting:
             self._news.set()
 
     async def run(self) -> None:
         """Gossip what waits, for ever."""
-        due_s = -math.inf
+        due_s, said_s, said_bytes = -math.inf, -math.inf, 0
         while True:
             await self._news.wait()
-            await trio.sleep(max(LINGER_MS / 1_000, due_s - trio.current_time()))
+            if trio.current_time() - said_s > 2 * LINGER_MS_MAX / 1_000:
+                said_bytes = 0
+            linger_ms = LINGER_MS + (LINGER_MS_MAX - LINGER_MS) * min(1.0, said_bytes / LARGE_BYTES)
+            await trio.sleep(max(linger_ms / 1_000, due_s - trio.current_time()))
             due_s = max(due_s, trio.current_time() - BURST * GAP_MS / 1_000) + GAP_MS / 1_000
+            said_s, said_bytes = trio.current_time(), 0
             while self._waiting:
-                spread = Spread(self._now(), tuple(self._take()))
-                await self._network.publish(Topic.TRANSACTIONS, encode(spread))
+                some = self._take()
+                data = encode(Spread(self._now(), tuple(transaction.encoded for transaction in some)))
+                said_bytes += len(data)
+                await self._network.publish(Topic.TRANSACTIONS, data)
+                self._pool.release(transaction.id for transaction in some)
             self._news = trio.Event()
 
-    async def run_again(self, unspread: Callable[[], list[Transaction]]) -> None:
+    async def run_again(self) -> None:
         """Gossip anew what did not become final, for ever: this node may have been alone when it was sent."""
         while True:
             await trio.sleep(AGAIN_S)
             if not self._waiting:
-                self.put(unspread())
+                self._put(self._pool.unspread())
 
-    def _take(self) -> list[bytes]:
+    def _take(self) -> list[Transaction]:
         batch = [self._waiting.popleft()]
-        size = len(batch[0])
-        while self._waiting and size + len(self._waiting[0]) <= BATCH_BYTES_MAX:
-            size += len(self._waiting[0])
+        size = len(batch[0].encoded)
+        while self._waiting and size + len(self._waiting[0].encoded) <= BATCH_BYTES_MAX:
+            size += len(self._waiting[0].encoded)
             batch.append(self._waiting.popleft())
         return batch

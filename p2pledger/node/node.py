@@ -114,8 +114,9 @@ class Node:
             metrics,
             self._finals.put,
         )
-        self._batcher = Batcher(self._network, now)
+        self._batcher = Batcher(self._network, self._pool, now)
         self._started, self._said = False, ""
+        self._admitted: tuple[object, ...] = ()
         metrics.mempool_capacity_bytes.set(limits.bytes_max)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -126,7 +127,7 @@ class Node:
             nursery.start_soon(self._finals.run)
             nursery.start_soon(self._loop.run)
             nursery.start_soon(self._batcher.run)
-            nursery.start_soon(self._batcher.run_again, self._pool.unspread)
+            nursery.start_soon(self._batcher.run_again)
             nursery.start_soon(keep_gauges, self)
             self._started = True
             task_status.started()
@@ -144,7 +145,11 @@ class Node:
             dial[PeerId(peer)] = PeerAddress(known.peer, (*known.addresses, base))
         # A key that the ledger no longer knows is not dialled either.
         allowed = frozenset(peers)
-        self._network.admit(allowed, {peer: a for peer, a in dial.items() if peer in allowed})
+        circle = frozenset(member.peer for member in self._core.situation.authorities.members)
+        admitted = allowed, {peer: a for peer, a in dial.items() if peer in allowed}, circle
+        if admitted != self._admitted:
+            self._admitted = admitted
+            self._network.admit(*admitted)
 
     def _on_stored(self, block: FinalBlock) -> None:
         for epoch, _, signer in (item.offence for item in block.evidence):

@@ -19,13 +19,16 @@ from p2pledger.ledger.fates import EXPIRED, Fate, Fates
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.ledger.mempool import Full, Mempool, ShareFull
 from p2pledger.metrics import Metrics
-from p2pledger.node.service import Busy
+from p2pledger.node.backlog import Backlog
+from p2pledger.node.service import TOO_BUSY, Busy
 from p2pledger.storage.store import Store
 from p2pledger.types import Epoch, Hash, Height, Millis
 
 FETCHED_BYTES_MAX = 256 * 1024 * 1024
 """Bodies kept for blocks that were proposed or are being caught up with, beside the mempool."""
 FATES_MAX = 200_000
+AT_ONCE = 64
+"""So many transactions are judged before the agreement gets its turn: some milliseconds."""
 INLINE_MAX = 16
 """So few signatures are verified where they stand: handing them to a thread costs more."""
 RECHECKED_MAX = 128
@@ -88,6 +91,9 @@ class Pool:
         self._suspects: OrderedDict[Hash, None] = OrderedDict()
         self._submitted_ms: dict[Hash, Millis] = {}
         self._waiting: dict[Hash, trio.Event] = {}
+        self._backlog = Backlog(now())
+        self._under_way = 0
+        """How many transactions from clients are being judged."""
         self._swept_ms = now()
 
     def get(self, transaction_id: Hash) -> Transaction | None:
@@ -96,9 +102,20 @@ class Pool:
 
     async def submit(self, encoded: Sequence[bytes]) -> list[Transaction | Refusal]:
         """Judge transactions from a client; the good ones are pending when this returns."""
-        with self._metrics.spending("decode"):
-            answers: list[Transaction | Refusal] = [self._open(data) for data in encoded]
-        await self._judge(answers, "api")
+        answers: list[Transaction | Refusal] = []
+        waiting_max = self._backlog.waiting_max
+        room = max(0, waiting_max - len(self.mempool) - self._under_way)
+        taken, left = encoded[:room], len(encoded[room:])
+        self._under_way += len(taken)
+        try:
+            for start in range(0, len(taken), AT_ONCE):
+                with self._metrics.spending("decode"):
+                    answers += [self._open(data, waiting_max) for data in taken[start : start + AT_ONCE]]
+                await trio.lowlevel.checkpoint()
+            answers += [Busy(RETRY_AFTER_MS, TOO_BUSY)] * left
+            await self._judge(answers, "api")
+        finally:
+            self._under_way -= len(taken)
         for answer in answers:
             if isinstance(answer, Transaction) and answer.id in self.mempool:
                 self._submitted_ms.setdefault(answer.id, self._now())
@@ -136,12 +153,17 @@ class Pool:
         if transaction is not None:
             self._fetched_bytes -= len(transaction.encoded)
 
-    def _open(self, data: bytes) -> Transaction | Refusal:
+    def _open(self, data: bytes, waiting_max: int) -> Transaction | Refusal:
+        """A transaction that may be worth verifying. What is refused here costs little."""
         try:
             transaction = decode_transaction(data)
             self._machine.check_form(transaction)
         except (InvalidMessage, InvalidTransaction) as error:
             return error
+        if transaction.id in self.mempool:
+            return transaction
+        if self.mempool.is_crowded(transaction.body.sponsor, waiting_max):
+            return Busy(RETRY_AFTER_MS, Code.TOO_MANY_PENDING)
         return transaction
 
     def check_form(self, transaction: Transaction) -> None:
@@ -222,6 +244,11 @@ class Pool:
             # It would stay in the mempool, and no block may hold it.
             raise InvalidTransaction(Code.EXPIRES_TOO_LATE, "it expires beyond the window of any block")
 
+    def release(self, transaction_ids: Iterable[Hash]) -> None:
+        """What came in here was sent to others (`Mempool.release`)."""
+        self.mempool.release(transaction_ids, self._now())
+        self.on_news()
+
     def unspread(self) -> list[Transaction]:
         """What was submitted here and then passed over: the oldest, to be said again."""
         before = self.mempool.passed_over_before(self._now(), SPREAD_MS)
@@ -240,6 +267,7 @@ class Pool:
         """A block is stored: its transactions are final, and what cannot follow any more has ended too."""
         ids = [transaction.id for transaction in transactions]
         self.mempool.settle(ids, self._now())
+        self._backlog.settle(len(ids), self._now())
         self._fates.end_final(ids, height)
         for transaction in transactions:
             self._drop_fetched(transaction.id)

@@ -12,6 +12,7 @@ from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt, Result
 from p2pledger.chain.transaction import Transaction
 from p2pledger.consensus.diagnosis import Accusation, Diagnosis
+from p2pledger.errors import Code
 from p2pledger.ledger.fates import Fate as Fate
 from p2pledger.types import Epoch, Hash, Height, Millis
 
@@ -65,15 +66,21 @@ class FinalEvent:
 
 
 MEMPOOL_FULL = "mempool_full"
-"""The code of a refusal that has nothing to do with the transaction."""
+TOO_BUSY = "too_busy"
+"""These codes of a refusal have nothing to do with the transaction."""
+
+_BUSY = {
+    MEMPOOL_FULL: "the mempool is full",
+    TOO_BUSY: "more is waiting than becomes final soon",
+    Code.TOO_MANY_PENDING: "too much of the sponsor's is waiting",
+}
 
 
 class Busy(Exception):
-    """There is no room in the mempool, or none for this sponsor: try again after `retry_after_ms`."""
+    """There is no room for this now, or none for this sponsor: try again after `retry_after_ms`."""
 
     def __init__(self, retry_after_ms: int, code: str = MEMPOOL_FULL) -> None:
-        whose = "the mempool is full" if code == MEMPOOL_FULL else "too much of the sponsor's is waiting"
-        super().__init__(f"{whose}; try again in {retry_after_ms} ms")
+        super().__init__(f"{_BUSY[code]}; try again in {retry_after_ms} ms")
         self.retry_after_ms = retry_after_ms
         self.code = code
 

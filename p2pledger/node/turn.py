@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from p2pledger.chain.transaction import BATCH_BYTES_MAX, Transaction
 from p2pledger.consensus.events import Enter, Pending
 from p2pledger.ledger.mempool import Mempool
-from p2pledger.node.executor import GOSSIP_AGE_MS, Executor
+from p2pledger.node.executor import Executor
 from p2pledger.types import Millis
 
 
@@ -28,7 +28,7 @@ class Turn:
         """New transactions are pending: they count once the voters have them too. False: it was known."""
         if self.due_ms is not None:
             return False
-        self.due_ms = Millis(now + GOSSIP_AGE_MS)
+        self.due_ms = Millis(now + self._executor.gossip_age.ms)
         return True
 
     def count(self, now: Millis, n: int) -> tuple[Pending, list[Transaction]] | None:
@@ -39,10 +39,10 @@ class Turn:
         self.due_ms = None
         exclude = self._executor.unfinal_ids(entered.parent_digest)
         counted = self._mempool.count_for_view(
-            entered.epoch, entered.view, n, exclude, Millis(now - GOSSIP_AGE_MS)
+            entered.epoch, entered.view, n, exclude, Millis(now - self._executor.gossip_age.ms)
         )
         if self._mempool.has_uncounted(exclude):
-            self.due_ms = Millis(now + GOSSIP_AGE_MS)
+            self.due_ms = Millis(now + self._executor.gossip_age.ms)
         return (Pending(entered.epoch, entered.view), counted) if counted else None
 
     def late(self, counted: Sequence[Transaction], now: Millis, patience_ms: int) -> list[Transaction]:

@@ -59,6 +59,24 @@ async def test_chains_do_not_hear_each_other() -> None:
         assert b.handler.gossip == []
 
 
+async def test_what_one_of_a_circle_says_goes_to_each_of_it_once_and_beyond_it_as_ever() -> None:
+    async with network("a", "b", "c", "d", "e") as (*circle, outside):
+        members = frozenset(peer.id for peer in circle)
+        everybody = {peer.id: peer.address for peer in (*circle, outside)}
+        for peer in (*circle, outside):
+            peer.host.admit(frozenset(everybody), everybody, members)
+        await until(lambda: all(set(p.host.mesh_sizes().values()) == {4} for p in (*circle, outside)))
+        said = [b"%d" % number for number in range(20)]
+        for data in said:
+            await circle[0].host.publish(Topic.TRANSACTIONS, data)
+        await until(lambda: all(len(peer.handler.heard()) == 20 for peer in (*circle[1:], outside)))
+        await trio.sleep(0.2)
+        duplicates = [peer.counts.of["gossip", Topic.TRANSACTIONS, "duplicate"] for peer in circle[1:]]
+        assert duplicates == [0, 0, 0]
+        await outside.host.publish(Topic.TRANSACTIONS, b"from outside")
+        await until(lambda: all(b"from outside" in peer.handler.heard() for peer in circle))
+
+
 async def test_frames_keep_their_order() -> None:
     async with network("a", "b") as (a, b):
         sent = [b"%d" % index for index in range(5_000)]

@@ -1,6 +1,6 @@
 """The gossip mesh that our nodes form, simulated in one process from one seed. Floor 9.
 
-The rules are those of libp2p 0.8.1's GossipSub as `network.gossip.Router` runs it, the numbers are read off
+The rules are those of libp2p 0.8.1's GossipSub as `network.router.Router` runs it, the numbers are read off
 such a router:
 
     upon a connection     graft the peer at once while the mesh is thinner than degree_low
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from p2pledger.metrics import Metrics
-from p2pledger.network.gossip import IDS_MAX, Router
+from p2pledger.network.router import IDS_MAX, Router
 from p2pledger.network.standing import BAN_S, Standing
 from p2pledger.node.gauges import NetworkMeter
 

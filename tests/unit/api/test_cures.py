@@ -6,7 +6,7 @@ from pathlib import Path
 
 from p2pledger.api.cures import API_CURES, CURES, LEDGER_CURES
 from p2pledger.errors import Code
-from p2pledger.node.service import Busy
+from p2pledger.node.service import TOO_BUSY, Busy
 
 ROOT = Path(__file__).resolve().parents[3]
 ROW = re.compile(r"^\| `([a-z_]+)` \| [^|]+ \| ([^|]+) \|$", re.MULTILINE)
@@ -37,4 +37,4 @@ def test_every_code_that_the_api_writes_has_a_cure():
     written = {n.args[1].value for n in refusals if isinstance(n.args[1], ast.Constant)}
     assert written <= CURES.keys()
     assert {"body_too_large", "not_final"} <= written
-    assert {Busy(1).code, Busy(1, Code.TOO_MANY_PENDING).code} <= CURES.keys()
+    assert {Busy(1).code, Busy(1, TOO_BUSY).code, Busy(1, Code.TOO_MANY_PENDING).code} <= CURES.keys()

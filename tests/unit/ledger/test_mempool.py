@@ -134,3 +134,29 @@ def test_what_is_too_young_for_its_leader_counts_later_in_the_same_view():
     assert mempool.arrived_ms(one.id) == START_MS
     assert mempool.count_for_view(0, 1, 4, set(), START_MS - 1) == []
     assert mempool.count_for_view(0, 1, 4, set(), START_MS) == [one]
+
+
+def test_what_is_held_is_nobodys_until_it_is_released_and_is_as_old_as_its_release():
+    first, second, third = make(3)
+    mempool = Mempool(10, 10**6, retry_after_ms=1)
+    for at, one in enumerate((first, second, third)):
+        mempool.add(one, START_MS + at, ALL)
+    mempool.hold([first.id, bytes(32)])
+    assert mempool.candidates(10, 10**6, 10, START_MS + 100, ()) == [second, third]
+    assert mempool.count_for_view(0, 1, 4, (), START_MS + 100) == [second, third]
+    assert not mempool.has_uncounted(())
+    mempool.release([first.id, second.id], START_MS + 95)
+    assert mempool.candidates(10, 10**6, 10, START_MS + 100, ()) == [second, third]
+    assert mempool.candidates(10, 10**6, 10, START_MS + 105, ()) == [second, third, first]
+    assert mempool.count_for_view(0, 1, 4, (), START_MS + 95) == [first]
+    mempool.hold([third.id])
+    mempool.remove([third.id])
+    mempool.add(third, START_MS, ALL)
+    assert third in mempool.candidates(10, 10**6, 10, START_MS + 200, ())
+
+
+def test_a_sponsor_is_crowded_with_half_of_what_may_wait():
+    mempool = Mempool(64, 10**6, retry_after_ms=1)
+    assert taken(mempool, make(5), mempool.share("rich", quota())) == 5
+    assert mempool.is_crowded("rich", 10) and not mempool.is_crowded("rich", 12)
+    assert not mempool.is_crowded("poor", 10)

@@ -2,7 +2,8 @@ import trio
 import trio.testing
 from libp2p.pubsub.pb import rpc_pb2
 from p2pledger.network import gossip
-from p2pledger.network.gossip import IDS_MAX, RECENT_BYTES, SEEN_S, RecentMessages, SeenMessages, message_id
+from p2pledger.network.gossip import SEEN_S, SeenMessages
+from p2pledger.network.router import IDS_MAX, RECENT_BYTES, RecentMessages, message_id
 
 
 def message(data: bytes, topic: str = "topic") -> rpc_pb2.Message:

@@ -26,7 +26,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.utils.varint import read_delim
 from p2pledger.network import mending
 from p2pledger.network.flow import ACK, DATA, HEADER, SYN, WINDOW_UPDATE
-from p2pledger.network.gossip import RecentMessages, Router, message_id
+from p2pledger.network.router import RecentMessages, Router, message_id
 from p2pledger.network.standing import Standing
 from p2pledger.network.transport import BoundedConnection
 from p2pledger.network.yamux import MAX_INBOUND_STREAMS, Mux

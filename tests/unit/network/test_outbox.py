@@ -1,3 +1,4 @@
+import pytest
 import trio
 import trio.testing
 from hypothesis import given
@@ -60,3 +61,25 @@ def test_nothing_is_lost_or_reordered(sizes: list[int]) -> None:
         return b"".join(writes)
 
     assert trio.run(run) == b"".join(messages)
+
+
+async def test_all_that_is_pushed_is_poured_until_it_is_closed_or_one_write_takes_too_long(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    outbox, poured = Outbox(1000), []
+
+    async def write(data: bytes) -> None:
+        poured.append(data)
+        await trio.sleep(1 if data != b"slow" else 100)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.pour, write, 10)
+        for data in (b"one", b"two"):
+            outbox.push(data)
+            await trio.sleep(50)  # to wait for something to write is not to be slow
+        outbox.close()
+    assert poured == [b"one", b"two"]
+    outbox = Outbox(1000)
+    outbox.push(b"slow")
+    with pytest.raises(trio.TooSlowError):
+        await outbox.pour(write, 10)

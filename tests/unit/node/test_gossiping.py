@@ -2,13 +2,21 @@
 
 from itertools import pairwise
 
+import pytest
 import trio
 from p2pledger.chain.transaction import Spread
 from p2pledger.codec import decode
 from p2pledger.network.seam import Topic
 from p2pledger.node import gossiping
 from p2pledger.node.gossiping import BATCH_BYTES_MAX, Batcher
-from tests.unit.node.solo import Wire, fact, genesis
+from tests.unit.node.solo import Solo, Wire, fact, genesis
+
+
+@pytest.fixture
+def solo(tmp_path):
+    made = Solo(tmp_path)
+    yield made
+    made.signer.close()
 
 
 class Hands:
@@ -28,13 +36,14 @@ async def until(is_so):
             await trio.sleep(0.01)
 
 
-async def test_what_is_said_again_is_said_in_other_bytes(monkeypatch):
+async def test_what_is_said_again_is_said_in_other_bytes(solo, monkeypatch):
     monkeypatch.setattr(gossiping, "AGAIN_S", 0.01)
     one, wire = fact(genesis()), Wire()
-    batcher = Batcher(wire, Hands().now)
+    solo.pool.unspread = lambda: [one]
+    batcher = Batcher(wire, solo.pool, Hands().now)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(batcher.run)
-        nursery.start_soon(batcher.run_again, lambda: [one])
+        nursery.start_soon(batcher.run_again)
         await until(lambda: len(wire.published) >= 3)
         nursery.cancel_scope.cancel()
     assert {topic for topic, _ in wire.published} == {Topic.TRANSACTIONS}
@@ -43,9 +52,9 @@ async def test_what_is_said_again_is_said_in_other_bytes(monkeypatch):
     assert {decode(Spread, data).transactions for data in said} == {(one.encoded,)}
 
 
-async def test_many_travel_together_as_far_as_a_batch_reaches():
+async def test_many_travel_together_as_far_as_a_batch_reaches(solo):
     ones, wire = [fact(genesis()) for _ in range(400)], Wire()
-    batcher = Batcher(wire, Hands().now)
+    batcher = Batcher(wire, solo.pool, Hands().now)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(batcher.run)
         batcher.put(ones)
@@ -57,9 +66,9 @@ async def test_many_travel_together_as_far_as_a_batch_reaches():
     assert all(sum(map(len, batch)) <= BATCH_BYTES_MAX for batch in batches)
 
 
-async def test_while_there_is_more_to_say_messages_keep_their_distance(autojump_clock):
+async def test_while_there_is_more_to_say_messages_keep_their_distance(solo, autojump_clock):
     wire, times = Wire(), []
-    batcher = Batcher(wire, Hands().now)
+    batcher = Batcher(wire, solo.pool, Hands().now)
 
     async def keep_saying():
         while True:
@@ -81,9 +90,9 @@ async def test_while_there_is_more_to_say_messages_keep_their_distance(autojump_
     assert 0.9 < sum(late) / len(late) / (gossiping.GAP_MS / 1_000) < 1.1
 
 
-async def test_what_comes_alone_waits_for_the_shortest_time_only(autojump_clock):
+async def test_what_comes_alone_waits_for_the_shortest_time_only(solo, autojump_clock):
     wire = Wire()
-    batcher = Batcher(wire, Hands().now)
+    batcher = Batcher(wire, solo.pool, Hands().now)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(batcher.run)
         for said in range(1, 20):
@@ -94,3 +103,40 @@ async def test_what_comes_alone_waits_for_the_shortest_time_only(autojump_clock)
             assert trio.current_time() - began < 2 * gossiping.LINGER_MS / 1_000
             await trio.sleep(0.1)
         nursery.cancel_scope.cancel()
+
+
+async def test_where_there_is_much_to_say_company_is_waited_for_longer_but_not_after_a_silence(
+    solo, autojump_clock
+):
+    wire, ones = Wire(), [fact(genesis()) for _ in range(100)]
+    batcher = Batcher(wire, solo.pool, Hands().now)
+
+    async def said_after(count):
+        said, began = len(wire.published), trio.current_time()
+        batcher.put(ones[:count])
+        while len(wire.published) == said:
+            await trio.sleep(0.001)
+        return trio.current_time() - began
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        assert await said_after(100) < 2 * gossiping.LINGER_MS / 1_000
+        assert await said_after(1) > 0.9 * gossiping.LINGER_MS_MAX / 1_000
+        assert await said_after(1) < 4 * gossiping.LINGER_MS / 1_000
+        assert await said_after(100) < 4 * gossiping.LINGER_MS / 1_000
+        await trio.sleep(1)
+        assert await said_after(1) < 2 * gossiping.LINGER_MS / 1_000
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_came_in_here_is_nobodys_before_it_was_said(solo):
+    batcher = Batcher(solo.wire, solo.pool, solo.clock.now)
+    (one,) = await solo.pool.submit([fact(solo.genesis).encoded])
+    batcher.put([one])
+    later = solo.clock.now() + 60_000
+    assert solo.pool.mempool.candidates(10, 10**6, 10, later, ()) == []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        await until(lambda: bool(solo.wire.published))
+        nursery.cancel_scope.cancel()
+    assert solo.pool.mempool.candidates(10, 10**6, 10, later, ()) == [one]

@@ -8,6 +8,7 @@ from p2pledger.chain.transaction import Outcome, Transaction
 from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.ledger import mempool as mempool_module
 from p2pledger.ledger.machine import Machine, Round
+from p2pledger.node import backlog
 from p2pledger.node import pool as pool_module
 from p2pledger.node.service import Busy
 from p2pledger.types import Signature
@@ -63,6 +64,21 @@ async def test_a_full_mempool_says_when_to_come_back(solo):
     answers = await solo.pool.submit([fact(solo.genesis, "admin 1", "authority-1").encoded])
     assert [answer.code for answer in answers] == ["mempool_full"]
     assert solo.pool.fate(fact(solo.genesis).id).outcome is Outcome.UNKNOWN
+
+
+async def test_more_than_becomes_final_soon_is_refused_before_it_is_looked_at(solo, monkeypatch):
+    monkeypatch.setattr(backlog, "WAITING_MIN", 20)
+    offered = [fact(solo.genesis, "utility 1", "utility") for _ in range(11)]
+    answers = await solo.pool.submit([one.encoded for one in offered])
+    assert answers == offered
+    answers = await solo.pool.submit([fact(solo.genesis, "utility 1", "utility").encoded])
+    assert [answer.code for answer in answers] == ["too_many_pending"], "half of the room is the others'"
+    assert await solo.pool.submit([offered[0].encoded]) == [offered[0]], "what waits already is no more"
+    answers = await solo.pool.submit([fact(solo.genesis).encoded for _ in range(9)] + [b"not even looked at"])
+    assert [getattr(answer, "code", "accepted") for answer in answers] == ["accepted"] * 9 + ["too_busy"]
+    assert solo.count("mempool_txs_received_total", source="api", result="too_busy") == 1
+    settle(solo, *offered)
+    assert len(await solo.pool.submit([fact(solo.genesis).encoded])) == 1
 
 
 async def test_what_strangers_sign_takes_nothing_from_the_sponsor_that_they_name(solo):

@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 from p2pledger.bench.scale.mesh import Costs, Mesh, Rules, rules_of_our_router
-from p2pledger.network import gossip
+from p2pledger.network import router
 
 NODES = 60
 BEAT_MS = 1_000
@@ -54,12 +54,12 @@ def publish(mesh: Mesh, count: int, every_ms: float = 50) -> None:
 
 def test_the_rules_are_those_of_the_real_router(rules: Rules) -> None:
     assert (rules.degree, rules.degree_low, rules.degree_high) == (
-        gossip.DEGREE,
-        gossip.DEGREE_LOW,
-        gossip.DEGREE_HIGH,
+        router.DEGREE,
+        router.DEGREE_LOW,
+        router.DEGREE_HIGH,
     )
-    assert rules.heartbeat_ms == gossip.HEARTBEAT_S * 1_000
-    recent = gossip.RecentMessages()
+    assert rules.heartbeat_ms == router.HEARTBEAT_S * 1_000
+    recent = router.RecentMessages()
     assert (rules.announced_beats, rules.kept_beats) == (recent.window_size, recent.history_size)
     assert rules.announced_to(0) == rules.announced_to(24) < rules.announced_to(100) == 25
 
