@@ -29,7 +29,7 @@ from p2pledger.chain.transaction import Outcome
 from p2pledger.codec import encode, to_json
 from p2pledger.errors import InvalidMessage
 from p2pledger.metrics import Metrics
-from p2pledger.node.service import Health, Service
+from p2pledger.node.service import TOO_BUSY, Busy, Health, Service
 from p2pledger.types import Epoch, Hash, Height
 
 WAIT_MS_MAX = 60_000
@@ -147,7 +147,12 @@ class Routes:
             if isinstance(item, InvalidMessage):
                 self._count_unreadable(item.code)
             verdict = next(judged) if isinstance(item, bytes) else item
-            answers.append(refusal_of(verdict, id_of(item)) if isinstance(verdict, Exception) else verdict)
+            if isinstance(verdict, Busy) and verdict.code == TOO_BUSY:  # it was not looked at
+                answers.append(refusal_of(verdict))
+            elif isinstance(verdict, Exception):
+                answers.append(refusal_of(verdict, id_of(item)))
+            else:
+                answers.append(verdict)
         return _answer_many(answers) if submission.many else _answer_one(answers[0])
 
     def _count_unreadable(self, code: str) -> None:
@@ -284,13 +289,14 @@ def _answer_many(answers: Sequence[Hash | Refusal]) -> Response:
         shared = {refusal.status for refusal in refusals}
         status = shared.pop() if len(shared) == 1 else HTTPStatus.UNPROCESSABLE_ENTITY
     slowest = max(refusals, key=lambda refusal: refusal.retry_after_ms or 0, default=None)
-    views = [
-        ErrorView(**answer.view())
-        if isinstance(answer, Refusal)
-        else AcceptedView(transaction_id=answer.hex())
+    # Written without the models that document it (`ItemsView`): they would cost as much as the judging.
+    items = [
+        answer.view() if isinstance(answer, Refusal) else {"transaction_id": answer.hex()}
         for answer in answers
     ]
-    return _answer(ItemsView(items=views), status, slowest.headers() if slowest else None)
+    body = json.dumps({"items": items}, ensure_ascii=False, separators=(",", ":")).encode()
+    headers = slowest.headers() if slowest else None
+    return Response(body, status_code=status, headers=headers, media_type=JSON)
 
 
 def _chain_answer(request: Request, value: Any, **beside: str) -> Response:

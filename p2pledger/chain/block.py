@@ -6,7 +6,7 @@ after the block, so a header alone says what its state is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated
 
 from p2pledger import merkle
@@ -25,6 +25,8 @@ FINAL_BLOCK_BYTES_MAX = 512 * 1024
 JUSTIFICATION_BYTES_MAX = 256 * 1024
 """Certificates that a proposal carries along; a voter that lacks more of them fetches them."""
 JUSTIFICATION_SKIPS_MAX = 1_024
+TX_ROOTS_MAX = 16
+"""Roots kept: a voter needs a block's when it comes, when it was executed and when it is passed on."""
 
 _HEADER_DOMAIN = Domain("p2pledger/header/1")
 _GENESIS_BLOCK_DOMAIN = Domain("p2pledger/genesis-block/1")
@@ -65,6 +67,11 @@ def genesis_digest(genesis: Genesis) -> Hash:
 
 def tx_root(transaction_ids: Sequence[Hash]) -> Hash:
     """The RFC 6962 root over a block's transaction ids in their order."""
+    return _tx_root(tuple(transaction_ids))
+
+
+@lru_cache(TX_ROOTS_MAX)
+def _tx_root(transaction_ids: tuple[Hash, ...]) -> Hash:
     return merkle.root([merkle.leaf_hash(i) for i in transaction_ids])
 
 

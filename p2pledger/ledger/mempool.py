@@ -21,6 +21,9 @@ MOVING_MS = 1_000
 OVERTAKEN_MS = 1_000
 """Nodes need not agree on the order of arrival: so much later a younger one has come."""
 
+COUNTED_MAX = 128
+"""So many count at a time towards a view's deadline."""
+
 SPONSOR_PART = 2
 """A sponsor may fill this part of the mempool: a half. The others always find the other half."""
 STRANGERS_PART = 16
@@ -250,6 +253,8 @@ class Mempool:
     ) -> list[Transaction]:
         """The transactions that newly count towards the deadline of a view: send them to its leader.
 
+        At most COUNTED_MAX, the oldest: one is enough to make work of a view.
+
         Each is returned once per view, and in at most `views_max` views in which nothing became final
         (PROTOCOL: the number of authorities), so that one which leaders refuse cannot burn views for ever,
         and one that finds no room in a block does not have to wait until the ledger is idle. One in
@@ -260,20 +265,24 @@ class Mempool:
             self._turn = (epoch, view)
             self._uncounted = dict.fromkeys(self._pending)
         counted: list[Transaction] = []
-        left: dict[Hash, None] = {}
+        done: list[Hash] = []
         for transaction_id in self._uncounted:
+            if len(counted) == COUNTED_MAX:
+                break
             pending = self._pending[transaction_id]
             if pending.progress != self._progress:
                 pending.views, pending.progress = 0, self._progress
             if pending.views >= views_max:
+                done.append(transaction_id)
                 continue
             is_early = transaction_id in self._held or pending.arrived_ms > arrived_by_ms
             if is_early or transaction_id in exclude:
-                left[transaction_id] = None
                 continue
             pending.views += 1
             counted.append(pending.transaction)
-        self._uncounted = left
+            done.append(transaction_id)
+        for transaction_id in done:
+            del self._uncounted[transaction_id]
         return counted
 
     def has_uncounted(self, exclude: Container[Hash]) -> bool:

@@ -54,8 +54,8 @@ class Exchange:
         self._genesis, self._store, self._pool = genesis, store, pool
         self._core, self._inbox, self._seen = core, inbox, seen
         self._metrics, self._now = metrics, now
-        self._checked: dict[bytes, list[Transaction]] = {}
-        """Batches between their check and their delivery, so that each is decoded once."""
+        self._checked: dict[bytes, list[Transaction] | FinalBlock] = {}
+        """What came by gossip between its check and its delivery, so that it is decoded once."""
 
     # --- gossip ----------------------------------------------------------------------------------------
 
@@ -66,7 +66,11 @@ class Exchange:
                 case Topic.TRANSACTIONS:
                     return await self._check_batch(data)
                 case Topic.BLOCKS:
-                    return self._check_block(decode(FinalBlock, data))
+                    block: FinalBlock = decode(FinalBlock, data)
+                    verdict = self._check_block(block)
+                    if verdict is Verdict.ACCEPT:
+                        self._keep_checked(data, block)
+                    return verdict
                 case Topic.EVIDENCE:
                     return self._check_evidence(decode(Evidence, data))
         except InvalidMessage as error:
@@ -88,9 +92,12 @@ class Exchange:
             await trio.lowlevel.checkpoint()
         if not all(await authentic(unknown, self._metrics)):
             raise InvalidMessage("a transaction whose signatures are false", code="bad_signature")
-        if len(self._checked) < CHECKED_MAX:
-            self._checked[data] = transactions
+        self._keep_checked(data, transactions)
         return Verdict.ACCEPT
+
+    def _keep_checked(self, data: bytes, checked: list[Transaction] | FinalBlock) -> None:
+        if len(self._checked) < CHECKED_MAX:
+            self._checked[data] = checked
 
     def _unknown(self, transactions: Sequence[Transaction]) -> list[Transaction]:
         """Those that are not here yet. Raises: InvalidMessage for one that no state could accept."""
@@ -126,10 +133,12 @@ class Exchange:
         """See `Handler.on_gossip`."""
         match topic:
             case Topic.TRANSACTIONS:
-                transactions = self._checked.pop(data, None)
-                await self._pool.take(transactions or _transactions(decode(Spread, data)), verified=True)
+                found = self._checked.pop(data, None)
+                transactions = found if isinstance(found, list) else _transactions(decode(Spread, data))
+                await self._pool.take(transactions, verified=True)
             case Topic.BLOCKS:
-                block: FinalBlock = decode(FinalBlock, data)
+                known = self._checked.pop(data, None)
+                block: FinalBlock = known if isinstance(known, FinalBlock) else decode(FinalBlock, data)
                 if self._seen.add(block):
                     self._count_fork(block)
                     delay_s = max(0, self._now() - block.header.time_ms) / 1_000

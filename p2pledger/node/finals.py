@@ -5,6 +5,7 @@ layer of a block stays until the store holds it, so a crash at any point finds e
 """
 
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -114,9 +115,9 @@ class Finals:
         self._layers.settle(block.header.digest)
         self._pool.settle(layer.transactions, block.header.height, block.header.time_ms)
         self._measure(block, parent, sum(len(transaction.encoded) for transaction in layer.transactions))
-        for schema in map(schema_of, layer.execution.index_rows):
+        for schema, count in Counter(map(schema_of, layer.execution.index_rows)).items():
             if schema is not None:
-                self._metrics.records_total.at(schema).inc()
+                self._metrics.records_total.at(schema).inc(count)
         self.on_stored(block)
         self._tell(block)
 

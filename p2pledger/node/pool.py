@@ -265,18 +265,19 @@ class Pool:
 
     def settle(self, transactions: Sequence[Transaction], height: Height, time_ms: Millis) -> None:
         """A block is stored: its transactions are final, and what cannot follow any more has ended too."""
-        ids = [transaction.id for transaction in transactions]
-        self.mempool.settle(ids, self._now())
-        self._backlog.settle(len(ids), self._now())
+        ids, now = [transaction.id for transaction in transactions], self._now()
+        self.mempool.settle(ids, now)
+        self._backlog.settle(len(ids), now)
         self._fates.end_final(ids, height)
-        for transaction in transactions:
-            self._drop_fetched(transaction.id)
-            self._suspects.pop(transaction.id, None)
-            self._count_end(transaction, "final")
-            since = self._submitted_ms.pop(transaction.id, None)
+        for kind, count in Counter(transaction.body.kind for transaction in transactions).items():
+            self._metrics.txs_finalized_total.at(kind, "final").inc(count)
+        for transaction_id in ids:
+            self._drop_fetched(transaction_id)
+            self._suspects.pop(transaction_id, None)
+            since = self._submitted_ms.pop(transaction_id, None)
             if since is not None:
-                self._metrics.tx_finality_latency_seconds.observe(max(0, self._now() - since) / 1_000)
-            self._wake(transaction.id)
+                self._metrics.tx_finality_latency_seconds.observe(max(0, now - since) / 1_000)
+            self._wake(transaction_id)
         if self._now() - self._swept_ms >= LEFT_OVER_MS:
             self._swept_ms = self._now()
             self.suspect(self.mempool.arrived_before(Millis(self._swept_ms - LEFT_OVER_MS)))

@@ -41,7 +41,7 @@ class Turn:
         counted = self._mempool.count_for_view(
             entered.epoch, entered.view, n, exclude, Millis(now - self._executor.gossip_age.ms)
         )
-        if self._mempool.has_uncounted(exclude):
+        if not counted and self._mempool.has_uncounted(exclude):
             self.due_ms = Millis(now + self._executor.gossip_age.ms)
         return (Pending(entered.epoch, entered.view), counted) if counted else None
 
