@@ -3,8 +3,8 @@
     {"code": "body_too_large", "message": "...", "cure": "...", "transaction_id": "...",
      "retry_after_ms": 500}
 
-`transaction_id` is there when the bytes were looked at and good enough to have one, `retry_after_ms` when the same
-request may be taken later. Codes of the ledger come through as they are; all are explained in
+`transaction_id` is there when the bytes were looked at and good enough to have one, `retry_after_ms` when
+the same request may be taken later. Codes of the ledger come through as they are; all are explained in
 docs/errors.md.
 """
 

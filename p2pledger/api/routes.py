@@ -72,8 +72,10 @@ def _errors(*statuses: int) -> Answers:
     return {status: {"model": ErrorView} for status in statuses}
 
 
+SUBMIT_PATH = "/v1/transactions"
+
 ROUTES = (
-    "/v1/transactions",
+    SUBMIT_PATH,
     "/v1/transactions/{transaction_id}",
     "/v1/transactions/{transaction_id}/receipt",
     "/v1/blocks/{height}",
@@ -102,7 +104,7 @@ class Routes:
         """The table of routes."""
         router = APIRouter()
         router.add_api_route(
-            "/v1/transactions",
+            SUBMIT_PATH,
             self.submit,
             methods=["POST"],
             status_code=HTTPStatus.ACCEPTED,
