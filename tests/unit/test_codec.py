@@ -2,7 +2,7 @@
 
 import enum
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, make_dataclass
 from typing import Annotated, Any
 
 import cbor2
@@ -133,6 +133,38 @@ def test_another_encoding_is_refused(data, code):
 def test_what_could_not_be_decoded_is_not_encoded(bad):
     with pytest.raises(ValueError):
         encode(bad)
+
+
+def test_a_decoded_value_is_as_one_that_was_made():
+    decoded = decode(Outer, encode(GOOD))
+    assert list(vars(decoded).items()) == list(vars(GOOD).items()) and hash(decoded) == hash(GOOD)
+    with pytest.raises(FrozenInstanceError):
+        decoded.small = 1
+
+
+def test_a_field_may_have_any_name():
+    """What is compiled for a class has names of its own, and uses builtins."""
+    names = [
+        "it",
+        "made",
+        "fields",
+        "size",
+        "error",
+        "item",
+        "compiled",
+        "len",
+        "type",
+        "tuple",
+        "int",
+        "str",
+        "bytes",
+        "Refused",
+        "_1",
+        "it_item",
+    ]
+    cls = make_dataclass("Named", [(name, Annotated[str, Length(0, 9)]) for name in names], frozen=True)
+    value = cls(*names)
+    assert encode(value) == cbor2.dumps(names) and decode(cls, encode(value)) == value
 
 
 def test_a_list_is_not_a_tuple():
