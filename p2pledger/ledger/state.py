@@ -4,7 +4,7 @@ The state is a map from keys to values, both bytes. It is read through a `StateR
 what is final, an `Overlay` for a block that is not.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 DIGITS = "0123456789abcdef"
 GENESIS_HEIGHT = Height(0)
-ROWS_DECODED_MAX = 4_096
+ROWS_DECODED_MAX = 16_384
 """How many rows are kept decoded: organisations, keys and devices are read far more often than written."""
 
 _LEAF_DOMAIN = Domain("p2pledger/state-leaf/1")
@@ -91,8 +91,8 @@ class StateReader(Protocol):
     def record(self, transaction_id: Hash) -> Record | None:
         """The record that this transaction of the chain made; None when there is none."""
 
-    def is_used(self, transaction_id: Hash) -> bool:
-        """Whether a transaction with this id is in the chain and has not yet passed its expiry."""
+    def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
+        """Those of these ids whose transactions are in the chain and have not yet passed their expiry."""
 
 
 class EmptyState:
@@ -123,9 +123,9 @@ class EmptyState:
         """See `StateReader.record`."""
         return None
 
-    def is_used(self, transaction_id: Hash) -> bool:
-        """See `StateReader.is_used`."""
-        return False
+    def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
+        """See `StateReader.used`."""
+        return frozenset()
 
 
 class Effects(Protocol):
@@ -241,14 +241,14 @@ class Overlay:
             reader = reader._reader
         return reader.record(transaction_id)
 
-    def is_used(self, transaction_id: Hash) -> bool:
-        """See `StateReader.is_used`."""
+    def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
+        """See `StateReader.used`."""
+        asked, found = set(transaction_ids), set[Hash]()
         reader: StateReader = self
         while isinstance(reader, Overlay):
-            if transaction_id in reader._effects.transactions:
-                return True
+            found |= asked & reader._effects.transactions.keys()
             reader = reader._reader
-        return reader.is_used(transaction_id)
+        return found | reader.used(asked - found)
 
 
 class Changes:
@@ -256,6 +256,9 @@ class Changes:
 
     `mark` and `undo` bracket one transaction: a rule that fails leaves no writes. `transactions` are those
     of the block at `height` that were carried out so far; the caller adds to them.
+
+    Rows are held as values, however often a block reads and writes them: one is decoded when it is first
+    read, and encoded when `writes` is asked for.
     """
 
     def __init__(
@@ -265,14 +268,24 @@ class Changes:
         transactions: Mapping[Hash, Transaction] = MappingProxyType({}),
     ) -> None:
         self._reader, self._height, self._transactions = reader, height, transactions
-        self._writes: dict[bytes, bytes | None] = {}
-        self._undo: list[tuple[bytes, bool, bytes | None]] = []
+        self._rows_read: dict[bytes, Any] = {}
+        self._writes: dict[bytes, Any] = {}
+        self._undo: list[tuple[bytes, Any]] = []
 
     def get(self, key: bytes) -> bytes | None:
         """The value under a key, these writes included."""
         if key in self._writes:
-            return self._writes[key]
+            return _encoded(self._writes[key])
         return self._reader.get(key)
+
+    def row(self, key: bytes, decoded: Callable[[bytes | None], Any]) -> Any:
+        """The value under a key as the row that `decoded` makes of it: the same one for every call."""
+        if key in self._writes:
+            written = self._writes[key]
+            return decoded(written) if isinstance(written, bytes) else written
+        if key not in self._rows_read:
+            self._rows_read[key] = decoded(self._reader.get(key))
+        return self._rows_read[key]
 
     def record(self, transaction_id: Hash) -> Record | None:
         """The record that a transaction before this one made; None when there is none."""
@@ -281,9 +294,9 @@ class Changes:
             return record_of(transaction, self._height)
         return self._reader.record(transaction_id)
 
-    def put(self, key: bytes, value: bytes | None) -> None:
-        """Write a value under a key; None removes it."""
-        self._undo.append((key, key in self._writes, self._writes.get(key)))
+    def put(self, key: bytes, value: Any) -> None:
+        """Write a value under a key: bytes, or a row, which has to be a frozen dataclass. None removes it."""
+        self._undo.append((key, self._writes.get(key, _UNWRITTEN)))
         self._writes[key] = value
 
     def mark(self) -> int:
@@ -293,15 +306,25 @@ class Changes:
     def undo(self, mark: int) -> None:
         """Take back every write since `mark`."""
         while len(self._undo) > mark:
-            key, was_written, value = self._undo.pop()
-            if was_written:
-                self._writes[key] = value
-            else:
+            key, before = self._undo.pop()
+            if before is _UNWRITTEN:
                 del self._writes[key]
+            else:
+                self._writes[key] = before
 
     def writes(self) -> Mapping[bytes, bytes | None]:
-        """The last write to each key, in the order of first writing; None stands for removed."""
-        return dict(self._writes)
+        """The last write to each key, in the order of first writing; None stands for removed.
+
+        Raises ValueError when a row holds what its annotations do not allow.
+        """
+        return {key: _encoded(value) for key, value in self._writes.items()}
+
+
+_UNWRITTEN = object()
+
+
+def _encoded(value: Any) -> bytes | None:
+    return value if value is None or isinstance(value, bytes) else encode(value)
 
 
 class Readable(Protocol):
@@ -335,15 +358,20 @@ class Table(Generic[T]):
 
     def get(self, reader: Readable, key: bytes) -> T | None:
         """The row under a key; None when there is none. Raises: Fatal."""
-        data = reader.get(self._prefix + key)
-        if data is None:
-            return None
+        place = self._prefix + key
+        row: T | None = (
+            reader.row(place, self._decoded)
+            if isinstance(reader, Changes)
+            else self._decoded(reader.get(place))
+        )
+        return row
+
+    def _decoded(self, data: bytes | None) -> Any:
         try:
-            row: T = _decoded(self._kind, data)
+            return None if data is None else _decoded(self._kind, data)
         except InvalidMessage as error:
             raise Fatal(f"the state holds no {self._kind.__name__} under {self._prefix!r}: {error}") from None
-        return row
 
     def put(self, changes: Changes, key: bytes, row: T) -> None:
         """Write a row under a key."""
-        changes.put(self._prefix + key, encode(row))
+        changes.put(self._prefix + key, row)
