@@ -4,10 +4,12 @@ The state is a map from keys to values, both bytes. It is read through a `StateR
 what is final, an `Overlay` for a block that is not.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -50,11 +52,17 @@ def entry_of(key: bytes, value: bytes, path: Hash | None = None) -> Entry:
     return Entry(path or path_of(key), _LEAF_DOMAIN.hash(len(key).to_bytes(4, "big") + key + value))
 
 
+_path = attrgetter("path")
+
+
 def merged(entries: Sequence[Entry], changed: Mapping[Hash, Entry | None]) -> list[Entry]:
-    """These entries with the changed ones in their places, by ascending path."""
-    found: dict[Hash, Entry | None] = {entry.path: entry for entry in entries}
-    found.update(changed)
-    return [entry for _, entry in sorted(found.items()) if entry is not None]
+    """These entries, which ascend by path, with the changed ones in their places."""
+    found = list(entries)
+    for path, entry in changed.items():
+        i = bisect_left(found, path, key=_path)
+        is_there = i < len(found) and found[i].path == path
+        found[i : i + is_there] = () if entry is None else (entry,)
+    return found
 
 
 def lay_over(children: list[Hash | None], prefix: str, nodes: Mapping[str, Hash | None]) -> None:
@@ -187,22 +195,22 @@ class Overlay:
         changed: dict[Hash, Entry | None] = {}
         reader: StateReader = self
         while isinstance(reader, Overlay):
-            for path, entry in reader._changed(prefix):
-                changed.setdefault(path, entry)
+            for bucket in reader._changed(prefix):
+                changed = {**bucket, **changed}
             reader = reader._reader
         below = reader.entries(prefix)
         return merged(below, changed) if changed else below
 
-    def _changed(self, prefix: str) -> Iterator[tuple[Hash, Entry | None]]:
+    def _changed(self, prefix: str) -> Sequence[Mapping[Hash, Entry | None]]:
+        """The changed entries that start with these digits, bucket by bucket."""
         buckets, depth = self._effects.entries, self._effects.crown.depth
+        if len(prefix) < depth:
+            return [entries for bucket, entries in buckets.items() if bucket.startswith(prefix)]
+        if (entries := buckets.get(prefix[:depth])) is None:
+            return ()
         if len(prefix) == depth:
-            yield from buckets.get(prefix, {}).items()
-        else:
-            near = [prefix[:depth]] if len(prefix) > depth else [b for b in buckets if b.startswith(prefix)]
-            for bucket in near:
-                for path, entry in buckets.get(bucket, {}).items():
-                    if path.hex().startswith(prefix):
-                        yield path, entry
+            return (entries,)
+        return ({path: entry for path, entry in entries.items() if path.hex().startswith(prefix)},)
 
     @property
     def crown(self) -> Crown:
