@@ -2,7 +2,7 @@
 
 A dataclass is an array of its fields in order (RFC 8949, section 4.2.1: shortest integers, definite
 lengths; no maps, floats or tags). What a field may hold is read from its annotation, once per class
-(`limits` are the words for it), and compiled into a function that checks just that (`shapes`, `source`):
+(`limits` are the words for it), and compiled into functions that do just what it says (`shapes`, `source`):
 
     int with a range     U8, U32, U64, or a NewType over int (unsigned, 64 bits)
     bytes, str, tuple    Annotated[..., Length(least, most)]; Hash, PublicKey, Signature know their own
@@ -12,17 +12,21 @@ lengths; no maps, floats or tags). What a field may hold is read from its annota
     A | B of dataclasses [A.TAG, fields...], the classes declaring distinct TAGs
     X | None             null, or X
 
-Decoding refuses everything that encoding would not have written: it compares the re-encoded value
-with the input. The JSON form (for people and for the HTTP API) is an object of the same fields, with
-bytes as lower-case hexadecimal; it is never hashed or signed.
+Decoding refuses everything that encoding would not have written. Without maps, floats, tags and indefinite
+lengths, the encodings of a value differ only in the lengths of their heads, so of all of them the canonical
+one is the shortest: an input is canonical if and only if it has that one's length.
+
+The JSON form (for people and for the HTTP API) is an object of the same fields, with bytes as lower-case
+hexadecimal; it is never hashed or signed.
 """
 
 from typing import Any
 
 import cbor2
 
+from p2pledger.codec.annotations import shape_of
 from p2pledger.codec.limits import U8, U32, U64, Length, Pattern, Range
-from p2pledger.codec.shapes import Json, shape_of
+from p2pledger.codec.shapes import Json
 from p2pledger.codec.source import Refused
 from p2pledger.errors import InvalidMessage
 
@@ -105,7 +109,7 @@ def decode(kind: Any, data: bytes) -> Any:
         raise InvalidMessage(str(error)) from None
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError) as error:
         raise InvalidMessage(f"not CBOR: {error}") from None
-    if cbor2.dumps(plain) != data:
+    if shape.size(plain) != len(data):
         raise InvalidMessage("not the canonical encoding", code="not_canonical")
     return value
 

@@ -41,6 +41,13 @@ def refuse_if(condition: str, message: str) -> Lines:
     return [f"if {condition}:", f"    raise Refused({message!r})"]
 
 
+def total(*terms: int | str) -> str:
+    """The source of a sum of terms, its numbers added up beforehand."""
+    unknown = [term for term in terms if isinstance(term, str) and not term.isdecimal()]
+    known = sum(int(term) for term in terms if term not in unknown)
+    return " + ".join([*unknown, *([str(known)] if known or not unknown else [])])
+
+
 def function(of: str, body: Sequence[str], names: Names) -> Callable[[Any], Any]:
     """The function of the parameter `it` that has these statements. `of`: whose it is, for tracebacks."""
     source = "\n".join(["def compiled(it):", *indented(body)])
