@@ -135,6 +135,15 @@ def is_consistent(old_size: int, old_root: Hash, size: int, new_root: Hash, proo
     return last == 0 and old == old_root and new == new_root
 
 
+def node_number(level: int, index: int) -> int:
+    """The number of the complete subtree of 2**level leaves that begins at leaf index * 2**level.
+
+    Subtrees are numbered as they lie from left to right: leaf i has the number 2i, and a tree of n leaves
+    has fewer than 2n of them.
+    """
+    return (2 * index + 1 << level) - 1
+
+
 @dataclass(frozen=True)
 class Frontier:
     """The right edge of an append-only tree: enough to append to it and to know its root.
@@ -147,14 +156,20 @@ class Frontier:
 
     def append(self, leaves: Sequence[Hash]) -> "Frontier":
         """The tree with these leaf hashes after its own; this one is left as it is."""
-        peaks, size = list(self.peaks), self.size
+        return self.grow(leaves).after
+
+    def grow(self, leaves: Sequence[Hash]) -> "Growth":
+        """Like `append`, with all that becomes complete by it."""
+        nodes, peaks, size = [], list(self.peaks), self.size
         for leaf in leaves:
-            current, carry = leaf, size
+            nodes.append((2 * size, leaf))
+            current, carry, level = leaf, size, 0
             while carry % 2:
-                current, carry = node_hash(peaks.pop(), current), carry // 2
+                current, carry, level = node_hash(peaks.pop(), current), carry // 2, level + 1
+                nodes.append((node_number(level, carry), current))
             peaks.append(current)
             size += 1
-        return Frontier(size, tuple(peaks))
+        return Growth(self, nodes, Frontier(size, tuple(peaks)))
 
     def root(self) -> Hash:
         """The root of the tree, as `root(leaves)` would give it."""
@@ -164,3 +179,18 @@ class Frontier:
         for peak in reversed(self.peaks[:-1]):
             current = node_hash(peak, current)
         return current
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What leaves do to an append-only tree: its right edge `before` and `after` them, and between the two
+    the root of each subtree that became complete, with its `node_number`, in the order of completion.
+    """
+
+    before: Frontier
+    nodes: Sequence[tuple[int, Hash]]
+    after: Frontier
+
+    def leaves(self) -> list[Hash]:
+        """The leaf hashes that were appended."""
+        return [node for number, node in self.nodes if number % 2 == 0]

@@ -49,6 +49,8 @@ IMPURE = {
     "time", "trio", "uuid",
 }  # fmt: skip
 IMPURE_CALLS = {"open", "print", "input", "__import__", "eval", "exec"}
+COMPILES = {"codec.source"}
+"""Runs source that it wrote itself, for the package's own classes: once each, and never a message's words."""
 
 LIBP2P_FREE = {"network.seam"}
 FILE_LINES_MAX = 420
@@ -111,8 +113,9 @@ def is_impure(name: str, source: str) -> Iterator[str]:
     for imported in imports(name, source):
         if imported.split(".")[0] in IMPURE:
             yield f"{name} is pure and imports {imported}"
+    forbidden = IMPURE_CALLS - {"exec"} if name in COMPILES else IMPURE_CALLS
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in forbidden:
             yield f"{name} is pure and calls {node.func.id}"
 
 
@@ -170,6 +173,8 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (is_impure, "ledger.machine", "def later():\n    import os.path"),
     (is_impure, "merkle", "import trio"),
     (is_impure, "ledger.modules.records", "DATA = open('x').read()"),
+    (is_impure, "codec.shapes", "exec('x = 1')"),
+    (is_impure, "codec.source", "eval('1')"),
     (knows_libp2p, "node.loop", "import libp2p.host"),
     (knows_libp2p, "network.seam", "from libp2p import new_host"),
     (is_long, "chain.block", "\n" * (FILE_LINES_MAX + 1)),
@@ -189,6 +194,7 @@ SOUND: list[tuple[Rule, str, str]] = [
     (breaks_floors, "cli", "from p2pledger import __version__\nfrom p2pledger.node import main"),
     (breaks_floors, "client.plan", "from p2pledger.chain.genesis import Genesis\nfrom .other import x"),
     (is_impure, "metrics", "import prometheus_client"),
+    (is_impure, "codec.source", "exec('x = 1')"),
     (is_impure, "storage.sqlite", "import sqlite3"),
     (knows_libp2p, "network.host", "import libp2p"),
     (is_long, "chain.block", "def f():\n" + "    pass\n" * (FUNCTION_LINES_MAX - 1)),

@@ -8,6 +8,7 @@ only the ledger floor knows; here it is bytes.
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
@@ -46,7 +47,7 @@ class Body:
     """Distinct, ascending: one set of signers has one encoding."""
 
     def __post_init__(self) -> None:
-        if any(a >= b for a, b in zip(self.signers, self.signers[1:], strict=False)):
+        if len(self.signers) > 1 and any(a >= b for a, b in pairwise(self.signers)):
             raise ValueError("signers are distinct and stand in ascending order")
 
     @cached_property

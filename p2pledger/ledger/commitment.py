@@ -172,23 +172,27 @@ class _View:
         return any(child != EMPTY for child in self.children(prefix))
 
 
+def _child(prefix: str, path: Hash) -> str:
+    """The digits of the child of `prefix` on the way to `path`."""
+    return path.hex()[: len(prefix) + 1]
+
+
 def _by_child(changed: _Changed, prefix: str) -> dict[str, dict[Hash, Entry | None]]:
     groups: dict[str, dict[Hash, Entry | None]] = {}
     for path, entry in changed.items():
-        groups.setdefault(path.hex()[: len(prefix) + 1], {})[path] = entry
+        groups.setdefault(_child(prefix, path), {})[path] = entry
     return groups
 
 
 def _rehash(view: _View, prefix: str, changed: _Changed) -> Hash:
     """The hash of the bucket at `prefix` after changes in it; the nodes below it go to the view."""
-    groups = _by_child(changed, prefix)
     # A bucket is split when it has children. Asking for those that change answers nearly always, and
     # where they are all empty its entries tell: then a split bucket is read whole, once per child.
-    if not any(view.reader.node(child) for child in groups):
+    if not any(view.reader.node(_child(prefix, path)) for path in changed):
         entries = view.reader.entries(prefix)
         if len(entries) <= BUCKET_ENTRIES_MAX:
             return _hash_anew(view, prefix, merged(entries, changed))
-    for child, group in groups.items():
+    for child, group in _by_child(changed, prefix).items():
         view.put(child, _rehash(view, child, group))
     if None in changed.values():
         remaining = _few_entries(view, prefix, changed)
@@ -204,7 +208,7 @@ def _hash_anew(view: _View, prefix: str, entries: Sequence[Entry]) -> Hash:
         return _bucket_hash(entries)
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
-        groups.setdefault(entry.path.hex()[: len(prefix) + 1], []).append(entry)
+        groups.setdefault(_child(prefix, entry.path), []).append(entry)
     for child, group in groups.items():
         view.put(child, _hash_anew(view, child, group))
     return node_hash(view.children(prefix))

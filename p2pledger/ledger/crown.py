@@ -50,18 +50,13 @@ class Crown:
         """The crown once these buckets, by number, have these hashes. Costs what changes."""
         changed, levels = buckets, []
         for level in reversed(self._levels):
-            by_row: dict[int, list[tuple[int, Hash]]] = {}
+            rows = list(level)
             for number, value in changed.items():
-                by_row.setdefault(number // ARITY, []).append((number % ARITY * HASH_BYTES, value))
-            rows, above = list(level), {}
-            for number, children in by_row.items():
-                row = bytearray(rows[number])
-                for start, value in children:
-                    row[start : start + HASH_BYTES] = value
-                rows[number] = bytes(row)
-                above[number] = row_hash(rows[number])
+                above, position = divmod(number, ARITY)
+                row, start = rows[above], position * HASH_BYTES
+                rows[above] = row[:start] + value + row[start + HASH_BYTES :]
+            changed = {above: row_hash(rows[above]) for above in {number // ARITY for number in changed}}
             levels.append(tuple(rows))
-            changed = above
         return Crown(tuple(reversed(levels)))
 
     def node(self, digits: str) -> Hash:

@@ -19,10 +19,10 @@ from p2pledger.ledger.modules import RULES, registry
 from p2pledger.ledger.quota import apply_charge
 from p2pledger.ledger.rules import Context, IndexRow, Round, Rule
 from p2pledger.ledger.state import Changes, EmptyState, Entry, StateReader
-from p2pledger.merkle import Frontier
+from p2pledger.merkle import Frontier, Growth
 from p2pledger.types import Hash, Height
 
-__all__ = ["Built", "Execution", "IndexRow", "Machine", "Refusal", "Round"]
+__all__ = ["Built", "Execution", "IndexRow", "Machine", "Refusal", "Round", "Trial"]
 
 PAYLOADS_DECODED_MAX = 8_192
 HEADER_BYTES_MAX = 512
@@ -36,7 +36,7 @@ class Execution:
     """All that follows from a block: the roots for its header, and what a store must write for it.
 
     `writes` are the state's changes (None: removed); `crown`, `entries` and `nodes` are the commitment's, as
-    in its `Update`; `results` are the new leaves of the tree whose right edge is `frontier` afterwards;
+    in its `Update`; `results` are the leaves by which `growth` makes the tree of all results grow;
     `transactions` are the block's own by id.
     """
 
@@ -49,9 +49,14 @@ class Execution:
     entries: Mapping[str, Mapping[Hash, Entry | None]]
     nodes: Mapping[str, Hash | None]
     results: tuple[Result, ...]
-    frontier: Frontier
+    growth: Growth
     transactions: Mapping[Hash, Transaction]
     index_rows: tuple[IndexRow, ...]
+
+    @property
+    def frontier(self) -> Frontier:
+        """The right edge of the tree of all results after the block."""
+        return self.growth.after
 
 
 @dataclass(frozen=True)
@@ -92,18 +97,18 @@ class Machine:
         rows = registry.apply_genesis(changes, self.genesis)
         writes = changes.writes()
         update = self._commitment.update(EmptyState(), writes)
-        frontier = Frontier()
+        growth = Frontier().grow(())
         return Execution(
             height=Height(0),
             state_root=update.crown.root,
-            receipts_root=receipts_root(frontier.size, frontier.root()),
+            receipts_root=receipts_root(growth.after.size, growth.after.root()),
             tx_root=tx_root(()),
             writes=writes,
             crown=update.crown,
             entries=update.entries,
             nodes=update.nodes,
             results=(),
-            frontier=frontier,
+            growth=growth,
             transactions={},
             index_rows=rows,
         )
@@ -115,36 +120,17 @@ class Machine:
         """
         self._open(transaction)
 
+    def trial(self, parent: StateReader, at: Round) -> "Trial":
+        """A dry run of any number of transactions on one parent."""
+        return Trial(self, parent, at)
+
     def check(self, parent: StateReader, at: Round, transaction: Transaction) -> None:
-        """A dry run on throw-away changes: raises what executing it on `parent` would raise.
-
-        Raises: InvalidTransaction.
-        """
-        _Work(self, parent, at).apply(transaction, *self._open(transaction))
-
-    def quota(self, parent: StateReader, at: Round, transaction: Transaction) -> Quota | None:
-        """The quota that a transaction is to be charged to; None when it is not entitled to any now.
-
-        Raises: InvalidTransaction when no state could accept it.
-        """
-        rule, payload = self._open(transaction)
-        changes = Changes(parent)
-        try:
-            sponsor = registry.check_sponsor(changes, transaction.body.sponsor, at)
-            rule.check_signers(changes, self._context(transaction, at), payload)
-        except InvalidTransaction:
-            return None
-        return sponsor.quota
+        """The dry run of one transaction (`Trial.check`). Raises: InvalidTransaction."""
+        self.trial(parent, at).check(transaction)
 
     def _context(self, transaction: Transaction, at: Round) -> Context:
-        return Context(
-            genesis=self.genesis,
-            round=at,
-            transaction_id=transaction.id,
-            sponsor=transaction.body.sponsor,
-            signers=transaction.body.signers,
-            is_signed=self._is_signed,
-        )
+        body = transaction.body
+        return Context(self.genesis, at, transaction.id, body.sponsor, body.signers, self._is_signed)
 
     def execute(
         self, parent: StateReader, frontier: Frontier, at: Round, transactions: Sequence[Transaction]
@@ -159,7 +145,7 @@ class Machine:
             raise InvalidMessage(f"a block has at most {limits.block_transactions_max} transactions")
         if sum(len(transaction.encoded) for transaction in transactions) > limits.block_bytes_max:
             raise InvalidMessage(f"a block has at most {limits.block_bytes_max} bytes of transactions")
-        work = _Work(self, parent, at)
+        work = _Work(self, parent, at, transactions)
         for transaction in transactions:
             work.apply(transaction, *self._open(transaction))
         return work.finish(frontier)
@@ -172,8 +158,9 @@ class Machine:
         They are tried as they arrived, but those of one device among themselves by their numbers. A
         bad candidate is refused and harms no other.
         """
-        work, refused, room = _Work(self, parent, at), [], self.genesis.parameters.block_bytes_max
+        work, room = _Work(self, parent, at, candidates), self.genesis.parameters.block_bytes_max
         chosen: list[Transaction] = []
+        refused: list[Refusal] = []
         opened: list[tuple[Transaction, Rule, Any]] = []
         for candidate in candidates:
             try:
@@ -224,28 +211,64 @@ def _payload(kind: str, encoded: bytes) -> Any:
     return decode(RULES[kind].payload, encoded)
 
 
-class _Work:
-    """A block in the making: the changes so far, and what the transactions so far gave."""
+class Trial:
+    """Transactions tried out on one parent, each for itself: none sees what another would write.
+
+    What they read in common, such as their sponsor, is read and decoded once for all of them.
+    """
 
     def __init__(self, machine: Machine, parent: StateReader, at: Round) -> None:
         self._machine, self._parent, self._at = machine, parent, at
+        self._changes = Changes(parent)
+
+    def check(self, transaction: Transaction) -> None:
+        """A dry run: raises what executing the transaction alone would raise.
+
+        Raises: InvalidTransaction.
+        """
+        rule, payload = self._machine._open(transaction)
+        is_used = bool(self._parent.used([transaction.id]))
+        _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
+        mark = self._changes.mark()
+        try:
+            _apply(self._changes, self._machine._context(transaction, self._at), transaction, rule, payload)
+        finally:
+            self._changes.undo(mark)
+
+    def quota(self, transaction: Transaction) -> Quota | None:
+        """The quota that a transaction is to be charged to; None when it is not entitled to any now.
+
+        Raises: InvalidTransaction when no state could accept it.
+        """
+        rule, payload = self._machine._open(transaction)
+        try:
+            sponsor = registry.check_sponsor(self._changes, transaction.body.sponsor, self._at)
+            rule.check_signers(self._changes, self._machine._context(transaction, self._at), payload)
+        except InvalidTransaction:
+            return None
+        return sponsor.quota
+
+
+class _Work:
+    """A block in the making: the changes so far, and what the transactions so far gave."""
+
+    def __init__(
+        self, machine: Machine, parent: StateReader, at: Round, candidates: Sequence[Transaction]
+    ) -> None:
+        self._machine, self._parent, self._at = machine, parent, at
         self._transactions: dict[Hash, Transaction] = {}
+        self._used = parent.used([candidate.id for candidate in candidates])
         self._changes = Changes(parent, at.height, self._transactions)
         self._results: list[Result] = []
         self._rows: list[IndexRow] = []
 
     def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
-        """Carry one transaction out, or raise InvalidTransaction and leave no trace of it."""
-        self._check_once_and_in_time(transaction)
-        body, mark = transaction.body, self._changes.mark()
-        context = self._machine._context(transaction, self._at)
+        """Carry out one of the candidates, or raise InvalidTransaction and leave no trace of it."""
+        is_used = transaction.id in self._transactions or transaction.id in self._used
+        _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
+        context, mark = self._machine._context(transaction, self._at), self._changes.mark()
         try:
-            sponsor = registry.check_sponsor(self._changes, body.sponsor, self._at)
-            rule.check_signers(self._changes, context, payload)
-            window_ms = self._machine.genesis.parameters.quota_window_ms
-            size = len(transaction.encoded)
-            apply_charge(self._changes, body.sponsor, sponsor.quota, size, self._at.time_ms, window_ms)
-            output = rule.apply(self._changes, context, payload)
+            output = _apply(self._changes, context, transaction, rule, payload)
         except InvalidTransaction:
             self._changes.undo(mark)
             raise
@@ -253,37 +276,49 @@ class _Work:
         self._transactions[transaction.id] = transaction
         self._rows += context.rows
 
-    def _check_once_and_in_time(self, transaction: Transaction) -> None:
-        expires_ms, time_ms = transaction.body.expires_ms, self._at.time_ms
-        window_ms = self._machine.genesis.parameters.expiry_window_ms
-        if expires_ms < time_ms:
-            raise InvalidTransaction(Code.EXPIRED, f"it expired {time_ms - expires_ms} ms before the block")
-        if expires_ms > time_ms + window_ms:
-            raise InvalidTransaction(
-                Code.EXPIRES_TOO_LATE, f"a transaction expires at most {window_ms} ms after its block"
-            )
-        if transaction.id in self._transactions or self._parent.is_used(transaction.id):
-            raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
-
     def finish(self, frontier: Frontier) -> Execution:
         """All that follows from the transactions carried out."""
         writes = self._changes.writes()
         update = self._machine._commitment.update(self._parent, writes)
-        after = frontier.append([result.leaf() for result in self._results])
+        growth = frontier.grow([result.leaf() for result in self._results])
         return Execution(
             height=self._at.height,
             state_root=update.crown.root,
-            receipts_root=receipts_root(after.size, after.root()),
+            receipts_root=receipts_root(growth.after.size, growth.after.root()),
             tx_root=tx_root([result.transaction_id for result in self._results]),
             writes=writes,
             crown=update.crown,
             entries=update.entries,
             nodes=update.nodes,
             results=tuple(self._results),
-            frontier=after,
+            growth=growth,
             transactions=self._transactions,
             index_rows=tuple(self._rows),
         )
+
+
+def _apply(changes: Changes, context: Context, transaction: Transaction, rule: Rule, payload: Any) -> bytes:
+    """Carry a transaction out and return its output. Where it raises, some writes may be done.
+
+    Raises: InvalidTransaction.
+    """
+    at, sponsor = context.round, registry.check_sponsor(changes, context.sponsor, context.round)
+    rule.check_signers(changes, context, payload)
+    window_ms, size = context.genesis.parameters.quota_window_ms, len(transaction.encoded)
+    apply_charge(changes, context.sponsor, sponsor.quota, size, at.time_ms, window_ms)
+    return rule.apply(changes, context, payload)
+
+
+def _check_once_and_in_time(genesis: Genesis, transaction: Transaction, at: Round, *, is_used: bool) -> None:
+    expires_ms, window_ms = transaction.body.expires_ms, genesis.parameters.expiry_window_ms
+    if expires_ms < at.time_ms:
+        raise InvalidTransaction(Code.EXPIRED, f"it expired {at.time_ms - expires_ms} ms before the block")
+    if expires_ms > at.time_ms + window_ms:
+        raise InvalidTransaction(
+            Code.EXPIRES_TOO_LATE, f"a transaction expires at most {window_ms} ms after its block"
+        )
+    if is_used:
+        raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
 
 
 def _in_order(opened: Sequence[tuple[Transaction, Rule, Any]]) -> list[tuple[Transaction, Rule, Any]]:

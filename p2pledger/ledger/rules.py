@@ -36,9 +36,9 @@ class Round:
     time_ms: Millis
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Context:
-    """What a rule may know beside its payload and the state. One per transaction."""
+    """What a rule may know beside its payload and the state. One per transaction; only `emit` changes it."""
 
     genesis: Genesis
     round: Round

@@ -4,10 +4,12 @@ The state is a map from keys to values, both bytes. It is read through a `StateR
 what is final, an `Overlay` for a block that is not.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -23,7 +25,7 @@ T = TypeVar("T")
 
 DIGITS = "0123456789abcdef"
 GENESIS_HEIGHT = Height(0)
-ROWS_DECODED_MAX = 4_096
+ROWS_DECODED_MAX = 16_384
 """How many rows are kept decoded: organisations, keys and devices are read far more often than written."""
 
 _LEAF_DOMAIN = Domain("p2pledger/state-leaf/1")
@@ -50,11 +52,17 @@ def entry_of(key: bytes, value: bytes, path: Hash | None = None) -> Entry:
     return Entry(path or path_of(key), _LEAF_DOMAIN.hash(len(key).to_bytes(4, "big") + key + value))
 
 
+_path = attrgetter("path")
+
+
 def merged(entries: Sequence[Entry], changed: Mapping[Hash, Entry | None]) -> list[Entry]:
-    """These entries with the changed ones in their places, by ascending path."""
-    found: dict[Hash, Entry | None] = {entry.path: entry for entry in entries}
-    found.update(changed)
-    return [entry for _, entry in sorted(found.items()) if entry is not None]
+    """These entries, which ascend by path, with the changed ones in their places."""
+    found = list(entries)
+    for path, entry in changed.items():
+        i = bisect_left(found, path, key=_path)
+        is_there = i < len(found) and found[i].path == path
+        found[i : i + is_there] = () if entry is None else (entry,)
+    return found
 
 
 def lay_over(children: list[Hash | None], prefix: str, nodes: Mapping[str, Hash | None]) -> None:
@@ -91,8 +99,8 @@ class StateReader(Protocol):
     def record(self, transaction_id: Hash) -> Record | None:
         """The record that this transaction of the chain made; None when there is none."""
 
-    def is_used(self, transaction_id: Hash) -> bool:
-        """Whether a transaction with this id is in the chain and has not yet passed its expiry."""
+    def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
+        """Those of these ids whose transactions are in the chain and have not yet passed their expiry."""
 
 
 class EmptyState:
@@ -123,9 +131,9 @@ class EmptyState:
         """See `StateReader.record`."""
         return None
 
-    def is_used(self, transaction_id: Hash) -> bool:
-        """See `StateReader.is_used`."""
-        return False
+    def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
+        """See `StateReader.used`."""
+        return frozenset()
 
 
 class Effects(Protocol):
@@ -187,22 +195,22 @@ class Overlay:
         changed: dict[Hash, Entry | None] = {}
         reader: StateReader = self
         while isinstance(reader, Overlay):
-            for path, entry in reader._changed(prefix):
-                changed.setdefault(path, entry)
+            for bucket in reader._changed(prefix):
+                changed = {**bucket, **changed}
             reader = reader._reader
         below = reader.entries(prefix)
         return merged(below, changed) if changed else below
 
-    def _changed(self, prefix: str) -> Iterator[tuple[Hash, Entry | None]]:
+    def _changed(self, prefix: str) -> Sequence[Mapping[Hash, Entry | None]]:
+        """The changed entries that start with these digits, bucket by bucket."""
         buckets, depth = self._effects.entries, self._effects.crown.depth
+        if len(prefix) < depth:
+            return [entries for bucket, entries in buckets.items() if bucket.startswith(prefix)]
+        if (entries := buckets.get(prefix[:depth])) is None:
+            return ()
         if len(prefix) == depth:
-            yield from buckets.get(prefix, {}).items()
-        else:
-            near = [prefix[:depth]] if len(prefix) > depth else [b for b in buckets if b.startswith(prefix)]
-            for bucket in near:
-                for path, entry in buckets.get(bucket, {}).items():
-                    if path.hex().startswith(prefix):
-                        yield path, entry
+            return (entries,)
+        return ({path: entry for path, entry in entries.items() if path.hex().startswith(prefix)},)
 
     @property
     def crown(self) -> Crown:
@@ -241,14 +249,14 @@ class Overlay:
             reader = reader._reader
         return reader.record(transaction_id)
 
-    def is_used(self, transaction_id: Hash) -> bool:
-        """See `StateReader.is_used`."""
+    def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
+        """See `StateReader.used`."""
+        asked, found = set(transaction_ids), set[Hash]()
         reader: StateReader = self
         while isinstance(reader, Overlay):
-            if transaction_id in reader._effects.transactions:
-                return True
+            found |= asked & reader._effects.transactions.keys()
             reader = reader._reader
-        return reader.is_used(transaction_id)
+        return found | reader.used(asked - found)
 
 
 class Changes:
@@ -256,6 +264,9 @@ class Changes:
 
     `mark` and `undo` bracket one transaction: a rule that fails leaves no writes. `transactions` are those
     of the block at `height` that were carried out so far; the caller adds to them.
+
+    Rows are held as values, however often a block reads and writes them: one is decoded when it is first
+    read, and encoded when `writes` is asked for.
     """
 
     def __init__(
@@ -265,14 +276,24 @@ class Changes:
         transactions: Mapping[Hash, Transaction] = MappingProxyType({}),
     ) -> None:
         self._reader, self._height, self._transactions = reader, height, transactions
-        self._writes: dict[bytes, bytes | None] = {}
-        self._undo: list[tuple[bytes, bool, bytes | None]] = []
+        self._rows_read: dict[bytes, Any] = {}
+        self._writes: dict[bytes, Any] = {}
+        self._undo: list[tuple[bytes, Any]] = []
 
     def get(self, key: bytes) -> bytes | None:
         """The value under a key, these writes included."""
         if key in self._writes:
-            return self._writes[key]
+            return _encoded(self._writes[key])
         return self._reader.get(key)
+
+    def row(self, key: bytes, decoded: Callable[[bytes | None], Any]) -> Any:
+        """The value under a key as the row that `decoded` makes of it: the same one for every call."""
+        if key in self._writes:
+            written = self._writes[key]
+            return decoded(written) if isinstance(written, bytes) else written
+        if key not in self._rows_read:
+            self._rows_read[key] = decoded(self._reader.get(key))
+        return self._rows_read[key]
 
     def record(self, transaction_id: Hash) -> Record | None:
         """The record that a transaction before this one made; None when there is none."""
@@ -281,9 +302,9 @@ class Changes:
             return record_of(transaction, self._height)
         return self._reader.record(transaction_id)
 
-    def put(self, key: bytes, value: bytes | None) -> None:
-        """Write a value under a key; None removes it."""
-        self._undo.append((key, key in self._writes, self._writes.get(key)))
+    def put(self, key: bytes, value: Any) -> None:
+        """Write a value under a key: bytes, or a row, which has to be a frozen dataclass. None removes it."""
+        self._undo.append((key, self._writes.get(key, _UNWRITTEN)))
         self._writes[key] = value
 
     def mark(self) -> int:
@@ -293,15 +314,25 @@ class Changes:
     def undo(self, mark: int) -> None:
         """Take back every write since `mark`."""
         while len(self._undo) > mark:
-            key, was_written, value = self._undo.pop()
-            if was_written:
-                self._writes[key] = value
-            else:
+            key, before = self._undo.pop()
+            if before is _UNWRITTEN:
                 del self._writes[key]
+            else:
+                self._writes[key] = before
 
     def writes(self) -> Mapping[bytes, bytes | None]:
-        """The last write to each key, in the order of first writing; None stands for removed."""
-        return dict(self._writes)
+        """The last write to each key, in the order of first writing; None stands for removed.
+
+        Raises ValueError when a row holds what its annotations do not allow.
+        """
+        return {key: _encoded(value) for key, value in self._writes.items()}
+
+
+_UNWRITTEN = object()
+
+
+def _encoded(value: Any) -> bytes | None:
+    return value if value is None or isinstance(value, bytes) else encode(value)
 
 
 class Readable(Protocol):
@@ -335,15 +366,20 @@ class Table(Generic[T]):
 
     def get(self, reader: Readable, key: bytes) -> T | None:
         """The row under a key; None when there is none. Raises: Fatal."""
-        data = reader.get(self._prefix + key)
-        if data is None:
-            return None
+        place = self._prefix + key
+        row: T | None = (
+            reader.row(place, self._decoded)
+            if isinstance(reader, Changes)
+            else self._decoded(reader.get(place))
+        )
+        return row
+
+    def _decoded(self, data: bytes | None) -> Any:
         try:
-            row: T = _decoded(self._kind, data)
+            return None if data is None else _decoded(self._kind, data)
         except InvalidMessage as error:
             raise Fatal(f"the state holds no {self._kind.__name__} under {self._prefix!r}: {error}") from None
-        return row
 
     def put(self, changes: Changes, key: bytes, row: T) -> None:
         """Write a row under a key."""
-        changes.put(self._prefix + key, encode(row))
+        changes.put(self._prefix + key, row)

@@ -16,7 +16,7 @@ from p2pledger.chain.transaction import Outcome, Transaction, decode_transaction
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
-from p2pledger.ledger.machine import Machine, Round
+from p2pledger.ledger.machine import Machine, Round, Trial
 from p2pledger.ledger.mempool import Full, Mempool, ShareFull
 from p2pledger.metrics import Metrics
 from p2pledger.node.backlog import Backlog
@@ -181,12 +181,13 @@ class Pool:
         }
         verdicts = [True] * len(fresh) if verified else await authentic(list(fresh.values()), self._metrics)
         is_news = False
+        trial = self._machine.trial(self._store, self._round(self._now()))
         with self._metrics.spending("admit"):
             for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
                 try:
                     if not is_good:
                         raise InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
-                    is_news |= self._admit(transaction, source)
+                    is_news |= self._admit(transaction, source, trial)
                 except InvalidTransaction as error:
                     answers[i] = error
                 except ShareFull as full:
@@ -197,16 +198,16 @@ class Pool:
         if is_news:
             self.on_news()
 
-    def _admit(self, transaction: Transaction, source: str) -> bool:
+    def _admit(self, transaction: Transaction, source: str, trial: Trial) -> bool:
         """Try a verified transaction and take it; False when it is pending already.
 
         Raises: InvalidTransaction, Full.
         """
         if source == "api":
-            self._check(transaction, self._now())
+            trial.check(transaction)
         else:
             self._check_lightly(transaction)
-        quota = self._machine.quota(self._store, self._round(self._now()), transaction)
+        quota = trial.quota(transaction)
         share = self.mempool.share(transaction.body.sponsor, quota)
         is_new = self.mempool.add(transaction, self._now(), share)
         self._fates.reopen(transaction.id)

@@ -40,6 +40,10 @@ def check_child(
         raise Fatal(f"the transactions of block {header.height} are not those that it names")
     if results != tuple((id_, header.height, position) for position, id_ in enumerate(ids)):
         raise Fatal(f"the results of block {header.height} are not those of its transactions")
+    if execution.growth.before != tip.frontier:
+        raise Fatal(f"the tree of results of block {header.height} does not grow from the tip's")
+    if execution.growth.leaves() != [result.leaf() for result in execution.results]:
+        raise Fatal(f"the tree of results of block {header.height} does not grow by its results")
 
 
 def check_start(start: Execution) -> None:

@@ -4,7 +4,7 @@ It keeps what it is given and works proofs out from scratch, so it also judges `
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from threading import RLock
 
 from p2pledger import merkle
@@ -12,7 +12,6 @@ from p2pledger.chain.block import Boundary, FinalBlock, is_boundary
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt
 from p2pledger.chain.transaction import Transaction
-from p2pledger.errors import Fatal
 from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record, record_of
@@ -50,9 +49,6 @@ class MemoryStore:
         """See `Store.commit`."""
         header = block.header
         check_child(self._genesis, self._tip, block, transactions, execution)
-        leaves = [result.leaf() for result in execution.results]
-        if self._tip.frontier.append(leaves) != execution.frontier:
-            raise Fatal(f"the tree of results of block {header.height} does not grow from the tip's")
         rows = {(row.index, row.key): row.value for row in execution.index_rows}
 
         def index_row(index: str, key: bytes) -> bytes | None:
@@ -63,7 +59,7 @@ class MemoryStore:
             for transaction, result in zip(transactions, execution.results, strict=True):
                 index = len(self._leaves) + result.position
                 self._located[transaction.id] = Located(transaction, result, index)
-            self._leaves += leaves
+            self._leaves += execution.growth.leaves()
             self._blocks.append(block)
             self._sizes.append(len(self._leaves))
             if boundary is not None:
@@ -129,9 +125,9 @@ class MemoryStore:
         located = self._located.get(transaction_id)
         return None if located is None else record_of(located.transaction, located.result.height)
 
-    def is_used(self, transaction_id: Hash) -> bool:
-        """See `StateReader.is_used`."""
-        return transaction_id in self._used
+    def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
+        """See `StateReader.used`."""
+        return self._used.keys() & transaction_ids
 
     def tip(self) -> Tip:
         """See `Store.tip`."""

@@ -1,37 +1,17 @@
 """The append-only tree of all results, kept so that proofs take O(log n) reads. Floor 5.
 
-Every complete subtree has its root stored once, under an integer: nodes are numbered as they lie from
-left to right, leaf i at 2i and the subtree of 2**level leaves from i * 2**level on at
-(2i + 1) * 2**level - 1. Stored nodes never change; a tree of n leaves has fewer than 2n of them. The
-ragged right edge of a tree of any older size is put together from those. The splits are RFC 6962's.
+Every complete subtree has its root stored once, under its `merkle.node_number`, as `merkle.Frontier.grow`
+gives it. Stored nodes never change. The ragged right edge of a tree of any older size is put together from
+those. The splits are RFC 6962's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from p2pledger.merkle import EMPTY_ROOT, Frontier, Path, node_hash
+from p2pledger.merkle import EMPTY_ROOT, Frontier, Path, node_hash, node_number
 from p2pledger.types import Hash
 
 ReadNode = Callable[[int], Hash]
 """The stored hash of a node, by number; called only for complete subtrees."""
-
-
-def number(level: int, index: int) -> int:
-    """The number of the subtree of 2**level leaves that begins at leaf index * 2**level."""
-    return (2 * index + 1 << level) - 1
-
-
-def grow(frontier: Frontier, leaves: Sequence[Hash]) -> tuple[list[tuple[int, Hash]], Frontier]:
-    """Append leaf hashes: every node that becomes complete by it, and the new right edge. Pure."""
-    nodes, peaks, size = [], list(frontier.peaks), frontier.size
-    for leaf in leaves:
-        nodes.append((number(0, size), leaf))
-        current, carry, level = leaf, size, 0
-        while carry % 2:
-            current, carry, level = node_hash(peaks.pop(), current), carry // 2, level + 1
-            nodes.append((number(level, carry), current))
-        peaks.append(current)
-        size += 1
-    return nodes, Frontier(size, tuple(peaks))
 
 
 def frontier_of(read: ReadNode, size: int) -> Frontier:
@@ -39,7 +19,7 @@ def frontier_of(read: ReadNode, size: int) -> Frontier:
     peaks, start = [], 0
     for level in reversed(range(size.bit_length())):
         if size >> level & 1:
-            peaks.append(read(number(level, start >> level)))
+            peaks.append(read(node_number(level, start >> level)))
             start += 1 << level
     return Frontier(size, tuple(peaks))
 
@@ -93,6 +73,6 @@ def _root(read: ReadNode, start: int, end: int) -> Hash:
     size = end - start
     if size & (size - 1) == 0:
         level = size.bit_length() - 1
-        return read(number(level, start >> level))
+        return read(node_number(level, start >> level))
     middle = start + _split(size)
     return node_hash(_root(read, start, middle), _root(read, middle, end))

@@ -4,7 +4,7 @@ The commit point is SQLite's: a crash before it leaves the block before, a crash
 itself, and opening the file is the same either way. The node takes what it lacks from its peers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from pathlib import Path
 
 from p2pledger.chain.block import Boundary, FinalBlock, is_boundary, receipts_root
@@ -126,10 +126,7 @@ class SqliteStore:
         """See `Store.commit`."""
         tip, header = self._tip, block.header
         check_child(self._genesis, tip, block, transactions, execution)
-        nodes, frontier = result_tree.grow(tip.frontier, [result.leaf() for result in execution.results])
-        if frontier != execution.frontier:
-            raise Fatal(f"the tree of results of block {header.height} does not grow from the tip's")
-        content = encode(block)
+        content, frontier = encode(block), execution.frontier
         with self._database.writing() as writer:
             writer.executemany(
                 schema.TRANSACTION_PUT,
@@ -139,7 +136,7 @@ class SqliteStore:
                 ],
             )
             ids.add_ids(writer, tip.frontier.size, block.transaction_ids)
-            writer.executemany(schema.NODE_OF_RESULTS_PUT, nodes)
+            writer.executemany(schema.NODE_OF_RESULTS_PUT, execution.growth.nodes)
             writer.execute(
                 schema.BLOCK_PUT,
                 (header.height, header.digest, frontier.size, content, checksum_of(header.height, content)),
@@ -181,8 +178,11 @@ class SqliteStore:
         located = self.locate(transaction_id)
         return None if located is None else record_of(located.transaction, located.result.height)
 
-    def is_used(self, transaction_id: Hash) -> bool:
-        """See `StateReader.is_used`."""
+    def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
+        """See `StateReader.used`."""
+        return {transaction_id for transaction_id in transaction_ids if self._is_used(transaction_id)}
+
+    def _is_used(self, transaction_id: Hash) -> bool:
         header = self._tip.header
         return header is not None and bool(
             self._database.rows(*self._window.asking(transaction_id, header.time_ms))

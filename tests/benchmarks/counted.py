@@ -69,10 +69,11 @@ def _block(ledger: Solo, writers: Sequence[Device], seq: int) -> list[bytes]:
 def _walk(ledger: Solo, encoded: Sequence[bytes]) -> dict[str, int]:
     machine, at, (state, frontier) = ledger.machine, ledger.next_round, ledger.parent()
     mempool = Mempool(TRANSACTIONS * 2, 2**30, 500)
+    submitted, gossiped = machine.trial(state, at), machine.trial(state, at)
     opened: list[Transaction] = []
 
     def take(transaction: Transaction) -> None:
-        quota = machine.quota(state, at, transaction)
+        quota = gossiped.quota(transaction)
         mempool.add(transaction, at.time_ms, mempool.share(SPONSOR, quota))
 
     def each(step: Callable[[Transaction], object]) -> int:
@@ -81,7 +82,7 @@ def _walk(ledger: Solo, encoded: Sequence[bytes]) -> dict[str, int]:
     counted = {"decode": calls(lambda: opened.extend(map(decode_transaction, encoded)))}
     counted["verify"] = each(lambda transaction: is_authentic(transaction, lambda *_: True))
     counted["check_form"] = each(lambda transaction: machine.check_form(transaction))
-    counted["dry run"] = each(lambda transaction: machine.check(state, at, transaction))
+    counted["dry run"] = each(lambda transaction: submitted.check(transaction))
     counted["mempool"] = each(take)
     waiting = mempool.candidates(TRANSACTIONS, 2**30, 0, at.time_ms, ())
     counted["build"] = calls(lambda: machine.build(state, frontier, at, waiting))

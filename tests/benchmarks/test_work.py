@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from p2pledger.ledger.machine import Machine
+from p2pledger.ledger.machine import Machine, Trial
 from p2pledger.ledger.mempool import Mempool
 from p2pledger.storage import sqlite
 from tests.benchmarks import counted
@@ -49,7 +49,7 @@ CALLED_ONCE = {
     "decode": (counted, "decode_transaction"),
     "verify": (counted, "is_authentic"),
     "check_form": (Machine, "check_form"),
-    "dry run": (Machine, "check"),
+    "dry run": (Trial, "check"),
     "mempool": (Mempool, "add"),
     "build": (Machine, "_open"),
     "execute": (Machine, "_open"),

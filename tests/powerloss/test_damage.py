@@ -79,7 +79,7 @@ def answers(ids: list) -> list[tuple[str, Callable[[SqliteStore], Any]]]:
         ("consistency", lambda store: store.consistency(17)),
         ("update", lambda store: commitment.update(store, dict.fromkeys(KEYS[::7], b"new"))),
         ("located", lambda store: [store.locate(i) for i in ids[::3]]),
-        ("used", lambda store: [store.is_used(i) for i in ids[::3]]),
+        ("used", lambda store: store.used(ids[::3])),
         ("receipts", lambda store: [store.receipt(i) for i in ids[::9]]),
         ("index", lambda store: store.scan("by_height", b"", b"", 1_000)),
     ]

@@ -105,7 +105,7 @@ class LayersAgainstDicts(RuleBasedStateMachine):
             stored_ms = START_MS + self.copies[self.base].height * BLOCK_MS
             for one in TRANSACTIONS:
                 is_remembered = copy.used.get(one.id, 0) >= stored_ms
-                assert state.is_used(one.id) == is_remembered
+                assert state.used([one.id]) == ({one.id} if is_remembered else set())
 
     @invariant()
     def branches_and_what_they_hold(self):

@@ -58,8 +58,8 @@ def proof(m: int, start: int, end: int, b: bool = True) -> tuple[bytes, ...]:
 
 @pytest.mark.parametrize("n", SIZES)
 def test_every_root_path_and_proof_of_growth_is_the_rfcs(n):
-    nodes, frontier = result_tree.grow(merkle.Frontier(), LEAVES[:n])
-    read = dict(nodes).__getitem__
+    growth = merkle.Frontier().grow(LEAVES[:n])
+    read, frontier = dict(growth.nodes).__getitem__, growth.after
     assert merkle.root(LEAVES[:n]) == frontier.root() == mth(0, n)
     assert result_tree.frontier_of(read, n) == frontier
     for m in range(n):
@@ -78,11 +78,11 @@ def test_a_tree_that_grows_in_steps(steps, data):
     nodes, frontier, size = {}, merkle.Frontier(), 0
     for step in steps:
         step = min(step, len(LEAVES) - size)
-        old, frontier_before = size, frontier
-        added, frontier = result_tree.grow(frontier, LEAVES[size : size + step])
-        assert frontier == frontier_before.append(LEAVES[size : size + step])
-        assert not nodes.keys() & dict(added).keys()
-        nodes |= dict(added)
+        old, growth = size, frontier.grow(LEAVES[size : size + step])
+        assert growth.after == frontier.append(LEAVES[size : size + step])
+        assert not nodes.keys() & dict(growth.nodes).keys()
+        frontier = growth.after
+        nodes |= dict(growth.nodes)
         size += step
         assert frontier.root() == mth(0, size)
         if old:

@@ -2,7 +2,7 @@
 
 import enum
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, make_dataclass, replace
 from typing import Annotated, Any
 
 import cbor2
@@ -133,6 +133,67 @@ def test_another_encoding_is_refused(data, code):
 def test_what_could_not_be_decoded_is_not_encoded(bad):
     with pytest.raises(ValueError):
         encode(bad)
+
+
+def test_a_decoded_value_is_as_one_that_was_made():
+    decoded = decode(Outer, encode(GOOD))
+    assert list(vars(decoded).items()) == list(vars(GOOD).items()) and hash(decoded) == hash(GOOD)
+    with pytest.raises(FrozenInstanceError):
+        decoded.small = 1
+
+
+class Size(enum.Enum):
+    SMALL = 1
+    LARGE = 1_000
+
+
+@dataclass(frozen=True)
+class Sized:
+    whole: Annotated[int, Range(-(2**63), 2**63 - 1)]
+    few: Annotated[int, Range(-300, 3)]
+    data: Annotated[bytes, Length(0, 70_000)]
+    text: Annotated[str, Length(0, 300)]
+    size: Size
+    sizes: Annotated[tuple[Size | None, ...], Length(0, 30)]
+
+
+@pytest.mark.parametrize("number", [0, 23, 24, 255, 256, 2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**63 - 1])
+def test_every_length_of_a_head(number):
+    short = min(number, 299)
+    value = Sized(
+        number, -short - 1, bytes(min(number, 70_000)), "ß" * (short // 2), Size.LARGE,
+        (Size.SMALL, None, Size.LARGE) * (short // 30),
+    )  # fmt: skip
+    for each in (value, replace(value, whole=~number, few=min(number, 3), size=Size.SMALL)):
+        assert decode(Sized, encode(each)) == each
+        with pytest.raises(InvalidMessage) as refusal:
+            decode(Sized, encode(each) + b"\x00")
+        assert refusal.value.code == "not_canonical"
+
+
+def test_a_field_may_have_any_name():
+    """What is compiled for a class has names of its own, and uses builtins."""
+    names = [
+        "it",
+        "made",
+        "fields",
+        "size",
+        "error",
+        "item",
+        "compiled",
+        "len",
+        "type",
+        "tuple",
+        "int",
+        "str",
+        "bytes",
+        "Refused",
+        "_1",
+        "it_item",
+    ]
+    cls = make_dataclass("Named", [(name, Annotated[str, Length(0, 9)]) for name in names], frozen=True)
+    value = cls(*names)
+    assert encode(value) == cbor2.dumps(names) and decode(cls, encode(value)) == value
 
 
 def test_a_list_is_not_a_tuple():

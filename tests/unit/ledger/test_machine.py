@@ -105,6 +105,33 @@ def test_time_limits_are_exact(ledger):
     ledger.machine.check(ledger.reader, ledger.next_round, until(time_ms + window_ms))
 
 
+def test_a_trial_tries_each_transaction_for_itself():
+    ledger = Ledger(genesis(quota=quota(1)))
+    one, two = (transaction(ledger.genesis, ACT, "city", "city 1") for _ in range(2))
+    trial = ledger.machine.trial(ledger.reader, ledger.next_round)
+    for _ in range(2):
+        trial.check(one)
+        trial.check(two)
+        with pytest.raises(InvalidTransaction) as refusal:
+            trial.check(transaction(ledger.genesis, ACT, "city", "stranger"))
+        assert refusal.value.code == "not_entitled"
+        with pytest.raises(InvalidTransaction) as refusal:
+            trial.check(transaction(ledger.genesis, ACT, "city", "city 1", expires_ms=START_MS - 1))
+        assert refusal.value.code == "expired"
+    ledger.block(one)
+    assert code_of(ledger, two) == "over_quota"
+
+
+def test_a_quota_is_for_those_who_are_entitled_to_it(ledger):
+    trial = ledger.machine.trial(ledger.reader, ledger.next_round)
+    for _ in range(2):
+        assert trial.quota(transaction(ledger.genesis, ACT, "city", "city 1")) == quota()
+        assert trial.quota(transaction(ledger.genesis, ACT, "city", "stranger")) is None
+        assert trial.quota(transaction(ledger.genesis, ACT, "nobody", "city 1")) is None
+        with pytest.raises(InvalidTransaction):
+            trial.quota(transaction(ledger.genesis, ACT, "city", "city 1", kind="no.kind"))
+
+
 def test_an_id_is_accepted_once(ledger):
     one = transaction(ledger.genesis, ACT, "city", "city 1")
     with pytest.raises(InvalidTransaction) as refusal:

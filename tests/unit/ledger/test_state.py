@@ -1,4 +1,7 @@
+from collections import Counter
+
 import pytest
+from p2pledger.codec import encode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.quota import Usage
 from p2pledger.ledger.state import Changes, EmptyState, Overlay, Table, path_range
@@ -13,7 +16,7 @@ def test_a_stack_may_be_as_high_as_it_likes():
         reader = Overlay(reader, Effects(reader, {}))
     assert reader.get(b"deep") == b"down" and reader.get(b"none") is None
     assert reader.crown.root == block.crown.root and len(reader.entries("")) == 1
-    assert reader.is_used(id_) and not reader.is_used(bytes(31))
+    assert reader.used([id_, bytes(31)]) == {id_}
 
 
 def test_the_upper_write_is_seen_removals_too():
@@ -44,6 +47,35 @@ def test_a_row_that_does_not_decode_is_our_own_corruption():
     changes.put(b"usage/k", b"rubbish")
     with pytest.raises(Fatal, match="no Usage under"):
         table.get(changes, b"k")
+
+
+class Counted(EmptyState):
+    """A state that counts how often each of its values is read."""
+
+    def __init__(self, values):
+        self.values, self.reads = values, Counter()
+
+    def get(self, key):
+        self.reads[key] += 1
+        return self.values.get(key)
+
+
+def test_a_row_is_read_once_and_encoded_as_it_is_in_the_end():
+    state = Counted({b"usage/k": encode(Usage(1, 2, 3))})
+    table, changes = Table("usage", Usage), Changes(state)
+    assert table.get(changes, b"k") == Usage(1, 2, 3) and table.get(changes, b"none") is None
+    assert table.get(changes, b"k") is table.get(changes, b"k") and table.get(changes, b"none") is None
+    table.put(changes, b"k", Usage(1, 3, 4))
+    mark = changes.mark()
+    table.put(changes, b"k", Usage(1, 4, 5))
+    table.put(changes, b"none", Usage(0, 0, 0))
+    assert table.get(changes, b"k") == Usage(1, 4, 5) and table.get(changes, b"none") == Usage(0, 0, 0)
+    changes.undo(mark)
+    assert table.get(changes, b"k") == Usage(1, 3, 4) and table.get(changes, b"none") is None
+    assert changes.writes() == {b"usage/k": encode(Usage(1, 3, 4))}
+    changes.undo(0)
+    assert table.get(changes, b"k") == Usage(1, 2, 3) and changes.writes() == {}
+    assert state.reads == {b"usage/k": 1, b"usage/none": 1}
 
 
 def test_tables_do_not_run_into_each_other():

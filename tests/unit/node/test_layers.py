@@ -51,11 +51,11 @@ def test_a_child_stands_on_its_parents_state_before_and_after_that_is_stored():
     first = grown.grow(grown.base, 1, 1, one)
     second = grown.grow(first, 2, 2, two)
     state, _ = grown.layers.after(second)
-    assert state.is_used(one.id) and state.is_used(two.id)
+    assert state.used([one.id, two.id]) == {one.id, two.id}
     grown.commit(first)
     assert grown.layers.get(first) is None
     state, frontier = grown.layers.after(second)
-    assert state.is_used(one.id) and state.is_used(two.id) and frontier.size == 2
+    assert state.used([one.id, two.id]) == {one.id, two.id} and frontier.size == 2
     third = grown.grow(second, 3, 3, three)
     assert [layer.header.height for layer in grown.layers.branch(third)] == [3, 2]
     grown.commit(second)

@@ -69,18 +69,18 @@ def execution(
         Result(t.id, Height(height), position, b"\x00" * (position % 3))
         for position, t in enumerate(transactions)
     )
-    after = frontier.append([result.leaf() for result in results])
+    growth = frontier.grow([result.leaf() for result in results])
     return Execution(
         height=Height(height),
         state_root=update.crown.root,
-        receipts_root=receipts_root(after.size, after.root()),
+        receipts_root=receipts_root(growth.after.size, growth.after.root()),
         tx_root=tx_root([t.id for t in transactions]),
         writes=writes,
         crown=update.crown,
         entries=update.entries,
         nodes=update.nodes,
         results=results,
-        frontier=after,
+        growth=growth,
         transactions={t.id: t for t in transactions},
         index_rows=index_rows,
     )

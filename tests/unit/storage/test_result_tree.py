@@ -26,19 +26,17 @@ class Nodes(dict[int, Hash]):
 
 
 def stored(count: int) -> Nodes:
-    nodes, frontier = result_tree.grow(Frontier(), leaves_of(count))
-    assert frontier == Frontier().append(leaves_of(count))
-    return Nodes(nodes)
+    return Nodes(Frontier().grow(leaves_of(count)).nodes)
 
 
 def test_numbers_lie_from_left_to_right():
-    assert [result_tree.number(0, i) for i in range(4)] == [0, 2, 4, 6]
-    assert [result_tree.number(1, i) for i in range(2)] == [1, 5]
-    assert result_tree.number(2, 0) == 3
+    assert [merkle.node_number(0, i) for i in range(4)] == [0, 2, 4, 6]
+    assert [merkle.node_number(1, i) for i in range(2)] == [1, 5]
+    assert merkle.node_number(2, 0) == 3
 
 
 def test_no_two_nodes_share_a_number():
-    nodes, _ = result_tree.grow(Frontier(), leaves_of(300))
+    nodes = Frontier().grow(leaves_of(300)).nodes
     assert len({number for number, _ in nodes}) == len(nodes) < 600
 
 
@@ -46,10 +44,13 @@ def test_no_two_nodes_share_a_number():
 def test_growing_in_steps_is_growing_at_once(steps):
     frontier, nodes, leaves = Frontier(), {}, leaves_of(sum(steps))
     for step in steps:
-        added, frontier = result_tree.grow(frontier, leaves[frontier.size : frontier.size + step])
-        assert not set(dict(added)) & set(nodes), "a stored node never changes"
-        nodes.update(added)
-    assert nodes == dict(result_tree.grow(Frontier(), leaves)[0])
+        growth = frontier.grow(leaves[frontier.size : frontier.size + step])
+        assert growth.before == frontier and growth.after == frontier.append(growth.leaves())
+        assert growth.leaves() == leaves[frontier.size : growth.after.size]
+        assert not set(dict(growth.nodes)) & set(nodes), "a stored node never changes"
+        nodes.update(growth.nodes)
+        frontier = growth.after
+    assert nodes == dict(Frontier().grow(leaves).nodes)
     assert frontier == Frontier().append(leaves)
 
 

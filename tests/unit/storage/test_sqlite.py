@@ -44,7 +44,7 @@ def seen(store, ids) -> dict[str, object]:
         "located": [store.locate(id_) for id_ in ids],
         "bodies": list(store.bodies(ids)),
         "receipts": [store.receipt(id_) for id_ in ids],
-        "used": [store.is_used(id_) for id_ in ids],
+        "used": store.used(ids),
         "entries": list(store.entries("")),
         "crown": [store.crown.node(prefix) for prefix in ("", *"0123456789abcdef")],
         "nodes": {prefix: store.node(prefix) for prefix in (*"0123456789abcdef", "00", "a7", "f3c")},
@@ -293,5 +293,5 @@ def test_ids_that_begin_alike_are_told_apart(tmp_path, monkeypatch):
     transactions = [t for step in fill(store, chain) for t in step.transactions]
     assert [store.locate(t.id).transaction for t in transactions] == transactions
     assert store.locate(chain.transaction().id) is None
-    assert not store.is_used(chain.transaction().id)
+    assert not store.used([chain.transaction().id])
     store.close()

@@ -115,14 +115,14 @@ def test_a_bucket_that_splits_and_is_whole_again(store, chain):
 def test_an_id_is_used_until_its_expiry_has_passed(store, chain):
     first_ms = START_MS + BLOCK_MS
     short, exact, long = (chain.transaction(expires_ms=first_ms + more) for more in (500, BLOCK_MS, 5_000))
-    assert not store.is_used(short.id)
+    ids = [short.id, exact.id, long.id]
+    assert store.used(ids) == set()
     chain.commit(store, [short, exact, long])
-    assert all(store.is_used(t.id) for t in (short, exact, long))
+    assert store.used([*ids, UNKNOWN]) == set(ids)
     chain.commit(store)
-    assert [store.is_used(t.id) for t in (short, exact, long)] == [False, True, True]
+    assert store.used(ids) == {exact.id, long.id}
     chain.commit(store)
-    assert [store.is_used(t.id) for t in (short, exact, long)] == [False, False, True]
-    assert not store.is_used(UNKNOWN)
+    assert store.used([*ids, UNKNOWN]) == {long.id}
     assert store.locate(short.id) is not None
 
 

@@ -1,0 +1,130 @@
+"""One encoding per value: canonical CBOR to and from frozen dataclasses. Floor 1.
+
+A dataclass is an array of its fields in order (RFC 8949, section 4.2.1: shortest integers, definite
+lengths; no maps, floats or tags). What a field may hold is read from its annotation, once per class
+(`limits` are the words for it), and compiled into functions that do just what it says (`shapes`, `source`):
+
+    int with a range     U8, U32, U64, or a NewType over int (unsigned, 64 bits)
+    bytes, str, tuple    Annotated[..., Length(least, most)]; Hash, PublicKey, Signature know their own
+    str                  Annotated[str, Pattern("...")] beside its Length
+    bool, None           exactly
+    an Enum              its value
+    A | B of dataclasses [A.TAG, fields...], the classes declaring distinct TAGs
+    X | None             null, or X
+
+Decoding refuses everything that encoding would not have written. Without maps, floats, tags and indefinite
+lengths, the encodings of a value differ only in the lengths of their heads, so of all of them the canonical
+one is the shortest: an input is canonical if and only if it has that one's length.
+
+The JSON form (for people and for the HTTP API) is an object of the same fields, with bytes as lower-case
+hexadecimal; it is never hashed or signed.
+"""
+
+from typing import Any
+
+import cbor2
+
+from p2pledger.codec.annotations import shape_of
+from p2pledger.codec.limits import U8, U32, U64, Length, Pattern, Range
+from p2pledger.codec.shapes import Json
+from p2pledger.codec.source import Refused
+from p2pledger.errors import InvalidMessage
+
+__all__ = [
+    "U8",
+    "U32",
+    "U64",
+    "Json",
+    "Length",
+    "Pattern",
+    "Range",
+    "decode",
+    "encode",
+    "from_json",
+    "to_json",
+]
+
+
+class _RefuseTags(dict[int, Any]):
+    """Takes the place of cbor2's table of tag decoders: one of them compiles a peer's regular expression."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __getitem__(self, key: int) -> Any:
+        return _refuse_tag
+
+    def get(self, key: int, default: Any = None) -> Any:
+        return _refuse_tag
+
+
+def _refuse_tag(*_: object) -> None:
+    raise ValueError("tags are not used here")
+
+
+_REFUSE_TAGS = _RefuseTags()
+
+
+def _refuse_map(*_: object) -> None:
+    # The first one ends it: a message of nothing but empty maps would take 136 times its size.
+    raise ValueError("maps are not used here")
+
+
+def _kind_of(value: Any, kind: Any) -> Any:
+    return type(value) if kind is None else kind
+
+
+def encode(value: Any, kind: Any = None) -> bytes:
+    """The canonical encoding of a dataclass, or of `value` as a `kind` (a union of dataclasses).
+
+    Pure. Raises ValueError when a field holds what its annotation does not allow: what this writes,
+    `decode` accepts.
+    """
+    try:
+        return cbor2.dumps(shape_of(_kind_of(value, kind)).write(value))
+    except Refused as error:
+        raise ValueError(f"{type(value).__name__} cannot be encoded: {error}") from None
+
+
+def decode(kind: Any, data: bytes) -> Any:
+    """The value of class or union `kind` that `data` is the one encoding of. Pure.
+
+    Raises: InvalidMessage for every other byte string: code `not_canonical` when it is another encoding
+    of a good value, else `malformed` (truncated, of another shape, a field beyond its limits).
+    """
+    shape = shape_of(kind)
+    try:
+        plain = cbor2.loads(
+            data,
+            semantic_decoders=_REFUSE_TAGS,
+            tag_hook=_refuse_tag,
+            object_hook=_refuse_map,
+            strict_hashable_types=True,  # keys whose hashes collide take time squared, before any hook
+            max_depth=shape.nesting + 1,
+            allow_indefinite=False,
+            immutable=True,
+        )
+        value = shape.read(plain)
+    except Refused as error:
+        raise InvalidMessage(str(error)) from None
+    except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError) as error:
+        raise InvalidMessage(f"not CBOR: {error}") from None
+    if shape.size(plain) != len(data):
+        raise InvalidMessage("not the canonical encoding", code="not_canonical")
+    return value
+
+
+def to_json(value: Any, kind: Any = None) -> Json:
+    """The JSON form of a dataclass (or of `value` as a union `kind`): objects, lists, text, integers."""
+    return shape_of(_kind_of(value, kind)).show(value)
+
+
+def from_json(kind: Any, shown: Json) -> Any:
+    """The value of class or union `kind` whose JSON form is `shown`.
+
+    Raises: InvalidMessage, naming the field.
+    """
+    try:
+        return shape_of(kind).parse(shown)
+    except Refused as error:
+        raise InvalidMessage(str(error)) from None
