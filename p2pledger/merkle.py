@@ -37,12 +37,7 @@ def node_hash(left: Hash, right: Hash) -> Hash:
 
 def root(leaves: Sequence[Hash]) -> Hash:
     """The root over leaf hashes, in time proportional to their number."""
-    level = list(leaves)
-    if not level:
-        return EMPTY_ROOT
-    while len(level) > 1:
-        level = _above(level)
-    return level[0]
+    return Tree(leaves).root
 
 
 def _above(level: Sequence[Hash]) -> list[Hash]:
@@ -81,16 +76,32 @@ class Path:
         return current if last == 0 else None
 
 
+class Tree:
+    """All hashes of one tree at hand: for more paths than one. It takes twice the leaves' memory."""
+
+    def __init__(self, leaves: Sequence[Hash]) -> None:
+        self._levels = [list(leaves)]
+        while len(self._levels[-1]) > 1:
+            self._levels.append(_above(self._levels[-1]))
+
+    @property
+    def root(self) -> Hash:
+        """See `root`."""
+        (*_, top) = self._levels
+        return top[0] if top else EMPTY_ROOT
+
+    def path(self, index: int) -> Path:
+        """The inclusion proof of leaf `index`. Raises IndexError when there is no such leaf."""
+        size = len(self._levels[0])
+        if not 0 <= index < size:
+            raise IndexError(f"leaf {index} of {size}")
+        beside = [(level, index >> height ^ 1) for height, level in enumerate(self._levels)]
+        return Path(index, size, tuple(level[at] for level, at in beside if at < len(level)))
+
+
 def path(leaves: Sequence[Hash], index: int) -> Path:
-    """The inclusion proof of leaf `index`. Raises IndexError when there is no such leaf."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"leaf {index} of {len(leaves)}")
-    siblings, level, position = [], list(leaves), index
-    while len(level) > 1:
-        if position ^ 1 < len(level):
-            siblings.append(level[position ^ 1])
-        level, position = _above(level), position // 2
-    return Path(index, len(leaves), tuple(siblings))
+    """See `Tree.path`."""
+    return Tree(leaves).path(index)
 
 
 def consistency(leaves: Sequence[Hash], old_size: int) -> tuple[Hash, ...]:

@@ -6,6 +6,7 @@ alone, without showing the other readings; the salt keeps those from being guess
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat
 from struct import Struct
 from typing import Annotated
@@ -90,14 +91,18 @@ class EncodedReadings:
         )
         return cls(from_seq, list(map(b"".join, pieces)))
 
+    @cached_property
+    def _tree(self) -> merkle.Tree:
+        return merkle.Tree(merkle.leaf_hashes(self.encoded))
+
     @property
     def root(self) -> Hash:
-        """The root that their batch carries: 2 hashes a reading, made anew at each call."""
-        return merkle.root(merkle.leaf_hashes(self.encoded))
+        """The root that their batch carries."""
+        return self._tree.root
 
     def path(self, seq: int) -> merkle.Path:
         """The path of one of them, to be shown with it. Raises IndexError for a foreign number."""
-        return merkle.path(merkle.leaf_hashes(self.encoded), seq - self.from_seq)
+        return self._tree.path(seq - self.from_seq)
 
     def reading(self, seq: int) -> Reading:
         """One of them. Raises IndexError for a foreign number; InvalidMessage when it is not one."""

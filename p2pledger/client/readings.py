@@ -6,6 +6,7 @@ and needs nothing but the batch on the ledger to check it (`chain.reading.check_
 
 import sqlite3
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -22,10 +23,15 @@ CREATE TABLE IF NOT EXISTS kept_batch (
     PRIMARY KEY (device, from_seq)
 );
 """
-_COVERING = """
-SELECT from_seq, transaction_id, lengths, encoded FROM kept_batch
+_AT = """
+SELECT rowid, from_seq, length(lengths) FROM kept_batch
 WHERE device = ? AND from_seq <= ? ORDER BY from_seq DESC LIMIT 1
 """
+_BATCH = "SELECT transaction_id, from_seq, lengths, encoded FROM kept_batch WHERE rowid = ?"
+
+
+BATCHES_AT_HAND = 4
+"""So many batches are left in memory with their trees: who proves one reading often proves its neighbours."""
 
 
 class ReadingsFile:
@@ -36,6 +42,7 @@ class ReadingsFile:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(_SCHEMA)
+        self._batch = lru_cache(BATCHES_AT_HAND)(self._read)
 
     def keep(self, batches: Iterable[tuple[Hash, bytes, EncodedReadings]]) -> None:
         """Keep batches (transaction id, device, readings) as one: when this returns, they are on disk.
@@ -51,19 +58,23 @@ class ReadingsFile:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR REPLACE INTO kept_batch VALUES (?, ?, ?, ?, ?)", rows)
+        self._batch.cache_clear()
 
     def prove(self, device: bytes, seq: int) -> tuple[Hash, Reading, merkle.Path]:
         """A reading, its path, and the id of the transaction that carries its batch.
 
         Raises KeyError when the gateway never had that reading.
         """
-        row = self._db.execute(_COVERING, (device, seq)).fetchone()
-        if row is None or seq >= row[0] + len(row[2]):
+        row = self._db.execute(_AT, (device, seq)).fetchone()
+        if row is None or seq >= row[1] + row[2]:
             raise KeyError(f"device {device.hex()} has no reading {seq}")
-        from_seq, transaction_id, lengths, encoded = row
+        transaction_id, readings = self._batch(row[0])
+        return transaction_id, readings.reading(seq), readings.path(seq)
+
+    def _read(self, row: int) -> tuple[Hash, EncodedReadings]:
+        transaction_id, from_seq, lengths, encoded = self._db.execute(_BATCH, (row,)).fetchone()
         bounds = pairwise(accumulate(lengths, initial=0))
-        readings = EncodedReadings(from_seq, [encoded[start:end] for start, end in bounds])
-        return Hash(transaction_id), readings.reading(seq), readings.path(seq)
+        return Hash(transaction_id), EncodedReadings(from_seq, [encoded[start:end] for start, end in bounds])
 
     def count(self) -> int:
         """How many readings are kept."""

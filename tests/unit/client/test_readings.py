@@ -63,6 +63,7 @@ def test_what_was_never_kept_cannot_be_proved(tmp_path: Path) -> None:
 def test_a_batch_signed_anew_is_proved_from_its_new_transaction(tmp_path: Path) -> None:
     file = ReadingsFile(tmp_path / "readings.db")
     file.keep([(Hash(bytes(32)), DEVICE, EncodedReadings.of(some(0, 2)))])
+    assert file.prove(DEVICE, 1)[0] == bytes(32)
     file.keep([(Hash(b"n" * 32), DEVICE, EncodedReadings.of(some(0, 2)))])
     assert file.prove(DEVICE, 1)[0] == b"n" * 32
     assert file.count() == 2
