@@ -1,99 +1,203 @@
-"""Where a transaction is, by its id: rows kept so that adding one costs the same in a chain of any length.
+"""Where a transaction is, by its id: kept so that adding one costs the same in a chain of any length.
 
 Floor 5. Ids are random, so in one sorted table every new row would touch a page of its own, and soon the
-table is all that a commit waits for. Rows stand in runs instead: run n has those of 2**RUN_BITS results in
-their order, which is few pages. Sixteen full runs are then moved into one, -1 for the first sixteen, -2 for
-the next; a small part of that at a time, by ranges of ids, while the next sixteen fill. So a chain of ten
-million transactions has some forty runs, each of which is looked into; a row is always in exactly one.
+table is all that a commit waits for. The newest 2**RUN_BITS results, a run, are in memory instead, and the
+transactions themselves are what it is made from after a start. A full run is written once, in 2**CHUNK_BITS
+chunks that an id chooses from; sixteen full runs are then joined, chunk by chunk, while the next sixteen
+fill. So a chain of ten million transactions has some forty runs, and a look reads one chunk of each.
 
-The first 8 bytes of an id stand for it, and the transaction's own row decides: ids ground to the same 8
-bytes cost a longer look and nothing else.
+A chunk is a row of entries in the order of their results: the first bytes of an id, and the result's index
+among those of its sixteen runs, so that joining is putting one behind the other. What begins like an id
+need not be it: the transaction's own row decides. Which chunk an id chooses depends on a secret of the file,
+or ids could be ground into one.
 """
 
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+from zlib import crc32
 
 from p2pledger.storage import schema
+from p2pledger.storage.database import Damaged
 from p2pledger.types import Hash, Millis
 
 RUN_BITS = 16
-MERGED_BITS = 4
-"""Sixteen runs become one: the statements in `schema` count on it."""
-PARTS_BITS = 8
-"""They do so in 2**PARTS_BITS parts, each in the commit of another block."""
-RUNS_MAX = 32
-"""If more runs than these are recent, all are looked into."""
+JOINED_BITS = 4
+"""Sixteen runs become one."""
+CHUNK_BITS = 8
+"""Their chunks do so one by one, each in the commit of another block."""
+RECENT_MAX = 4
+"""So many runs are in memory, 600 kB each, if their transactions have not expired; more are looked for on
+disk."""
+
+SECRET_BYTES = 8
+STEM_BYTES = 5
+ENTRY_BYTES = STEM_BYTES + 3
+assert RUN_BITS + JOINED_BITS <= 24
+_JOINED = 1 << JOINED_BITS
+_PLACE_BITS = 40
+
+Ask = Callable[..., Iterable[Any]]
+"""Runs a statement: `Database.rows`, or the same within a snapshot."""
 
 
-def short_id(transaction_id: Hash) -> int:
-    """The first 8 bytes of an id as SQLite's signed integer."""
-    return int.from_bytes(transaction_id[:8], "big", signed=True)
+class Run(NamedTuple):
+    """The chunks of one run: of results `number` * 2**RUN_BITS and following."""
+
+    number: int
+    chunks: list[bytearray]
 
 
-def add_ids(writer: sqlite3.Connection, first: int, ids: Sequence[Hash]) -> None:
-    """Make transactions findable whose results are numbered from `first` on."""
-    rows = [(index >> RUN_BITS, short_id(id_), index) for index, id_ in enumerate(ids, first)]
-    writer.executemany(schema.ID_PUT, sorted(rows))
-    part_bits = RUN_BITS + MERGED_BITS - PARTS_BITS
-    for part in range((first - 1 >> part_bits) + 1, (first + len(ids) - 1 >> part_bits) + 1):
-        group, number = (part >> PARTS_BITS) - 1, part % (1 << PARTS_BITS)
-        if group >= 0:
-            _merge(writer, group, number)
+class Ids:
+    """Finds results by the ids of their transactions, and knows which of them may not have expired.
 
-
-def _merge(writer: sqlite3.Connection, group: int, part: int) -> None:
-    width = 2**64 >> PARTS_BITS
-    low = part * width - 2**63
-    moved = {"first": group << MERGED_BITS, "low": low, "high": low + width - 1}
-    writer.execute(schema.IDS_MERGE, moved | {"into": -1 - group})
-    writer.execute(schema.IDS_MERGED, moved)
-
-
-def find(reader: sqlite3.Connection, transaction_id: Hash) -> tuple[Any, ...] | None:
-    """(result index, height, position, output, body, checksum) of a transaction; None when there is none."""
-    asked = (RUN_BITS, RUN_BITS + MERGED_BITS, short_id(transaction_id), transaction_id)
-    found: tuple[Any, ...] | None = reader.execute(schema.TRANSACTION_BY_ID, asked).fetchone()
-    return found
-
-
-class Window:
-    """In which runs a transaction may stand that has not expired: not in those of old blocks only.
-
-    A transaction expires at most `window_ms` after its block. What was stored before this began counts as
-    recent until a window has passed: then more is looked into than needed, and nothing is missed.
+    One thread adds, any may look: take `recent` before the snapshot or the statement that the rest is read
+    by, because what has left it was on disk before.
     """
 
-    def __init__(self, window_ms: int) -> None:
+    def __init__(self, secret: bytes, window_ms: int) -> None:
+        self._factor = int.from_bytes(secret, "big") | 1
         self._window_ms = window_ms
         self._blocks = deque([(0, 0)])
-        # Replaced as one, because whoever asks may be on another thread than the one that adds.
-        self._recent: tuple[tuple[int, ...], Millis] | None = None
+        self.recent: tuple[Run, ...] = (_empty(0),)
+        self.unexpired = 0
+        """The first result whose transaction may not have expired. A transaction expires at most `window_ms`
+        after its block."""
 
-    def add(self, time_ms: Millis, first: int, end: int) -> None:
-        """A block of this time is stored, with the results from `first` until before `end`."""
+    def load(self, reader: sqlite3.Connection, unexpired: int, end: int) -> None:
+        """Begin on a chain of `end` results, of which those before `unexpired` have expired."""
+        self._blocks, self.unexpired = deque([(0, unexpired)]), unexpired
+        newest = end >> RUN_BITS
+        oldest = max(min(unexpired, end) >> RUN_BITS, newest - RECENT_MAX + 1)
+        self.recent = tuple(_empty(number) for number in range(oldest, newest + 1))
+        for index, id_ in reader.execute(schema.IDS_FROM, (oldest << RUN_BITS,)):
+            if not isinstance(id_, bytes):
+                raise Damaged(f"the id of result {index}")
+            self._put(self.recent[(index >> RUN_BITS) - oldest], index, (id_,))
+
+    # --- adding
+
+    def add(self, writer: sqlite3.Connection, time_ms: Millis, first: int, ids: Sequence[Hash]) -> None:
+        """A block of this time, whose results are numbered from `first` on, is part of this commit."""
+        self._let_go(time_ms, first)
+        end = first
+        while ids:
+            newest = self.recent[-1]
+            some = ids[: (newest.number + 1 << RUN_BITS) - end]
+            self._put(newest, end, some)
+            ids, end = ids[len(some) :], end + len(some)
+            if end >> RUN_BITS > newest.number:
+                full = [
+                    _row(_place(chunk, newest.number), bytes(content))
+                    for chunk, content in enumerate(newest.chunks)
+                ]
+                writer.executemany(schema.ID_CHUNK_PUT, full)
+                # The full one stays until the next commit at least: this one is not on disk yet.
+                self.recent = (*self.recent, _empty(newest.number + 1))
+        part_bits = RUN_BITS + JOINED_BITS - CHUNK_BITS
+        for part in range((first - 1 >> part_bits) + 1, (end - 1 >> part_bits) + 1):
+            group, chunk = (part >> CHUNK_BITS) - 1, part % (1 << CHUNK_BITS)
+            if group >= 0:
+                _join(writer, chunk, group << JOINED_BITS)
+
+    def _let_go(self, time_ms: Millis, first: int) -> None:
         self._blocks.append((time_ms, first))
         while self._blocks[1][0] + self._window_ms < time_ms:
             self._blocks.popleft()
-        singles = range(self._blocks[0][1] >> RUN_BITS, (end >> RUN_BITS) + 1)
-        # What was in a run is there or, from some later commit on, in the one that it was merged into.
-        merged = {-1 - (run >> MERGED_BITS) for run in singles[:RUNS_MAX]}
-        self._recent = ((*singles, *merged) if len(singles) <= RUNS_MAX else ()), time_ms
+        self.unexpired = self._blocks[0][1]
+        oldest = max(self.unexpired >> RUN_BITS, self.recent[-1].number - RECENT_MAX + 1)
+        self.recent = tuple(run for run in self.recent if run.number >= oldest) or self.recent[-1:]
 
-    def asking(self, transaction_id: Hash, time_ms: Millis) -> tuple[Any, ...]:
-        """The statement that finds whether an id is used at the newest block's time, and its parameters.
+    def _put(self, run: Run, first: int, ids: Iterable[bytes]) -> None:
+        chunks, chunk_of, offset = run.chunks, self._chunk_of, first % (_JOINED << RUN_BITS)
+        for id_ in ids:
+            chunks[chunk_of(id_)] += id_[:STEM_BYTES] + offset.to_bytes(3, "big")
+            offset += 1
 
-        `time_ms` is that time while no block was added.
+    def _chunk_of(self, id_: bytes) -> int:
+        mixed = int.from_bytes(id_[8:16], "big") * self._factor
+        return mixed >> 64 - CHUNK_BITS & (1 << CHUNK_BITS) - 1
+
+    # --- looking
+
+    def indexes(self, id_: Hash, recent: Sequence[Run], ask: Ask, first: int = 0) -> Iterator[int]:
+        """The results from `first` on whose ids begin like this one, the newest runs first.
+
+        Raises: Damaged.
         """
-        runs, newest_ms = self._recent or ((), time_ms)
-        asked = short_id(transaction_id), transaction_id, newest_ms
-        if not runs:
-            return schema.IS_USED, RUN_BITS, RUN_BITS + MERGED_BITS, *asked
-        return _is_used_in(len(runs)), *runs, *asked
+        chunk = self._chunk_of(id_)
+        for number, content in _newest_first(chunk, recent, ask, first >> RUN_BITS):
+            start = _group(number) << RUN_BITS
+            at = content.find(id_[:STEM_BYTES])
+            while at >= 0:
+                index = start + int.from_bytes(content[at + STEM_BYTES : at + ENTRY_BYTES], "big")
+                if at % ENTRY_BYTES == 0 and index >= first:
+                    yield index
+                at = content.find(id_[:STEM_BYTES], at + 1)
 
 
-@cache
-def _is_used_in(runs: int) -> str:
-    return schema.IS_USED_IN.format(runs=", ".join("?" * runs))
+def _newest_first(
+    chunk: int, recent: Sequence[Run], ask: Ask, first: int
+) -> Iterator[tuple[int, bytes | bytearray]]:
+    """(number of a run, what it has in this chunk), back to run `first`: none is missing. Raises: Damaged."""
+    for run in reversed(recent):
+        if run.number >= first:
+            yield run.number, run.chunks[chunk]
+    expected = recent[0].number - 1
+    if expected < first:
+        return
+    for row in ask(schema.ID_CHUNKS, *_places(chunk, _group(first), _group(expected))):
+        number, last, content = _chunk_of_row(row)
+        if number > expected:  # on disk already, and still in memory
+            continue
+        if last < expected:
+            break
+        yield number, content
+        expected = number - 1
+    if expected >= first:
+        raise Damaged(f"the ids of run {expected}")
+
+
+def _join(writer: sqlite3.Connection, chunk: int, first: int) -> None:
+    """Let this chunk of sixteen runs become one."""
+    between = _places(chunk, first, first)
+    chunks = [_chunk_of_row(row) for row in writer.execute(schema.ID_CHUNKS, between)]
+    chunks.reverse()
+    if [chunk[:2] for chunk in chunks] != [(number, number) for number in range(first, first + _JOINED)]:
+        raise Damaged(f"the ids of run {first} and the following")
+    writer.execute(schema.ID_CHUNKS_REMOVE, between)
+    joined = b"".join([content for _, _, content in chunks])
+    writer.execute(schema.ID_CHUNK_PUT, _row(_place(chunk, first) + 1, joined))
+
+
+def _empty(number: int) -> Run:
+    return Run(number, [bytearray() for _ in range(1 << CHUNK_BITS)])
+
+
+def _group(run: int) -> int:
+    """The first of the sixteen runs that this one is joined with."""
+    return run - run % _JOINED
+
+
+def _place(chunk: int, run: int) -> int:
+    """The number of a row. What sixteen runs are joined into has the number after their first one's."""
+    return chunk << _PLACE_BITS | run << 1
+
+
+def _places(chunk: int, first: int, last: int) -> tuple[int, int]:
+    """Where a chunk's rows are, from those of sixteen runs on to those of others, named by their first."""
+    return _place(chunk, first), _place(chunk, last + _JOINED) - 1
+
+
+def _row(place: int, content: bytes) -> tuple[int, bytes, int]:
+    return place, content, crc32(content, place & 0xFFFF_FFFF)
+
+
+def _chunk_of_row(row: Sequence[Any]) -> tuple[int, int, bytes]:
+    """(number of its first run, of its last one, content), checked. Raises: Damaged."""
+    place, content, checksum = row
+    if not isinstance(content, bytes) or _row(place, content)[2] != checksum:
+        raise Damaged("a row of ids")
+    number = (place & (1 << _PLACE_BITS) - 1) >> 1
+    return number, number + (_JOINED - 1) * (place & 1), content

@@ -4,7 +4,7 @@ Reading raises Damaged, also where damage has changed the very type of a column.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -16,7 +16,7 @@ from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.state import path_of
 from p2pledger.merkle import node_hash
-from p2pledger.storage import ids, result_tree, schema
+from p2pledger.storage import result_tree, schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.store import Located
 from p2pledger.types import Hash
@@ -95,9 +95,10 @@ def transaction_row(index: int, transaction: Transaction, result: Result) -> tup
     )
 
 
-def located_of(reader: sqlite3.Connection, transaction_id: Hash) -> Located | None:
-    """A transaction by id, with the result that the tree of results has for it."""
-    row = ids.find(reader, transaction_id)
+def located_of(reader: sqlite3.Connection, transaction_id: Hash, indexes: Iterable[int]) -> Located | None:
+    """A transaction that has one of these results, with the one that the tree of results has for it."""
+    found = (reader.execute(schema.TRANSACTION_BY_ID, (i, transaction_id)).fetchone() for i in indexes)
+    row = next(filter(None, found), None)
     if row is None:
         return None
     index, height, position, output, body, checksum = row

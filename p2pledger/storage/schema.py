@@ -9,7 +9,7 @@ the tree of results, everything else against a checksum (CRC-32 over the row's k
 that the state does not have is missing from a bucket that is whole.
 """
 
-FORMAT = 2
+FORMAT = 3
 """Raised by every change of the tables that older software could not read."""
 
 TABLES = (
@@ -36,12 +36,12 @@ TABLES = (
         body BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )""",
-    """CREATE TABLE transaction_ids (
-        run INTEGER NOT NULL,
-        short_id INTEGER NOT NULL,
-        result_index INTEGER NOT NULL,
-        PRIMARY KEY (run, short_id, result_index)
-    ) WITHOUT ROWID""",
+    # Where transactions are, by their ids: see ids.py.
+    """CREATE TABLE id_chunks (
+        number INTEGER PRIMARY KEY,
+        content BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
     # Complete subtrees of the tree of results, numbered as in result_tree.py.
     """CREATE TABLE result_nodes (
         number INTEGER PRIMARY KEY,
@@ -84,41 +84,19 @@ BLOCKS_FROM = (
 
 TRANSACTION_PUT = "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
-ID_PUT = "INSERT INTO transaction_ids VALUES (?, ?, ?)"
-_MERGED = (
-    f" FROM transaction_ids WHERE run IN ({', '.join(f':first + {i}' for i in range(16))})"
-    " AND short_id BETWEEN :low AND :high"
+TRANSACTION_BY_ID = (
+    "SELECT result_index, height, position, output, body, checksum FROM transactions"
+    " WHERE result_index = ? AND id = ?"
 )
-IDS_MERGE = f"INSERT INTO transaction_ids SELECT :into, short_id, result_index{_MERGED} ORDER BY short_id"
-IDS_MERGED = f"DELETE{_MERGED}"
+IS_USED = "SELECT 1 FROM transactions WHERE result_index = ? AND id = ? AND expires_ms >= ?"
 
-# Every run, from the newest on: single ones down to the first of those that are merged now, then merged ones.
-# One statement, so that all of it is of one commit.
-_RUNS = (
-    "WITH RECURSIVE"
-    " asked (run_bits, merged_bits, short_id, id, newest) AS ("
-    " SELECT ?, ?, ?, ?, (SELECT MAX(result_index) FROM transactions)),"
-    " chain (newest, oldest, merged) AS ("
-    " SELECT newest >> run_bits, MAX((newest >> merged_bits) - 1, 0) << (merged_bits - run_bits),"
-    " newest >> merged_bits FROM asked),"
-    " runs (run, oldest, last) AS ("
-    " SELECT newest, oldest, -merged FROM chain"
-    " UNION ALL"
-    " SELECT CASE run WHEN oldest THEN -1 ELSE run - 1 END, oldest, last FROM runs WHERE run > last)"
+IDS_FROM = "SELECT result_index, id FROM transactions WHERE result_index >= ?"
+ID_CHUNK_PUT = "INSERT INTO id_chunks VALUES (?, ?, ?)"
+ID_CHUNKS = (
+    "SELECT number, content, checksum FROM id_chunks WHERE number BETWEEN ? AND ? ORDER BY number DESC"
 )
-_BY_ID = (
-    " FROM asked CROSS JOIN runs"
-    " CROSS JOIN transaction_ids AS ids ON ids.run = runs.run AND ids.short_id = asked.short_id"
-    " CROSS JOIN transactions AS t ON t.result_index = ids.result_index AND t.id = asked.id"
-)
-TRANSACTION_BY_ID = f"{_RUNS} SELECT t.result_index, height, position, output, body, checksum{_BY_ID} LIMIT 1"
-IS_USED = f"{_RUNS} SELECT 1{_BY_ID} WHERE expires_ms >= ? LIMIT 1"
-# Where it is known in which runs: their numbers stand first, a question mark for each.
-IS_USED_IN = (
-    "SELECT 1 FROM transaction_ids AS ids"
-    " CROSS JOIN transactions AS t ON t.result_index = ids.result_index"
-    " WHERE run IN ({runs}) AND short_id = ? AND t.id = ? AND expires_ms >= ? LIMIT 1"
-)
+"""One statement, so that what was joined and what was not yet are of one commit."""
+ID_CHUNKS_REMOVE = "DELETE FROM id_chunks WHERE number BETWEEN ? AND ?"
 
 NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"

@@ -4,8 +4,13 @@ The commit point is SQLite's: a crash before it leaves the block before, a crash
 itself, and opening the file is the same either way. The node takes what it lacks from its peers.
 """
 
-from collections.abc import Sequence
+import os
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from p2pledger.chain.block import Boundary, FinalBlock, is_boundary, receipts_root
 from p2pledger.chain.genesis import Genesis
@@ -18,9 +23,10 @@ from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record, record_of
 from p2pledger.ledger.state import Entry
 from p2pledger.merkle import is_consistent
-from p2pledger.storage import ids, result_tree, schema
+from p2pledger.storage import result_tree, schema
 from p2pledger.storage.checks import boundary_of, check_child, check_start, prefix_end, receipt_of
 from p2pledger.storage.database import Damaged, Database
+from p2pledger.storage.ids import SECRET_BYTES, Ids
 from p2pledger.storage.rows import (
     block_of,
     boundary_of_row,
@@ -57,7 +63,6 @@ class SqliteStore:
     def __init__(self, directory: Path, genesis: Genesis, start: Execution) -> None:
         check_start(start)
         self._genesis = genesis
-        self._window = ids.Window(genesis.parameters.expiry_window_ms)
         self._database = Database(directory / CHAIN_FILE)
         try:
             if not self._database.rows(schema.HAS_META):
@@ -67,6 +72,7 @@ class SqliteStore:
             self._state = StateRows(self._database, depth)
             self._tip = self._load_tip()
             self._check_tip(start)
+            self._load_ids()
         except BaseException:
             self._database.close()
             raise
@@ -81,6 +87,7 @@ class SqliteStore:
                 "format": schema.FORMAT.to_bytes(4, "big"),
                 "genesis": self._genesis.hash,
                 "start": start.state_root,
+                "secret": _with_checksum(os.urandom(SECRET_BYTES)),
             }
             writer.executemany(schema.META_PUT, meta.items())
             write_effects(writer, start)
@@ -101,6 +108,10 @@ class SqliteStore:
                 f"{directory}: this version of the software reads the genesis file differently from the one"
                 " that began this chain; run that one"
             )
+        secret = meta.get("secret", b"")[:SECRET_BYTES]
+        if meta.get("secret") != _with_checksum(secret):
+            raise Damaged("the secret of the ids")
+        self._ids = Ids(secret, self._genesis.parameters.expiry_window_ms)
 
     def _load_tip(self) -> Tip:
         with self._database.snapshot() as reader:
@@ -120,6 +131,19 @@ class SqliteStore:
         if not is_whole:
             raise Damaged(f"what block {tip.height} leads to")
 
+    def _load_ids(self) -> None:
+        tip, window_ms = self._tip, self._genesis.parameters.expiry_window_ms
+        if tip.header is None:
+            return
+        oldest_ms = tip.header.time_ms - window_ms
+        before = bisect_left(range(1, tip.height + 1), oldest_ms, key=self._time_ms)
+        with self._database.snapshot() as reader:
+            row = reader.execute(schema.BLOCKS_FROM, (before, 1)).fetchone()
+            self._ids.load(reader, row[4] if before else 0, tip.frontier.size)
+
+    def _time_ms(self, height: int) -> int:
+        return self.blocks(Height(height), 1)[0].header.time_ms
+
     # --- writing
 
     def commit(self, block: FinalBlock, transactions: Sequence[Transaction], execution: Execution) -> None:
@@ -138,7 +162,7 @@ class SqliteStore:
                     for transaction, result in zip(transactions, execution.results, strict=True)
                 ],
             )
-            ids.add_ids(writer, tip.frontier.size, block.transaction_ids)
+            self._ids.add(writer, header.time_ms, tip.frontier.size, block.transaction_ids)
             writer.executemany(schema.NODE_OF_RESULTS_PUT, nodes)
             writer.execute(
                 schema.BLOCK_PUT,
@@ -150,7 +174,6 @@ class SqliteStore:
                     writer, boundary_of(block, self._genesis, lambda *row: index_value(writer, *row))
                 )
         self._state.replace(execution)
-        self._window.add(header.time_ms, tip.frontier.size, frontier.size)
         self._tip = Tip(header.height, header, frontier)
 
     # --- the state
@@ -183,9 +206,10 @@ class SqliteStore:
 
     def is_used(self, transaction_id: Hash) -> bool:
         """See `StateReader.is_used`."""
-        header = self._tip.header
-        return header is not None and bool(
-            self._database.rows(*self._window.asking(transaction_id, header.time_ms))
+        header, recent, ask = self._tip.header, self._ids.recent, self._database.rows
+        return header is not None and any(
+            ask(schema.IS_USED, index, transaction_id, header.time_ms)
+            for index in self._ids.indexes(transaction_id, recent, ask, self._ids.unexpired)
         )
 
     # --- the chain
@@ -211,15 +235,28 @@ class SqliteStore:
             raise Damaged("a row of the blocks")
         return blocks
 
+    @contextmanager
+    def _locating(self) -> Iterator[tuple[sqlite3.Connection, Callable[[Hash], Located | None]]]:
+        recent = self._ids.recent  # before the snapshot, as `Ids` asks for
+        with self._database.snapshot() as reader:
+
+            def ask(statement: str, *parameters: int) -> Iterable[Any]:
+                return reader.execute(statement, parameters)
+
+            yield (
+                reader,
+                lambda id_: located_of(reader, id_, self._ids.indexes(id_, recent, ask)),
+            )
+
     def locate(self, transaction_id: Hash) -> Located | None:
         """See `Store.locate`."""
-        with self._database.snapshot() as reader:
-            return located_of(reader, transaction_id)
+        with self._locating() as (_, locate):
+            return locate(transaction_id)
 
     def bodies(self, ids: Sequence[Hash]) -> Sequence[Transaction]:
         """See `Store.bodies`."""
-        with self._database.snapshot() as reader:
-            found = [located_of(reader, transaction_id) for transaction_id in ids]
+        with self._locating() as (_, locate):
+            found = [locate(transaction_id) for transaction_id in ids]
         return [located.transaction for located in found if located is not None]
 
     def boundary(self, epoch: Epoch) -> Boundary | None:
@@ -244,8 +281,8 @@ class SqliteStore:
 
     def receipt(self, transaction_id: Hash) -> Receipt | None:
         """See `Store.receipt`. O(log n) reads for the tree of results, one block for `tx_root`."""
-        with self._database.snapshot() as reader:
-            located = located_of(reader, transaction_id)
+        with self._locating() as (reader, locate):
+            located = locate(transaction_id)
             if located is None:
                 return None
             rows = reader.execute(schema.BLOCKS_FROM, (located.result.height, 1)).fetchall()
@@ -292,3 +329,7 @@ class SqliteStore:
     def close(self) -> None:
         """See `Store.close`."""
         self._database.close()
+
+
+def _with_checksum(secret: bytes) -> bytes:
+    return secret + checksum_of(secret).to_bytes(4, "big")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.powerloss.files import make_small
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -19,6 +20,11 @@ def shim(tmp_path_factory) -> Path:
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
     subprocess.run(["gcc", *flags, "-o", built, HERE / "shim.c", "-ldl", "-lpthread"], check=True)
     return built
+
+
+@pytest.fixture(autouse=True)
+def small_stores(monkeypatch) -> None:
+    make_small(monkeypatch.setattr)
 
 
 class Recorder:

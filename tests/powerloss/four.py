@@ -18,7 +18,7 @@ from p2pledger.simulator.node import Node
 from p2pledger.simulator.run import case_of, run
 from p2pledger.simulator.world import World
 from p2pledger.storage import database
-from tests.powerloss.files import GUARD_MADE, OPENED, Files, Party
+from tests.powerloss.files import GUARD_MADE, OPENED, Files, Party, make_small
 from tests.powerloss.record import Told, say
 from tests.powerloss.workload import CHECKPOINT_PAGES, votes_in
 
@@ -85,6 +85,7 @@ def _watch_votes() -> None:
 
 def main(directory: str, seed: str) -> None:
     database.CHECKPOINT_PAGES = CHECKPOINT_PAGES
+    make_small()
     _watch_votes()
     PARTY.make_guard(Path(directory))
     say(GUARD_MADE)

@@ -26,7 +26,7 @@ from p2pledger.storage import database
 from p2pledger.storage.sqlite import SqliteStore
 from tests.ledgers import signer
 from tests.powerloss import mutants
-from tests.powerloss.files import DATA, GUARD, GUARD_MADE, OPENED, Party
+from tests.powerloss.files import DATA, GUARD, GUARD_MADE, OPENED, Party, make_small
 from tests.powerloss.record import Told, say
 from tests.unit.node.solo import Solo, fact, genesis
 
@@ -126,6 +126,7 @@ def main(directory: str, blocks: str, sessions: str, seed: str, mutant: str = ""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     finals.PRUNE_EVERY = 4
     database.CHECKPOINT_PAGES = CHECKPOINT_PAGES
+    make_small()
     if mutant:
         mutants.apply(mutant, say)
     random = Random(seed)

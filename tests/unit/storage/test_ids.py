@@ -1,4 +1,4 @@
-"""Every transaction is found by its id while runs of ids fill, are merged, and have been merged."""
+"""Every transaction is found by its id while runs of ids fill, are joined, and have been joined."""
 
 import sqlite3
 from hashlib import sha256
@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import pytest
 from p2pledger.storage import ids, schema
+from p2pledger.storage.database import Damaged
 from p2pledger.types import Hash
 
 RUN = 16
-"""Results in a run of these tests; so sixteen runs have 256, and a part of a merge is due at each result."""
+"""Results in a run of these tests; so sixteen runs have 256, and a chunk is joined at each result."""
 
 
 @pytest.fixture(autouse=True)
@@ -17,142 +18,203 @@ def small_runs(monkeypatch):
     monkeypatch.setattr(ids, "RUN_BITS", 4)
 
 
-@pytest.fixture
-def database():
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    for table in schema.TABLES:
-        connection.execute(table)
-    yield connection
-    connection.close()
-
-
 def id_of(index: int) -> Hash:
     return Hash(sha256(b"%d" % index).digest())
 
 
-def grow(database: sqlite3.Connection, first: int, count: int) -> None:
-    """A block with the results `first` and following."""
-    block = [id_of(index) for index in range(first, first + count)]
-    rows = [(index, id_, 1, 0, index, b"", b"", 0) for index, id_ in enumerate(block, first)]
-    database.executemany(schema.TRANSACTION_PUT, rows)
-    ids.add_ids(database, first, block)
+class File:
+    """The two tables that finding takes, and what finds by them."""
+
+    def __init__(self, window_ms: int = 1_000) -> None:
+        self.database = sqlite3.connect(":memory:", isolation_level=None)
+        for table in schema.TABLES:
+            self.database.execute(table)
+        self.ids = ids.Ids(bytes(range(8)), window_ms)
+        self.end = 0
+
+    def grow(self, count: int, time_ms: int = 0, expires_ms: int = 0) -> None:
+        """A block with so many results."""
+        block = [id_of(index) for index in range(self.end, self.end + count)]
+        rows = [(index, id_, 1, 0, expires_ms, b"", b"", 0) for index, id_ in enumerate(block, self.end)]
+        self.database.executemany(schema.TRANSACTION_PUT, rows)
+        self.ids.add(self.database, time_ms, self.end, block)
+        self.end += count
+
+    def reopen(self, unexpired: int) -> None:
+        self.ids = ids.Ids(bytes(range(8)), self.ids._window_ms)
+        self.ids.load(self.database, unexpired, self.end)
+
+    def ask(self, statement: str, *parameters: int) -> list:
+        return self.database.execute(statement, parameters).fetchall()
+
+    def index_of(self, id_: Hash, first: int = 0) -> int | None:
+        found = (
+            self.ask(schema.TRANSACTION_BY_ID, index, id_)
+            for index in self.ids.indexes(id_, self.ids.recent, self.ask, first)
+        )
+        return next((rows[0][0] for rows in found if rows), None)
+
+    def check_all(self) -> None:
+        assert all(self.index_of(id_of(index)) == index for index in range(self.end))
+        assert self.index_of(id_of(self.end)) is None
+
+    def rows(self) -> list[tuple[int, bool, int]]:
+        """(first run, whether sixteen, entries) of each row of the first chunk."""
+        found = self.ask(schema.ID_CHUNKS, *ids._places(0, 0, 10**6))
+        return [(row[0] >> 1, bool(row[0] & 1), len(row[1]) // ids.ENTRY_BYTES) for row in reversed(found)]
 
 
-def index_of(database: sqlite3.Connection, id_: Hash) -> int | None:
-    found = ids.find(database, id_)
-    return None if found is None else found[0]
-
-
-def asks(database: sqlite3.Connection, window: ids.Window, index: int, time_ms: int) -> bool:
-    """Whether an id is used."""
-    return database.execute(*_split(window.asking(id_of(index), time_ms))).fetchall() == [(1,)]
-
-
-def _split(asking: tuple) -> tuple[str, tuple]:
-    return asking[0], asking[1:]
-
-
-def runs(database: sqlite3.Connection) -> dict[int, int]:
-    """How many rows stand in each run."""
-    return dict(database.execute("SELECT run, COUNT(*) FROM transaction_ids GROUP BY run"))
+@pytest.fixture
+def file():
+    made = File()
+    yield made
+    made.database.close()
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 300])
-def test_all_are_found_at_any_length(database, size):
-    end = 0
-    while end < 4 * 16 * RUN:
-        grow(database, end, size)
-        end += size
-        for index in {0, end // 3, end - size, end - 1}:
-            assert index_of(database, id_of(index)) == index
-        assert index_of(database, id_of(end)) is None
-    assert sum(runs(database).values()) == end
-    assert all(index_of(database, id_of(index)) == index for index in range(end))
+def test_all_are_found_at_any_length(file, size):
+    while file.end < 4 * 16 * RUN:
+        file.grow(size)
+        for index in {0, file.end // 3, file.end - size, file.end - 1}:
+            assert file.index_of(id_of(index)) == index
+        assert file.index_of(id_of(file.end)) is None
+    file.check_all()
 
 
-def test_sixteen_runs_become_one_while_the_next_sixteen_fill(database):
-    for index in range(16 * RUN):
-        grow(database, index, 1)
-    assert runs(database) == dict.fromkeys(range(16), RUN)
-    moved = [0]
-    for index in range(16 * RUN, 2 * 16 * RUN):
-        grow(database, index, 1)
-        moved.append(runs(database).get(-1, 0))
-    assert moved[-1] == 16 * RUN
-    assert max(b - a for a, b in pairwise(moved)) <= RUN
-    assert runs(database) == {-1: 16 * RUN} | dict.fromkeys(range(16, 32), RUN)
+@pytest.mark.parametrize("end", [1, RUN - 1, RUN, RUN + 1, 16 * RUN, 16 * RUN + 9, 50 * RUN])
+def test_all_are_found_after_a_start(file, end):
+    file.grow(end)
+    for unexpired in (0, end // 2, end):
+        file.reopen(unexpired)
+        file.check_all()
+    for _ in range(40):
+        file.grow(9)
+    file.check_all()
 
 
-def test_a_long_chain_has_few_runs(database):
-    grow(database, 0, 20_000)
-    assert len(runs(database)) <= 20_000 // (16 * RUN) + 2 * 16
+def test_nothing_is_written_but_full_runs(file):
+    file.grow(RUN - 1)
+    assert file.ask("SELECT * FROM id_chunks") == []
+    file.grow(1)
+    assert file.ask("SELECT SUM(LENGTH(content)) FROM id_chunks") == [(RUN * ids.ENTRY_BYTES,)]
 
 
-def test_an_empty_block_changes_nothing(database):
-    grow(database, 0, 3)
-    grow(database, 3, 0)
-    assert runs(database) == {0: 3}
+def test_sixteen_runs_become_one_while_the_next_sixteen_fill(file):
+    def joined() -> int:
+        return file.ask("SELECT COUNT(*) FROM id_chunks WHERE number & 1")[0][0]
+
+    for _ in range(16 * RUN):
+        file.grow(1)
+    assert joined() == 0
+    counts = []
+    for _ in range(16 * RUN):
+        file.grow(1)
+        counts.append(joined())
+    assert counts[-1] == 256
+    assert max(b - a for a, b in pairwise(counts)) == 1
+    assert [row[:2] for row in file.rows()] == [(0, True)] + [(run, False) for run in range(16, 32)]
 
 
-@pytest.mark.parametrize("end", [RUN, 16 * RUN, 17 * RUN])
-def test_empty_blocks_at_the_end_of_a_run(database, end):
-    window = ids.Window(1)
-    grow(database, 0, end)
+def test_a_long_chain_has_few_runs(file):
+    file.grow(20_000)
+    assert len(file.rows()) <= 20_000 // (16 * RUN) + 2 * 16
+
+
+@pytest.mark.parametrize("end", [0, RUN, 16 * RUN, 17 * RUN])
+def test_empty_blocks_change_nothing(file, end):
+    file.grow(end)
+    before = file.rows()
     for time_ms in range(10):
-        window.add(time_ms, end, end)
-    assert not asks(database, window, end, 0)
-    assert index_of(database, id_of(0)) == 0
+        file.grow(0, time_ms)
+    assert file.rows() == before
+    file.check_all()
 
 
-def test_an_empty_chain_has_no_transactions(database):
-    assert index_of(database, id_of(0)) is None
+def test_an_id_that_begins_like_another_is_told_apart(file, monkeypatch):
+    monkeypatch.setattr(ids, "STEM_BYTES", 0)
+    monkeypatch.setattr(ids, "ENTRY_BYTES", 3)
+    for _ in range(12):
+        file.grow(50)
+    file.check_all()
 
 
-def test_an_id_that_begins_like_another_is_told_apart(database, monkeypatch):
-    monkeypatch.setattr(ids, "short_id", lambda id_: 7)
-    for first in range(0, 600, 50):
-        grow(database, first, 50)
-    assert all(index_of(database, id_of(index)) == index for index in range(600))
-    assert index_of(database, id_of(600)) is None
+def test_entries_are_found_where_they_begin_only(file, monkeypatch):
+    """Five zero bytes stand at many places of a row when all ids begin with them."""
+    monkeypatch.setitem(globals(), "id_of", lambda index: Hash(bytes(8) + sha256(b"%d" % index).digest()[8:]))
+    file.grow(2_000)
+    for index in range(0, 2_000, 37):
+        assert file.index_of(id_of(index)) == index
 
 
-def test_it_is_used_until_it_expires(database):
+def test_what_has_not_expired_is_told_by_the_blocks_times():
     """Every result is a block of its own, a millisecond after the one before, and expires after 40 ms."""
-    window = ids.Window(40)
+    file = File(window_ms=40)
     for index in range(900):
-        block = [id_of(index)]
-        database.execute(schema.TRANSACTION_PUT, (index, block[0], 1, 0, index + 40, b"", b"", 0))
-        ids.add_ids(database, index, block)
-        window.add(index, index, index + 1)
+        file.grow(1, index, index + 40)
+        assert index - 42 <= file.ids.unexpired <= max(index - 40, 0)
+        first = file.ids.unexpired
         for known in range(max(0, index - 45), index + 2):
-            assert asks(database, window, known, index) == (index - 40 <= known <= index)
+            assert (file.index_of(id_of(known), first) is not None) == (first <= known <= index)
+    assert file.ids.recent[0].number == file.ids.unexpired >> 4
+    file.database.close()
 
 
-def test_after_a_start_all_is_counted_as_recent(database):
-    for first in range(0, 600, 50):
-        grow(database, first, 50)
-    window = ids.Window(1_000)
-    assert asks(database, window, 5, 5) and not asks(database, window, 5, 6)
-    window.add(5, 600, 600)
-    assert asks(database, window, 5, 5)
-
-
-def test_of_what_has_expired_no_run_is_looked_into(database):
-    window = ids.Window(40)
+def test_of_what_has_expired_no_run_is_looked_into():
+    file = File(window_ms=20)
     for index in range(600):
-        grow(database, index, 1)
-        window.add(index, index, index + 1)
-    _, *asked = window.asking(id_of(0), 0)
-    assert set(asked[:-3]) == {34, 35, 36, 37, -3}
+        file.grow(1, index)
+    asked = []
+    assert not list(file.ids.indexes(id_of(0), file.ids.recent, asked.append, file.ids.unexpired))
+    assert asked == []
+    file.database.close()
 
 
-def test_each_run_is_sought_and_none_is_scanned(database):
-    grow(database, 0, 600)
-    plan = database.execute(f"EXPLAIN QUERY PLAN {schema.TRANSACTION_BY_ID}", (4, 8, 7, id_of(0)))
-    steps = [row[3] for row in plan]
-    assert any("ids USING PRIMARY KEY (run=? AND short_id=?)" in step for step in steps)
-    assert not any(step.startswith(("SCAN ids", "SCAN t")) for step in steps)
-    moved = database.execute(
-        f"EXPLAIN QUERY PLAN {schema.IDS_MERGE}", {"first": 0, "low": 0, "high": 0, "into": -1}
-    )
-    assert any("(run=? AND short_id>? AND short_id<?)" in row[3] for row in moved)
+def test_many_recent_runs_are_not_all_in_memory(file):
+    file.grow(20 * RUN)
+    file.grow(0)
+    assert len(file.ids.recent) == ids.RECENT_MAX
+    file.reopen(0)
+    assert len(file.ids.recent) == ids.RECENT_MAX
+    assert all(file.index_of(id_of(index), 0) == index for index in range(20 * RUN))
+
+
+def test_a_reader_misses_nothing_that_leaves_memory_meanwhile(file):
+    file.grow(RUN - 1)
+    recent = file.ids.recent
+    for time_ms in range(0, 200_000, 2_000):
+        file.grow(RUN, time_ms)
+    assert file.ids.recent[0].number > 90
+    assert list(file.ids.indexes(id_of(3), recent, file.ask)) == [3]
+    later = file.ids.recent
+    assert list(file.ids.indexes(id_of(3), later, file.ask)) == [3]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM id_chunks WHERE number & 0xffffffff = 66",
+        "DELETE FROM id_chunks WHERE number & 1",
+        "UPDATE id_chunks SET content = CAST(content || x'00' AS BLOB)",
+        "UPDATE id_chunks SET content = 'text'",
+        "UPDATE id_chunks SET number = number + 1 WHERE number & 0xffffffff = 66",
+    ],
+)
+@pytest.mark.parametrize("end", [40 * RUN, 50 * RUN])
+def test_a_row_that_is_not_what_it_was_is_noticed(file, statement, end):
+    file.grow(end)
+    file.reopen(end)
+    assert file.database.execute(statement).rowcount > 0
+    with pytest.raises(Damaged):
+        file.check_all()
+
+
+def test_damage_is_not_joined(file):
+    file.grow(16 * RUN)
+    file.database.execute("UPDATE id_chunks SET content = x''")
+    with pytest.raises(Damaged):
+        file.grow(1)
+
+
+def test_a_row_is_sought_and_none_is_scanned(file):
+    plan = file.ask(f"EXPLAIN QUERY PLAN {schema.ID_CHUNKS}", 0, 1)
+    assert "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plan[0][3]
