@@ -68,6 +68,14 @@ def bench() -> None:
     metavar="S",
     help="Measure what the cores can verify for so long, before the load and after it.",
 )
+@click.option(
+    "--readings",
+    type=click.FloatRange(0, 600),
+    default=10,
+    show_default=True,
+    metavar="S",
+    help="Then have two gateways make readings for so long, as `bench readings` does; 0: do not.",
+)
 @as_json
 def throughput(
     authorities: int,
@@ -76,6 +84,7 @@ def throughput(
     rate: float | None,
     beside: float,
     ceiling: float,
+    readings: float,
     is_json: bool,
 ) -> None:
     """How many transactions a second become final at every node, and how near that is to the ceiling.
@@ -88,7 +97,7 @@ def throughput(
     from p2pledger.bench.display import throughput_table
     from p2pledger.bench.fleet import Shape
 
-    options = throughput.Options(Shape(authorities, gateways), seconds, rate, beside, ceiling)
+    options = throughput.Options(Shape(authorities, gateways), seconds, rate, beside, ceiling, readings)
     _show(lambda progress: throughput.measure(options, progress), throughput_table, is_json)
 
 
@@ -131,6 +140,29 @@ def idle(authorities: int, gateways: int, seconds: float, is_json: bool) -> None
 
     shape = Shape(authorities, gateways)
     _show(lambda progress: idle.measure(shape, seconds, progress), idle_table, is_json)
+
+
+@bench.command()
+@click.option(
+    "--authorities", type=click.IntRange(2, 20), default=4, show_default=True, help="How many nodes decide."
+)
+@click.option(
+    "--gateways", type=click.IntRange(1, 16), default=2, show_default=True, help="How many make readings."
+)
+@seconds(10)
+@as_json
+def readings(authorities: int, gateways: int, seconds: float, is_json: bool) -> None:
+    """How many readings a second gateways encode, hash into batches, sign, keep on disk and see final.
+
+    All of that is inside the measure. Then 1,000 of them, drawn by lot, are proved from the gateways' files
+    and the receipts that another node gives of their batches.
+    """
+    from p2pledger.bench import readings
+    from p2pledger.bench.display import readings_table
+
+    _show(
+        lambda progress: readings.measure(authorities, gateways, seconds, progress), readings_table, is_json
+    )
 
 
 bench.add_command(scale)

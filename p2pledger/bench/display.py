@@ -13,6 +13,7 @@ from p2pledger.bench.fleet import CannotMeasure
 from p2pledger.bench.idle import Idleness
 from p2pledger.bench.latency import Latency
 from p2pledger.bench.phase import Progress, Stretch
+from p2pledger.bench.readings import Readings
 from p2pledger.bench.throughput import Throughput
 from p2pledger.client.outcomes import LedgerError
 from p2pledger.testnet.ports import NoPorts
@@ -27,6 +28,8 @@ WORDS = {
     "load": "Under load",
     "compare": "Comparing the nodes' blocks",
     "settle": "Letting the nodes settle",
+    "readings": "Gateways at work",
+    "prove": "Proving readings",
     "idle": "Leaving the nodes alone",
 }
 _MIB = 1_024**2
@@ -74,6 +77,7 @@ def throughput_table(found: Throughput) -> Table:
     for name, stretch in found.beside.items():
         rate = f"{name.replace('_', ' ')}, {stretch.per_second:,.0f}/s"
         rows.append((rate, f"{stretch.final_per_s:,.0f}/s final, {_latency(stretch)}"))
+    rows += _readings_rows(found.readings) if found.readings is not None else []
     return _table("p2pledger bench throughput", rows)
 
 
@@ -88,6 +92,11 @@ def latency_table(found: Latency) -> Table:
     return _table("p2pledger bench latency", rows)
 
 
+def readings_table(found: Readings) -> Table:
+    """The figures of `bench readings`."""
+    return _table("p2pledger bench readings", _readings_rows(found))
+
+
 def idle_table(found: Idleness) -> Table:
     """The figures of `bench idle`."""
     rows = [
@@ -97,6 +106,24 @@ def idle_table(found: Idleness) -> Table:
         share, memory = idle.core_share or 0.0, idle.memory_bytes / _MIB
         rows.append((name, f"{100 * share:.1f} % of a core, {memory:.0f} MiB resident"))
     return _table("p2pledger bench idle", rows)
+
+
+def _readings_rows(found: Readings) -> list[tuple[str, str]]:
+    refused = [f"{count:,} as {code}" for code, count in found.refused.items()]
+    latency = ", ".join(f"{name} {value} ms" for name, value in found.latency_ms.items())
+    return [
+        ("readings final and kept", f"{found.readings_per_s:,.0f}/s over {found.window_s:.1f} s"),
+        ("batches", f"{found.batches:,} final, {found.missing:,} missing, latency {latency}"),
+        ("refused", ", ".join(refused) or "none"),
+        ("kept", f"{found.kept_bytes / _MIB:.0f} MiB, {found.kept_bytes_per_reading} bytes a reading"),
+        (
+            "CPU us per reading",
+            f"{found.cpu_us_per_reading} in {found.gateways} gateways; its two hashes alone take "
+            f"{found.hashing_us_per_reading}",
+        ),
+        ("CPU of the nodes", f"{found.nodes_cpu_s:.1f} s"),
+        ("proved from another node", f"{found.proved:,} drawn by lot"),
+    ]
 
 
 def _stretch_rows(stretch: Stretch) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import permutations
@@ -14,7 +14,7 @@ import trio
 
 from p2pledger.bench import usage
 from p2pledger.bench.chains import Chains
-from p2pledger.bench.devices import devices, enrolment
+from p2pledger.bench.devices import Device, devices, enrolment
 from p2pledger.chain.genesis import Genesis
 from p2pledger.client import AsyncClient
 from p2pledger.client.outcomes import Accepted
@@ -87,12 +87,15 @@ class Fleet:
             for name in self.names
         }
 
-    async def enrol(self, count: int = DEVICES) -> None:
-        """Have devices begin behind the first gateway; returns when every node has that final."""
+    async def enrol(self, new: Iterable[Device] | None = None) -> None:
+        """Have devices begin behind the first gateway, DEVICES unless they are given.
+
+        Returns when every node has that final. Raises: CannotMeasure.
+        """
         (gateway, *_) = self.directory.gateways()
         made = [
             enrolment(self.genesis, device, gateway.organisation, gateway.peer, gateway.signer)
-            for device in devices(count)
+            for device in (devices(DEVICES) if new is None else new)
         ]
         for answer in await self._clients[0].submit_many(made):
             if not isinstance(answer, Accepted):

@@ -9,6 +9,7 @@ from p2pledger.bench.devices import RECORD_BYTES
 from p2pledger.bench.figures import ceiling, share
 from p2pledger.bench.fleet import DEVICES, CannotMeasure, Fleet, Shape, prepared
 from p2pledger.bench.phase import Progress, Stretch, Stretches, count_of
+from p2pledger.bench.readings import GATEWAYS, Readings, check_authorities, measure_on
 
 SEARCH_S = 6.0
 SEARCH_FROM = 0.15
@@ -28,7 +29,8 @@ Tried = tuple[tuple[float, bool], ...]
 class Options:
     """What to measure. `per_second` None: search for the highest rate that is sustained.
 
-    `beside_s`: how long to measure at each of the rates of BESIDE; 0 leaves them out.
+    `beside_s`: how long to measure at each of the rates of BESIDE; `readings_s`: how long gateways make
+    readings afterwards. 0 leaves these out.
     """
 
     shape: Shape
@@ -36,6 +38,7 @@ class Options:
     per_second: float | None
     beside_s: float
     ceiling_s: float
+    readings_s: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Throughput:
     load: Stretch
     searched: Tried
     beside: dict[str, Stretch]
+    readings: Readings | None
 
 
 async def measure(options: Options, progress: Progress) -> Throughput:
@@ -69,6 +73,8 @@ async def measure(options: Options, progress: Progress) -> Throughput:
     n = options.shape.authorities + options.shape.gateways
     if options.per_second is not None:
         count_of(options.per_second, options.seconds)
+    if options.readings_s:
+        check_authorities(options.shape.authorities)
     async with prepared(options.shape) as fleet:
         before = await _verified_per_s(fleet, options, progress)
         await fleet.start()
@@ -84,6 +90,9 @@ async def measure(options: Options, progress: Progress) -> Throughput:
             for name, part in BESIDE.items()
             if options.beside_s
         }
+        readings = (
+            await measure_on(fleet, GATEWAYS, options.readings_s, progress) if options.readings_s else None
+        )
         await fleet.stop()
         after = await _verified_per_s(fleet, options, progress)
     ceiling_per_s = ceiling((before + after) / 2, n)
@@ -101,6 +110,7 @@ async def measure(options: Options, progress: Progress) -> Throughput:
         load=loaded,
         searched=searched,
         beside=beside,
+        readings=readings,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.payloads import Action, DeviceEnroll, Item, RecordAppend, RecordBatch
-from p2pledger.chain.reading import SALT_BYTES, Reading, readings_root
+from p2pledger.chain.reading import SALT_BYTES, EncodedReadings
 from p2pledger.chain.schema import SCHEMAS, SchemaClass, day_of
 from p2pledger.chain.transaction import Transaction
 from p2pledger.client.signing import transaction
@@ -63,16 +63,20 @@ def enrolment(genesis: Genesis, device: Device) -> Transaction:
     return _signed(genesis, device, payload, [device.gateway.signer, device.signer])
 
 
-def readings_of(parcel: Parcel) -> tuple[Reading, ...]:
+def readings_of(parcel: Parcel) -> EncodedReadings:
     """A parcel's rows as readings, each with a fresh salt."""
-    return tuple(
-        Reading(row.seq, row.time_ms, row.values, secrets.token_bytes(SALT_BYTES)) for row in parcel.rows
+    rows = parcel.rows
+    return EncodedReadings.of_columns(
+        rows[0].seq,
+        [row.time_ms for row in rows],
+        list(zip(*(row.values for row in rows), strict=True)),
+        secrets.token_bytes(SALT_BYTES * len(rows)),
     )
 
 
-def batch(genesis: Genesis, device: Device, readings: Sequence[Reading]) -> Transaction:
-    """Readings under one root, signed by the gateway. A person's carry no time finer than their day."""
-    first, last = readings[0], readings[-1]
+def batch(genesis: Genesis, device: Device, parcel: Parcel, readings: EncodedReadings) -> Transaction:
+    """A parcel's readings under one root, signed by the gateway. A person's tell the day, no finer time."""
+    first, last = parcel.rows[0], parcel.rows[-1]
     times = (first.time_ms, last.time_ms)
     if SCHEMAS[device.source.schema] is SchemaClass.PERSONAL:
         times = day_of(first.time_ms)
@@ -81,10 +85,10 @@ def batch(genesis: Genesis, device: Device, readings: Sequence[Reading]) -> Tran
         device=device.id,
         from_seq=first.seq,
         to_seq=last.seq,
-        count=len(readings),
+        count=len(parcel.rows),
         first_ms=times[0],
         last_ms=times[1],
-        root=readings_root(readings),
+        root=readings.root,
     )
     return _signed(genesis, device, payload, [device.gateway.signer])
 

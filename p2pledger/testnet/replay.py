@@ -16,10 +16,10 @@ import trio
 
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import Outcome, Transaction
+from p2pledger.client.readings import ReadingsFile
 from p2pledger.testnet import fleet
 from p2pledger.testnet.fleet import Device, Gateway
 from p2pledger.testnet.parcels import Parcel, Schedule, parcels
-from p2pledger.testnet.readings import ReadingsFile
 from p2pledger.testnet.sources import Source, data_directory
 from p2pledger.testnet.tally import Tally
 from p2pledger.types import Hash, Height, Millis
@@ -197,7 +197,7 @@ class Replay:
                 transaction = fleet.record(self._genesis, device, parcel.rows[0])
             else:
                 readings = fleet.readings_of(parcel)
-                transaction = fleet.batch(self._genesis, device, readings)
+                transaction = fleet.batch(self._genesis, device, parcel, readings)
                 if not parcel.is_repeat:
                     kept.append((transaction.id, device.id, readings))
             signed.append(self._track(transaction, device, parcel, index))

@@ -18,6 +18,7 @@ import trio
 from rich.console import Console
 
 from p2pledger.client import AsyncClient
+from p2pledger.client.readings import ReadingsFile
 from p2pledger.errors import Fatal
 from p2pledger.signer.keyfile import KeyFileRefused
 from p2pledger.testnet import control
@@ -37,7 +38,6 @@ from p2pledger.testnet.nodes import Nodes
 from p2pledger.testnet.ports import NoPorts, claimed_ports
 from p2pledger.testnet.processes import NodeDied
 from p2pledger.testnet.proxy import Links, open_links
-from p2pledger.testnet.readings import ReadingsFile
 from p2pledger.testnet.replay import EnrolmentRefused, Replay
 from p2pledger.testnet.sources import REPLAYS
 from p2pledger.testnet.tally import Tally

@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 from p2pledger.chain.transaction import Transaction
+from p2pledger.client.readings import ReadingsFile
 from p2pledger.ledger.machine import Machine
 from p2pledger.storage.sqlite import SqliteStore
 from p2pledger.testnet.directory import open_directory
-from p2pledger.testnet.readings import ReadingsFile
 from p2pledger.types import Height
 from tests.unit.testnet.counting import FILES, counted, numbers_on_the_ledger
 

@@ -80,7 +80,9 @@ def test_consistency_proofs_are_the_published_ones(old, new, proof):
 
 @given(st.lists(st.binary(max_size=3), max_size=70))
 def test_the_root_is_the_definitions(entries):
-    assert merkle.root([merkle.leaf_hash(entry) for entry in entries]) == naive_root(entries)
+    leaves = [merkle.leaf_hash(entry) for entry in entries]
+    assert merkle.leaf_hashes(entries) == leaves
+    assert merkle.root(leaves) == naive_root(entries)
 
 
 @given(sizes, st.data())

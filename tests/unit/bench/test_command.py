@@ -7,16 +7,19 @@ from p2pledger.bench.display import idle_table, latency_table, throughput_table
 from p2pledger.bench.idle import Idle, Idleness
 from p2pledger.bench.latency import Latency
 from p2pledger.bench.phase import Stretch, Use
+from p2pledger.bench.readings import Readings
 from p2pledger.bench.throughput import Throughput
 from p2pledger.cli import main
 from pytest import approx
 from rich.console import Console
 
-SMALL = ["--authorities", "1", "--rate", "200", "--seconds", "1", "--beside", "0", "--ceiling", "0.1"]
+SMALL = ["--authorities", "1", "--rate", "200", "--seconds", "1", "--ceiling", "0.1"]
+ALONE = ["--beside", "0", "--readings", "0"]
+FEW = ["--authorities", "2", "--gateways", "1", "--seconds", "1"]
 
 
 def test_a_small_ledger_is_measured_for_real():
-    result = CliRunner().invoke(main, ["bench", "throughput", *SMALL, "--json"])
+    result = CliRunner().invoke(main, ["bench", "throughput", *SMALL, *ALONE, "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.splitlines()[-1])
     load, node = found["load"], found["load"]["nodes"]["authority-1"]
@@ -33,6 +36,22 @@ def test_a_small_ledger_is_measured_for_real():
 def test_more_than_can_be_held_is_refused_in_words():
     result = CliRunner().invoke(main, ["bench", "throughput", "--rate", "1e6", "--seconds", "60"])
     assert result.exit_code == 1 and "60,000,000 transactions" in result.stderr
+
+
+def test_readings_are_counted_when_they_are_final_and_each_of_a_thousand_is_proved():
+    result = CliRunner().invoke(main, ["bench", "readings", *FEW, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert found["readings"] == 4_096 * found["batches"] > 0 == found["missing"]
+    assert found["readings_per_s"] == approx(found["readings"] / found["window_s"], rel=0.01)
+    assert found["refused"] == {} and found["proved"] == 1_000
+    assert found["kept_bytes"] > found["readings"] * (16 + 8), "a salt and a time for each, at the least"
+    assert found["cpu_us_per_reading"] > found["hashing_us_per_reading"] > 0
+
+
+def test_readings_are_not_proved_by_the_only_node():
+    result = CliRunner().invoke(main, ["bench", "throughput", "--authorities", "1", "--seconds", "1"])
+    assert result.exit_code == 1 and "two nodes at least" in result.stderr
 
 
 def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
@@ -57,8 +76,28 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
         generator_late_ms_max=1.0,
     )
     assert not stretch.is_sustained
-    found = Throughput(2, 1, 0, 10, 250, (900, 1_100), 1_000.0, 66.7, 0.0667, False, stretch, (), {})
+    readings = Readings(
+        gateways=2,
+        window_s=2.0,
+        readings=8_192,
+        readings_per_s=4_096.0,
+        batches=2,
+        refused={},
+        missing=0,
+        latency_ms={"p50": 1.0},
+        kept_bytes=1024**2,
+        kept_bytes_per_reading=128.0,
+        gateways_cpu_s=0.1,
+        cpu_us_per_reading=3.0,
+        hashing_us_per_reading=0.8,
+        nodes_cpu_s=1.0,
+        proved=1_000,
+    )
+    found = Throughput(
+        2, 1, 0, 10, 250, (900, 1_100), 1_000.0, 66.7, 0.0667, False, stretch, (), {}, readings
+    )
     shown = printed(throughput_table(found))
+    assert "4,096/s over 2.0 s" in shown and "1,000 drawn by lot" in shown
     for part in ("0.0667", "fell behind", "50 as mempool_full", "140, 9, 1", "verify 0.9, rest 0.6", "2 MiB"):
         assert part in shown
     assert "40 ms each way" in printed(latency_table(Latency(4, 0, 40.0, stretch.latency_ms, stretch)))

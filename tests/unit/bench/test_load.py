@@ -1,32 +1,11 @@
 """The load generator, against a small ledger behind a real server: it counts what the node answers."""
 
-import pytest
 import trio
-from p2pledger import api
 from p2pledger.bench.load import Generator, Load
 from p2pledger.bench.presigned import Parcel
 from p2pledger.chain.transaction import Batch
 from p2pledger.codec import encode
-from p2pledger.metrics import Metrics
 from tests.unit.api.small_ledger import SmallLedger, make_transaction
-
-
-@pytest.fixture
-async def serve(nursery):
-    """Puts a small ledger behind a server, and says where; all are stopped at the end."""
-    shutdown = trio.Event()
-
-    async def started(ledger) -> str:
-        metrics = Metrics(version="0.1.0", chain_id="small", node="a")
-        addresses = await nursery.start(
-            lambda task_status: api.serve(
-                ledger, "127.0.0.1:0", "127.0.0.1:0", metrics, shutdown=shutdown, task_status=task_status
-            )
-        )
-        return f"http://{addresses.api}"
-
-    yield started
-    shutdown.set()
 
 
 def parcel(*transactions) -> Parcel:

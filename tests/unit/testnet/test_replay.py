@@ -15,13 +15,13 @@ from p2pledger.chain.block import HEADER_VERSION, FinalBlock, Header, evidence_r
 from p2pledger.chain.payloads import DeviceEnroll, RecordAppend, RecordBatch
 from p2pledger.chain.reading import check_reading
 from p2pledger.chain.transaction import Outcome, Transaction, is_authentic
+from p2pledger.client.readings import ReadingsFile
 from p2pledger.codec import decode
 from p2pledger.crypto import is_signed
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.testnet.directory import Directory, Plan, create_directory
 from p2pledger.testnet.fleet import Gateway
-from p2pledger.testnet.readings import ReadingsFile
 from p2pledger.testnet.replay import Ending, Replay
 from p2pledger.testnet.sources import REPLAYS, data_directory
 from p2pledger.testnet.tally import Tally
