@@ -38,7 +38,6 @@ DRAIN_S = 30.0
 LEAD_S = 0.5
 """From the generator's being ready to the first request."""
 POLL_S = 0.05
-FULL = "mempool_full"
 UNAVAILABLE = "unavailable"
 
 
@@ -197,6 +196,4 @@ class Generator:
 
 def _code_of(item: Accepted | Refused | Full) -> str | None:
     """None for what was taken, else why it was not."""
-    if isinstance(item, Accepted):
-        return None
-    return item.code if isinstance(item, Refused) else FULL
+    return None if isinstance(item, Accepted) else item.code

@@ -14,8 +14,9 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class Full:
-    """The node's mempool had no room for this transaction."""
+    """The node had no room for this transaction; `code` says of what kind."""
 
+    code: str
     retry_after_ms: int
 
 
@@ -45,7 +46,7 @@ def _item(shown: Any, transaction_id: Hash) -> Accepted | Refused | Full:
             raise InvalidAnswer("another transaction than the one sent was accepted")
         return Accepted(transaction_id)
     if "retry_after_ms" in shown:
-        return Full(_field(shown, "retry_after_ms", int))
+        return Full(_field(shown, "code", str), _field(shown, "retry_after_ms", int))
     refused = _refused(shown)
     refused.transaction_id = transaction_id
     return refused

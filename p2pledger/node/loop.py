@@ -69,6 +69,13 @@ class Inbox:
         """The next event."""
         return await self._receive.receive()
 
+    def take_nowait(self) -> events.Event | None:
+        """The next event; None when none waits."""
+        try:
+            return self._receive.receive_nowait()
+        except trio.WouldBlock:
+            return None
+
 
 class Loop:
     """Runs one core on the events of an inbox; `on_final` takes what it makes final, in order."""
@@ -116,7 +123,10 @@ class Loop:
         if (arrived := self._arrived()) is not None:
             return arrived
         wait_ms = min(self._wake_at, self._turn.due_ms or self._wake_at) - self._clock.now()
-        with trio.move_on_after(max(0, min(wait_ms, 1_000)) / 1_000):
+        if wait_ms <= 0:  # a timer that has expired already would cost as much as the step
+            await trio.lowlevel.checkpoint()
+            return self._inbox.take_nowait() or events.Tick()
+        with trio.move_on_after(min(wait_ms, 1_000) / 1_000):
             return await self._inbox.take()
         return events.Tick()
 
