@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from p2pledger.chain.authority import AuthoritySet
-from p2pledger.chain.block import HEADER_VERSION, Header, evidence_root
+from p2pledger.chain.block import BLOCK_TRANSACTIONS_MAX, HEADER_VERSION, Header, evidence_root
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import Transaction
 from p2pledger.consensus import events
@@ -35,8 +35,6 @@ class Executor:
     def __init__(self, genesis: Genesis, machine: Machine, layers: Layers, pool: Pending) -> None:
         self._genesis, self._machine, self._layers, self._pool = genesis, machine, layers, pool
         pool.is_unfinal = layers.holds
-        self.proposal_max = genesis.parameters.block_transactions_max
-        """How many transactions this node proposes in a block."""
         self.gossip_age = GossipAge(genesis.parameters.delta_ms)
 
     def unfinal_ids(self, digest: Hash) -> frozenset[Hash]:
@@ -61,8 +59,7 @@ class Executor:
                 missing.append(transaction_id)
             else:
                 found.append(transaction)
-        if work.transaction_ids:
-            self.gossip_age.observe(is_whole=not missing)
+        self.observe(work, is_whole=not missing)
         if missing:
             return events.Executed(digest, events.Judgement.MISSING, missing=tuple(missing))
         parent = self._layers.after(header.parent_digest)
@@ -81,6 +78,11 @@ class Executor:
         self._layers.add(header, found, execution)
         return self._valid(header)
 
+    def observe(self, work: events.Execute, *, is_whole: bool) -> None:
+        """A block's bodies were all here when it was to be executed, or not: learn how late gossip is."""
+        if work.transaction_ids:
+            self.gossip_age.observe(is_whole=is_whole)
+
     def _valid(self, header: Header) -> events.Executed:
         next_set = self.next_set(header) if header.next_set_hash != ZERO_HASH else None
         return events.Executed(header.digest, events.Judgement.VALID, next_set=next_set)
@@ -89,8 +91,13 @@ class Executor:
         """The list that takes office two epochs after this block's: the genesis file's."""
         return self._genesis.next_authorities
 
-    def build(self, work: events.Build, now: Millis) -> events.Built:
-        """The block that a leader proposes: what of the mempool succeeds on this parent."""
+    def build(
+        self, work: events.Build, now: Millis, transactions_max: int = BLOCK_TRANSACTIONS_MAX
+    ) -> events.Built:
+        """The block that a leader proposes: what of the mempool succeeds on this parent.
+
+        It has `transactions_max` at most, and no more than the genesis file allows.
+        """
         parent = self._layers.after(work.parent_digest)
         assert parent is not None, "a leader builds on an executed parent"
         parameters = self._genesis.parameters
@@ -98,7 +105,7 @@ class Executor:
             []
             if work.is_empty
             else self._pool.mempool.candidates(
-                self.proposal_max,
+                min(transactions_max, parameters.block_transactions_max),
                 parameters.block_bytes_max,
                 self.gossip_age.ms,
                 now,

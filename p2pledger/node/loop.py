@@ -206,8 +206,7 @@ class Loop:
             if isinstance(work, events.Execute):
                 return self._executor.execute(work)
             began = trio.current_time()
-            self._executor.proposal_max = self._pace.transactions_max
-            built = self._executor.build(work, self._clock.now())
+            built = self._executor.build(work, self._clock.now(), self._pace.transactions_max)
             self._pace.observe(len(built.transaction_ids), (trio.current_time() - began) * 1_000)
             return built
 

@@ -5,6 +5,7 @@ proves. So what one node worked out serves the others, in three runs of four: th
 everything everywhere, and would show a node whose own store tells it something else.
 """
 
+from p2pledger.chain.block import BLOCK_TRANSACTIONS_MAX
 from p2pledger.chain.genesis import Genesis
 from p2pledger.consensus import events
 from p2pledger.ledger.machine import Machine
@@ -33,15 +34,18 @@ class SharingExecutor(Executor):
         """See `Executor.execute`. A body that is lacking here is lacking, whoever else has it."""
         known = self._worked_out.get(work.header.digest)
         if known is not None and all(self._pool.get(i) is not None for i in work.transaction_ids):
+            self.observe(work, is_whole=True)
             self._layers.add(work.header, known.transactions, known.execution)
             return self._valid(work.header)
         executed = super().execute(work)
         self._share(work.header.digest)
         return executed
 
-    def build(self, work: events.Build, now: Millis) -> events.Built:
+    def build(
+        self, work: events.Build, now: Millis, transactions_max: int = BLOCK_TRANSACTIONS_MAX
+    ) -> events.Built:
         """See `Executor.build`."""
-        built = super().build(work, now)
+        built = super().build(work, now, transactions_max)
         self._share(built.header.digest)
         return built
 
