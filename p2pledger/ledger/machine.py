@@ -24,7 +24,7 @@ from p2pledger.types import Hash, Height
 
 __all__ = ["Built", "Execution", "IndexRow", "Machine", "Refusal", "Round", "Trial"]
 
-PAYLOADS_DECODED_MAX = 8_192
+PAYLOADS_DECODED_MAX = 16_384
 HEADER_BYTES_MAX = 512
 EVIDENCE_BYTES_MAX = 384
 SIGNATURE_ENCODED_BYTES = 66
@@ -330,6 +330,7 @@ def _in_order(opened: Sequence[tuple[Transaction, Rule, Any]]) -> list[tuple[Tra
             lines.setdefault(place[0], []).append((place[1], i))
     ordered = list(opened)
     for line in lines.values():
-        for i, (_, source) in zip(sorted(i for _, i in line), sorted(line), strict=True):
-            ordered[i] = opened[source]
+        if len(line) > 1:
+            for i, (_, source) in zip(sorted(i for _, i in line), sorted(line), strict=True):
+                ordered[i] = opened[source]
     return ordered

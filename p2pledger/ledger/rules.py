@@ -6,7 +6,7 @@ either does all of what the payload asks, or raises InvalidTransaction and leave
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.vote import IsSigned
@@ -15,14 +15,14 @@ from p2pledger.ledger.state import Changes
 from p2pledger.types import Epoch, Hash, Height, Millis, PublicKey
 
 
-@dataclass(frozen=True)
-class IndexRow:
-    """A row that a module wants to be found by: storage keeps it, `Store.scan` reads it in key order.
+class IndexRow(NamedTuple):
+    """A row that a module wants to be found by, in the index of this name.
 
-    A second row with the same index and key takes the first one's place.
+    Storage keeps it, and `Store.scan` reads it in key order. A second row with the same name and key takes
+    the first one's place.
     """
 
-    index: str
+    name: str
     key: bytes
     value: bytes
 
@@ -48,9 +48,9 @@ class Context:
     is_signed: IsSigned
     rows: list[IndexRow] = field(default_factory=list)
 
-    def emit(self, index: str, key: bytes, value: bytes = b"") -> None:
+    def emit(self, name: str, key: bytes, value: bytes = b"") -> None:
         """Write an index row, once the block is final."""
-        self.rows.append(IndexRow(index, key, value))
+        self.rows.append(IndexRow(name, key, value))
 
     def check_signed_by(self, key: PublicKey, whose: str) -> None:
         """Refuse a transaction that this key did not sign. Raises: InvalidTransaction."""

@@ -49,7 +49,7 @@ class MemoryStore:
         """See `Store.commit`."""
         header = block.header
         check_child(self._genesis, self._tip, block, transactions, execution)
-        rows = {(row.index, row.key): row.value for row in execution.index_rows}
+        rows = {(row.name, row.key): row.value for row in execution.index_rows}
 
         def index_row(index: str, key: bytes) -> bytes | None:
             return rows.get((index, key), self._indexes.get(index, {}).get(key))
@@ -89,9 +89,9 @@ class MemoryStore:
                 self._nodes[prefix] = node
         self._used.update((t.id, t.body.expires_ms) for t in execution.transactions.values())
         for row in execution.index_rows:
-            index = self._indexes.setdefault(row.index, {})
+            index = self._indexes.setdefault(row.name, {})
             if row.key not in index:
-                insort(self._index_keys.setdefault(row.index, []), row.key)
+                insort(self._index_keys.setdefault(row.name, []), row.key)
             index[row.key] = row.value
 
     def get(self, key: bytes) -> bytes | None:

@@ -172,10 +172,7 @@ def write_effects(writer: sqlite3.Connection, execution: Execution) -> None:
     writer.executemany(schema.NODE_REMOVE, [(prefix,) for prefix, node in nodes if node is None])
     writer.executemany(
         schema.INDEX_PUT,
-        [
-            (row.index, row.key, row.value, checksum_of(row.index, row.key, row.value))
-            for row in execution.index_rows
-        ],
+        [(*row, checksum_of(*row)) for row in execution.index_rows],
     )
 
 

@@ -49,7 +49,7 @@ CORRECTIONS = "records.corrections"
 
 def schema_of(row: IndexRow) -> SchemaId | None:
     """The schema that a new record's row stands for; None for every other row."""
-    return row.key.partition(b"\0")[0].decode() if row.index == BY_SCHEMA else None
+    return row.key.partition(b"\0")[0].decode() if row.name == BY_SCHEMA else None
 
 
 def corrected_by(reader: Readable, transaction_id: Hash) -> Hash | None:

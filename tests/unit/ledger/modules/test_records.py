@@ -53,7 +53,7 @@ def batch(first: int, last: int, **changes) -> RecordBatch:
 
 
 def rows(ledger: Ledger, index: str) -> list[tuple[bytes, bytes]]:
-    return [(row.key, row.value) for row in ledger.rows if row.index == index]
+    return [(row.key, row.value) for row in ledger.rows if row.name == index]
 
 
 def test_a_record_stands_under_its_transactions_id(ledger):

@@ -77,7 +77,7 @@ def test_genesis_is_where_it_begins(ledger):
     assert live_key(ledger.reader, key("city 1"), Height(0)).role is KeyRole.ADMIN
     assert live_key(ledger.reader, key("city gateway"), Height(0)).peer == PEER
     assert allowed_peers(ledger.reader, Height(0)) == {PEER}
-    assert [row.key for row in ledger.rows if row.index == "registry.peers"] == [PEER.encode()]
+    assert [row.key for row in ledger.rows if row.name == "registry.peers"] == [PEER.encode()]
 
 
 def test_a_key_is_live_from_the_next_block_until_its_end(ledger):
@@ -202,7 +202,7 @@ def test_a_gateway_joins_with_its_invite_and_speaks_from_the_next_block(ledger):
     ledger.does(GatewayJoin(key("new"), NEW_PEER, invite(ledger)), "city", "new")
     assert allowed_peers(ledger.reader, Height(ledger.height)) == {PEER, NEW_PEER}
     assert gateway(ledger.reader, NEW_PEER).key == key("new")
-    assert (ledger.rows[-1].index, ledger.rows[-1].key) == ("registry.peers", NEW_PEER.encode())
+    assert (ledger.rows[-1].name, ledger.rows[-1].key) == ("registry.peers", NEW_PEER.encode())
     assert decode(Gateway, ledger.rows[-1].value) == gateway(ledger.reader, NEW_PEER)
     ledger.does(ACT, "city", "new")
     again = GatewayJoin(key("third"), PeerId("third-peer"), invite(ledger))
@@ -309,7 +309,7 @@ def test_devices_are_listed_by_organisation(ledger):
     join_utility(ledger)
 
     def listed() -> dict[bytes, Device]:
-        rows = [row for row in ledger.rows if row.index == DEVICES_INDEX]
+        rows = [row for row in ledger.rows if row.name == DEVICES_INDEX]
         return {row.key: decode(Device, row.value) for row in rows}
 
     before = DEVICES.get(ledger.reader, METER)
