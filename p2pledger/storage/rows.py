@@ -13,8 +13,6 @@ from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Transaction, decode_transaction
 from p2pledger.codec import decode, encode
 from p2pledger.errors import InvalidMessage
-from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.state import path_of
 from p2pledger.merkle import node_hash, node_number
 from p2pledger.storage import result_tree, schema
 from p2pledger.storage.database import Damaged
@@ -148,37 +146,3 @@ def leaves_of(reader: sqlite3.Connection, start: int, end: int, size: int) -> li
         if len(pair) == 2 and node_hash(*pair) != nodes.get(node_number(1, (low + i) // 2)):
             raise Damaged(f"leaf {low + i} of the tree of results")
     return leaves[start - low : end - low]
-
-
-# --- the state and the indexes
-
-
-def write_effects(writer: sqlite3.Connection, execution: Execution) -> None:
-    """Write what a block does to the state, to the commitment and to the indexes."""
-    entries = {path: entry for bucket in execution.entries.values() for path, entry in bucket.items()}
-    state: list[tuple[bytes, ...]] = []
-    removed: list[tuple[bytes]] = []
-    for key, value in execution.writes.items():
-        path = path_of(key)
-        entry = entries[path]
-        if value is None or entry is None:
-            removed.append((path,))
-        else:
-            state.append((path, entry.leaf, key, value))
-    writer.executemany(schema.STATE_PUT, state)
-    writer.executemany(schema.STATE_REMOVE, removed)
-    nodes = execution.nodes.items()
-    writer.executemany(schema.NODE_PUT, [(prefix, node) for prefix, node in nodes if node is not None])
-    writer.executemany(schema.NODE_REMOVE, [(prefix,) for prefix, node in nodes if node is None])
-    writer.executemany(
-        schema.INDEX_PUT,
-        [(*row, checksum_of(*row)) for row in execution.index_rows],
-    )
-
-
-def index_value(reader: sqlite3.Connection, index: str, key: bytes) -> bytes | None:
-    """The value of one row of an index; None when there is none."""
-    row = reader.execute(schema.INDEX_GET, (index, key)).fetchone()
-    if row is not None and checksum_of(index, key, row[0]) != row[1]:
-        raise Damaged(f"a row of the index {index}")
-    return row[0] if row is not None else None

@@ -64,6 +64,12 @@ TABLES = (
         checksum INTEGER NOT NULL,
         PRIMARY KEY (name, key)
     ) WITHOUT ROWID""",
+    # What the newest blocks write to the state and to the indexes: see tail.py.
+    """CREATE TABLE journal (
+        height INTEGER PRIMARY KEY,
+        content BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
     """CREATE TABLE boundaries (
         epoch INTEGER PRIMARY KEY,
         content BLOB NOT NULL,
@@ -130,6 +136,14 @@ INDEX_SCAN = (
 INDEX_SCAN_TO_END = (
     "SELECT key, value, checksum FROM index_rows WHERE name = ? AND key >= ? AND key > ? ORDER BY key LIMIT ?"
 )
+
+JOURNAL_PUT = "INSERT INTO journal VALUES (?, ?, ?)"
+JOURNAL_REMOVE = (
+    "DELETE FROM journal WHERE height IN"
+    " (SELECT height FROM journal WHERE height < ? ORDER BY height LIMIT ?)"
+)
+JOURNAL_NEWEST = "SELECT height, content, checksum FROM journal ORDER BY height DESC LIMIT 1"
+JOURNAL_BETWEEN = "SELECT height, content, checksum FROM journal WHERE height BETWEEN ? AND ? ORDER BY height"
 
 BOUNDARY_PUT = "INSERT INTO boundaries VALUES (?, ?, ?)"
 BOUNDARIES_FROM = "SELECT epoch, content, checksum FROM boundaries WHERE epoch >= ? ORDER BY epoch LIMIT ?"

@@ -24,23 +24,24 @@ from p2pledger.ledger.record import Record, record_of
 from p2pledger.ledger.state import Entry
 from p2pledger.merkle import is_consistent
 from p2pledger.storage import result_tree, schema
-from p2pledger.storage.checks import boundary_of, check_child, check_start, prefix_end, receipt_of
+from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
 from p2pledger.storage.database import Damaged, Database
 from p2pledger.storage.ids import SECRET_BYTES, Ids
+from p2pledger.storage.index_rows import IndexRows
+from p2pledger.storage.journal import effects_of
 from p2pledger.storage.rows import (
     block_of,
     boundary_of_row,
     checksum_of,
-    index_value,
     leaves_of,
     located_of,
     reading,
     transaction_row,
     write_boundary,
-    write_effects,
 )
 from p2pledger.storage.state_rows import StateRows
 from p2pledger.storage.store import Located, Tip
+from p2pledger.storage.tail import Generation, Tail, slices
 from p2pledger.types import Epoch, Hash, Height
 
 CHAIN_FILE = "chain.db"
@@ -63,14 +64,18 @@ class SqliteStore:
     def __init__(self, directory: Path, genesis: Genesis, start: Execution) -> None:
         check_start(start)
         self._genesis = genesis
+        self._depth = (genesis.parameters.state_buckets.bit_length() - 1) // 4
         self._database = Database(directory / CHAIN_FILE)
         try:
             if not self._database.rows(schema.HAS_META):
                 self._create(start)
             self._check_meta(start)
-            depth = (genesis.parameters.state_buckets.bit_length() - 1) // 4
-            self._state = StateRows(self._database, depth)
             self._tip = self._load_tip()
+            self._tail = Tail(self._depth)
+            with self._database.snapshot() as reader:
+                self._tail.load(reader, self._tip.height)
+            self._state = StateRows(self._database, self._tail, self._depth)
+            self._index = IndexRows(self._database, self._tail)
             self._check_tip(start)
             self._load_ids()
         except BaseException:
@@ -90,7 +95,10 @@ class SqliteStore:
                 "secret": _with_checksum(os.urandom(SECRET_BYTES)),
             }
             writer.executemany(schema.META_PUT, meta.items())
-            write_effects(writer, start)
+            written = Generation(0)
+            written.add(effects_of(start), 0)
+            for rows in slices(written, self._depth):
+                rows.write(writer)
 
     def _check_meta(self, start: Execution) -> None:
         directory = self._database.file.parent
@@ -150,7 +158,12 @@ class SqliteStore:
         """See `Store.commit`."""
         tip, header = self._tip, block.header
         check_child(self._genesis, tip, block, transactions, execution)
-        content, frontier = encode(block), execution.frontier
+        content, frontier, effects = encode(block), execution.frontier, effects_of(execution)
+        rows = {(name, key): value for name, key, value in effects.index} if is_boundary(header) else {}
+
+        def index_value(name: str, key: bytes) -> bytes | None:
+            return rows.get((name, key)) or self._index.value(name, key)
+
         with self._database.writing() as writer:
             writer.executemany(
                 schema.TRANSACTION_PUT,
@@ -165,12 +178,11 @@ class SqliteStore:
                 schema.BLOCK_PUT,
                 (header.height, header.digest, frontier.size, content, checksum_of(header.height, content)),
             )
-            write_effects(writer, execution)
+            written = self._tail.write(writer, header.height, effects)
             if is_boundary(header):
-                write_boundary(
-                    writer, boundary_of(block, self._genesis, lambda *row: index_value(writer, *row))
-                )
-        self._state.replace(execution)
+                write_boundary(writer, boundary_of(block, self._genesis, index_value))
+        self._state.replace(execution, written.slices)
+        self._tail.add(written)
         self._tip = Tip(header.height, header, frontier)
 
     # --- the state
@@ -271,14 +283,7 @@ class SqliteStore:
 
     def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """See `Store.scan`."""
-        end = prefix_end(prefix)
-        if end is None:
-            rows = self._database.rows(schema.INDEX_SCAN_TO_END, index, prefix, after, limit)
-        else:
-            rows = self._database.rows(schema.INDEX_SCAN, index, prefix, after, end, limit)
-        if any(checksum_of(index, key, value) != checksum for key, value, checksum in rows):
-            raise Damaged(f"a row of the index {index}")
-        return [(key, value) for key, value, _ in rows]
+        return self._index.scan(index, prefix, after, limit)
 
     # --- proofs
 

@@ -15,7 +15,7 @@ from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.storage.sqlite import CHAIN_FILE, OtherGenesis, SqliteStore
-from tests.unit.storage.chains import GENESIS, START_MS, Chain, make_genesis, start
+from tests.unit.storage.chains import GENESIS, START_MS, Chain, make_genesis, make_small, start
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,6 +35,18 @@ def fill(store, chain: Chain, blocks: int = 4) -> list:
         )
         for n in range(blocks)
     ]
+
+
+def settle(store, chain: Chain) -> None:
+    """Let what was written until now go from the journal into the tables."""
+    for n in range(12):
+        chain.commit(store, writes={b"other %d" % (n % 2): b"%d" % n})
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch) -> None:
+    """A few blocks are what some hundred thousand transactions are otherwise."""
+    make_small(monkeypatch.setattr)
 
 
 def seen(store, ids) -> dict[str, object]:
@@ -184,8 +196,9 @@ def change(directory: Path, statement: str, *parameters: object) -> None:
     ],
 )
 def test_a_changed_row_stops_the_node(tmp_path, statement, read):
-    store = opened(tmp_path)
-    first = fill(store, Chain())[0].transactions[0]
+    store, chain = opened(tmp_path), Chain()
+    first = fill(store, chain)[0].transactions[0]
+    settle(store, chain)
     store.close()
     change(tmp_path, statement)
     with pytest.raises(Fatal), closing(opened(tmp_path)) as store:  # a start reads some blocks itself
@@ -201,6 +214,13 @@ def test_a_changed_row_stops_the_node(tmp_path, statement, read):
         "UPDATE result_nodes SET hash = zeroblob(32)",
         "UPDATE blocks SET results_end = results_end - 1 WHERE height = 4",
         "DELETE FROM blocks WHERE height = 4",
+        "UPDATE journal SET content = CAST(content || x'00' AS BLOB) WHERE height = 4",
+        "UPDATE journal SET content = CAST(content || x'00' AS BLOB) WHERE height = 2",
+        "DELETE FROM journal WHERE height = 4",
+        "DELETE FROM journal WHERE height = 3",
+        "DELETE FROM journal WHERE height = 1",
+        "DELETE FROM journal",
+        "UPDATE meta SET value = zeroblob(12) WHERE name = 'secret'",
     ],
 )
 def test_a_tip_that_does_not_match_its_roots_is_not_opened(tmp_path, statement):
