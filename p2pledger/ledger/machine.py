@@ -264,7 +264,8 @@ class _Work:
 
     def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
         """Carry out one of the candidates, or raise InvalidTransaction and leave no trace of it."""
-        is_used = transaction.id in self._transactions or transaction.id in self._used
+        transaction_id = transaction.id
+        is_used = transaction_id in self._transactions or transaction_id in self._used
         _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
         context, mark = self._machine._context(transaction, self._at), self._changes.mark()
         try:
@@ -272,8 +273,8 @@ class _Work:
         except InvalidTransaction:
             self._changes.undo(mark)
             raise
-        self._results.append(Result(transaction.id, self._at.height, len(self._results), output))
-        self._transactions[transaction.id] = transaction
+        self._results.append(Result(transaction_id, self._at.height, len(self._results), output))
+        self._transactions[transaction_id] = transaction
         self._rows += context.rows
 
     def finish(self, frontier: Frontier) -> Execution:
