@@ -221,8 +221,8 @@ class Trial:
         self._machine, self._parent, self._at = machine, parent, at
         self._changes = Changes(parent)
 
-    def check(self, transaction: Transaction) -> None:
-        """A dry run: raises what executing the transaction alone would raise.
+    def check(self, transaction: Transaction) -> Quota:
+        """A dry run: raises what executing the transaction alone would raise, or returns its `quota`.
 
         Raises: InvalidTransaction.
         """
@@ -234,6 +234,7 @@ class Trial:
             _apply(self._changes, self._machine._context(transaction, self._at), transaction, rule, payload)
         finally:
             self._changes.undo(mark)
+        return registry.check_sponsor(self._changes, transaction.body.sponsor, self._at).quota
 
     def quota(self, transaction: Transaction) -> Quota | None:
         """The quota that a transaction is to be charged to; None when it is not entitled to any now.
