@@ -221,8 +221,8 @@ class Trial:
         self._machine, self._parent, self._at = machine, parent, at
         self._changes = Changes(parent)
 
-    def check(self, transaction: Transaction) -> None:
-        """A dry run: raises what executing the transaction alone would raise.
+    def check(self, transaction: Transaction) -> Quota:
+        """A dry run: raises what executing the transaction alone would raise, or returns its `quota`.
 
         Raises: InvalidTransaction.
         """
@@ -234,6 +234,7 @@ class Trial:
             _apply(self._changes, self._machine._context(transaction, self._at), transaction, rule, payload)
         finally:
             self._changes.undo(mark)
+        return registry.check_sponsor(self._changes, transaction.body.sponsor, self._at).quota
 
     def quota(self, transaction: Transaction) -> Quota | None:
         """The quota that a transaction is to be charged to; None when it is not entitled to any now.
@@ -264,7 +265,8 @@ class _Work:
 
     def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
         """Carry out one of the candidates, or raise InvalidTransaction and leave no trace of it."""
-        is_used = transaction.id in self._transactions or transaction.id in self._used
+        transaction_id = transaction.id
+        is_used = transaction_id in self._transactions or transaction_id in self._used
         _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
         context, mark = self._machine._context(transaction, self._at), self._changes.mark()
         try:
@@ -272,8 +274,8 @@ class _Work:
         except InvalidTransaction:
             self._changes.undo(mark)
             raise
-        self._results.append(Result(transaction.id, self._at.height, len(self._results), output))
-        self._transactions[transaction.id] = transaction
+        self._results.append(Result(transaction_id, self._at.height, len(self._results), output))
+        self._transactions[transaction_id] = transaction
         self._rows += context.rows
 
     def finish(self, frontier: Frontier) -> Execution:

@@ -5,9 +5,9 @@ what is final, an `Overlay` for a block that is not.
 """
 
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from operator import attrgetter
 from types import MappingProxyType
@@ -332,7 +332,7 @@ _UNWRITTEN = object()
 
 
 def _encoded(value: Any) -> bytes | None:
-    return value if value is None or isinstance(value, bytes) else encode(value)
+    return value if value is None or isinstance(value, bytes) else _ROWS.encode(value)
 
 
 class Readable(Protocol):
@@ -342,9 +342,37 @@ class Readable(Protocol):
         """The value under a key; None when there is none."""
 
 
-@lru_cache(maxsize=ROWS_DECODED_MAX)
-def _decoded(kind: Any, data: bytes) -> Any:
-    return decode(kind, data)
+class _Rows:
+    """Rows by their encoding, of those that were read or written last: what one block writes, others read."""
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[tuple[Any, bytes], Any] = OrderedDict()
+
+    def encode(self, row: Any) -> bytes:
+        """The encoding of a row. Raises ValueError as `codec.encode` does."""
+        data = encode(row)
+        self._keep((type(row), data), row)
+        return data
+
+    def decode(self, kind: Any, data: bytes) -> Any:
+        """The row of a kind that this is the encoding of. Raises: InvalidMessage."""
+        row = self._rows.get((kind, data))
+        if row is None:
+            row = decode(kind, data)
+            self._keep((kind, data), row)
+        return row
+
+    def _keep(self, key: tuple[Any, bytes], row: Any) -> None:
+        self._rows[key] = row
+        if len(self._rows) > ROWS_DECODED_MAX:
+            self._rows.popitem(last=False)
+
+    def cache_clear(self) -> None:
+        """Forget them all."""
+        self._rows.clear()
+
+
+_ROWS = _Rows()
 
 
 class Table(Generic[T]):
@@ -376,7 +404,7 @@ class Table(Generic[T]):
 
     def _decoded(self, data: bytes | None) -> Any:
         try:
-            return None if data is None else _decoded(self._kind, data)
+            return None if data is None else _ROWS.decode(self._kind, data)
         except InvalidMessage as error:
             raise Fatal(f"the state holds no {self._kind.__name__} under {self._prefix!r}: {error}") from None
 

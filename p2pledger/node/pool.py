@@ -11,7 +11,7 @@ from itertools import islice
 
 import trio
 
-from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.genesis import Genesis, Quota
 from p2pledger.chain.transaction import Outcome, Transaction, decode_transaction, is_authentic
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
@@ -204,10 +204,10 @@ class Pool:
         Raises: InvalidTransaction, Full.
         """
         if source == "api":
-            trial.check(transaction)
+            quota: Quota | None = trial.check(transaction)
         else:
             self._check_lightly(transaction)
-        quota = trial.quota(transaction)
+            quota = trial.quota(transaction)
         share = self.mempool.share(transaction.body.sponsor, quota)
         is_new = self.mempool.add(transaction, self._now(), share)
         self._fates.reopen(transaction.id)

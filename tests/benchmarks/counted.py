@@ -53,7 +53,7 @@ def _forget() -> None:
     """Empty every cache of the package, as after a start: what ran before in this process is not counted."""
     modules = [module for name, module in sys.modules.items() if name.startswith("p2pledger.")]
     for value in [value for module in modules for value in vars(module).values()]:
-        if hasattr(value, "cache_clear"):
+        if hasattr(value, "cache_clear") and not isinstance(value, type):
             value.cache_clear()
 
 

@@ -32,7 +32,7 @@ class Sequence:
     gaps: Annotated[tuple[Gap, ...], Length(0, GAPS_MAX)] = ()
 
     def __post_init__(self) -> None:
-        if any(a.last + 1 >= b.first for a, b in pairwise(self.gaps)):
+        if len(self.gaps) > 1 and any(a.last + 1 >= b.first for a, b in pairwise(self.gaps)):
             raise ValueError("gaps ascend and do not touch")
 
     def accept(self, first: int, last: int) -> "Sequence":

@@ -110,8 +110,7 @@ def test_a_trial_tries_each_transaction_for_itself():
     one, two = (transaction(ledger.genesis, ACT, "city", "city 1") for _ in range(2))
     trial = ledger.machine.trial(ledger.reader, ledger.next_round)
     for _ in range(2):
-        trial.check(one)
-        trial.check(two)
+        assert trial.check(one) == trial.check(two) == trial.quota(one) == quota(1)
         with pytest.raises(InvalidTransaction) as refusal:
             trial.check(transaction(ledger.genesis, ACT, "city", "stranger"))
         assert refusal.value.code == "not_entitled"
