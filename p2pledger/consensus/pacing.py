@@ -11,6 +11,12 @@ from p2pledger.types import Millis
 DELTA_GROWTH_MAX = 8
 """Δ grows by half at each deadline, up to this many times its base."""
 
+FULL_TRANSACTIONS = 128
+STRETCH_MAX = 4
+"""Each FULL_TRANSACTIONS of the block before make the block interval longer by itself, up to so many times: a
+block costs each authority the work of a hundred transactions, and who waits for the processor does not wait
+longer for a fuller block."""
+
 
 @dataclass
 class Pacing:
@@ -19,6 +25,8 @@ class Pacing:
     parameters: Parameters
     now: Millis
     delta_ms: int = 0
+    interval_ms: int = 0
+    """How long after its parent a block with something in it is due."""
     entered_ms: Millis = Millis(0)
     pending_since_ms: Millis | None = None
     """Since when a transaction or evidence waits to be included in this view."""
@@ -35,6 +43,7 @@ class Pacing:
 
     def __post_init__(self) -> None:
         self.delta_ms = self.parameters.delta_ms
+        self.follow(0)
         self.entered_ms = self.status_ms = self.listening_ms = self.now
 
     def enter(self, now: Millis) -> None:
@@ -42,6 +51,11 @@ class Pacing:
         self.entered_ms = now
         self.pending_since_ms = self.unfinal_since_ms = None
         self.resend_ms = self.lapsed_ms = None
+
+    def follow(self, transactions: int) -> None:
+        """The next block follows one of so many transactions."""
+        stretch = min(STRETCH_MAX, 1 + transactions // FULL_TRANSACTIONS)
+        self.interval_ms = self.parameters.block_interval_ms * stretch
 
     @property
     def work_since_ms(self) -> Millis | None:
@@ -68,14 +82,14 @@ class Pacing:
         patience = self.entered_ms + p.idle_interval_ms
         since = self.work_since_ms
         if since is not None:
-            patience = min(patience, since + p.block_interval_ms)
+            patience = min(patience, since + self.interval_ms)
         return Millis(patience + 3 * self.delta_ms)
 
     def propose_ms(self, parent_certified_ms: Millis) -> Millis:
         """When a leader proposes a child of a parent that it saw certified then."""
         p = self.parameters
         idle = self.work_since_ms is None
-        return Millis(parent_certified_ms + (p.idle_interval_ms if idle else p.block_interval_ms))
+        return Millis(parent_certified_ms + (p.idle_interval_ms if idle else self.interval_ms))
 
     def is_overdue(self, now: Millis) -> bool:
         """Whether the deadline has passed for the first time in this view."""

@@ -19,7 +19,10 @@ def settle(s: Situation, recovered: Recovered) -> None:
         replay(s, recovered)  # what this node said in it before the start (R7)
     if s.next_view > s.view:
         finality.enter(s)
-    s.pacing.count_unfinal(s.now, is_waiting=s.carries_work(s.best_parent()[0]))
+    parent, _ = s.best_parent()
+    s.pacing.count_unfinal(s.now, is_waiting=s.carries_work(parent))
+    if (block := s.tree.get(parent)) is not None:
+        s.pacing.follow(len(block.transaction_ids))
     voting.execute_wanted(s)
     _end_waiting(s)
     voting.finalise_notarised(s)

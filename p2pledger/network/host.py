@@ -14,6 +14,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import trio
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CHAIN_TAG_CHARS = 16
+PEERS_PARSED_MAX = 4_096
 DIAL_TICK_S = 0.25
 MEET_TICK_S = 0.1
 DIAL_TIMEOUT_S = 10.0
@@ -50,6 +52,10 @@ BACKOFF_S_MAX = 1.0
 """Short: how soon a network goes on once it is whole again hangs on it, and a dial costs next to nothing."""
 
 STOP_S = 10.0
+
+
+_id_of = lru_cache(PEERS_PARSED_MAX)(ID.from_string)
+"""Reading a peer's id takes longer than queueing a frame for it."""
 
 
 def peer_id_of(seed: bytes) -> PeerId:
@@ -179,8 +185,8 @@ class Host:
     ) -> None:
         """Replace the allow-list and the list of peers to stay connected to."""
         before = self._allowed
-        self._router.join_circle(frozenset(map(ID.from_string, circle)))
-        self._allowed = {ID.from_string(peer): peer for peer in allowed if peer != self.local}
+        self._router.join_circle(frozenset(map(_id_of, circle)))
+        self._allowed = {_id_of(peer): peer for peer in allowed if peer != self.local}
         self._dial = {
             peer: dial[text] for peer, text in self._allowed.items() if text in dial and dial[text].addresses
         }
@@ -202,7 +208,7 @@ class Host:
         """Queue one frame for a peer's direct stream and return at once."""
         if not 0 < len(data) <= FRAME_BYTES_MAX:
             raise ValueError(f"a frame of {len(data)} bytes, 1 to {FRAME_BYTES_MAX} are allowed")
-        remote = ID.from_string(peer)
+        remote = _id_of(peer)
         if self._frames is None or not self._swarm.connections.get(remote):
             self._meter.dropped("outbound")
             return False
@@ -210,7 +216,7 @@ class Host:
 
     def ask(self, peer: PeerId, request: bytes, *, timeout_ms: int) -> AsyncGenerator[bytes, None]:
         """Send a request and yield its replies as they come. Raises: Unreachable."""
-        return self._asks.ask(ID.from_string(peer), request, timeout_ms)
+        return self._asks.ask(_id_of(peer), request, timeout_ms)
 
     def peers_by_direction(self) -> dict[str, int]:
         """How many peers are connected, by who dialled: `inbound` and `outbound`."""

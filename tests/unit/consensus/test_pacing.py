@@ -90,3 +90,14 @@ def test_whoever_was_silent_is_heard_anew(pacing):
     assert pacing.hear(1, Millis(10))
     assert not pacing.hear(1, Millis(20))
     assert pacing.hear(1, Millis(21 + LAN.leader_silence_ms))
+
+
+def test_full_blocks_follow_each_other_more_slowly_and_are_given_up_later(pacing):
+    p = pacing.parameters
+    pacing.count_work(pacing.now)
+    due, deadline = pacing.propose_ms(pacing.now), pacing.deadline_ms()
+    for transactions, times in ((127, 1), (128, 2), (300, 3), (384, 4), (15_000, 4), (0, 1)):
+        pacing.follow(transactions)
+        later = (times - 1) * p.block_interval_ms
+        assert pacing.propose_ms(pacing.now) == due + later
+        assert pacing.deadline_ms() == deadline + later
