@@ -42,7 +42,7 @@ TABLES = (
         result_index INTEGER NOT NULL,
         PRIMARY KEY (run, short_id, result_index)
     ) WITHOUT ROWID""",
-    # Complete subtrees of the tree of results, by their merkle.node_number.
+    # Complete subtrees of the tree of results, numbered as in result_tree.py.
     """CREATE TABLE result_nodes (
         number INTEGER PRIMARY KEY,
         hash BLOB NOT NULL
