@@ -172,7 +172,7 @@ def write_effects(writer: sqlite3.Connection, execution: Execution) -> None:
     writer.executemany(
         schema.INDEX_PUT,
         [
-            (row.index, row.key, row.value, checksum_of(row.index, row.key, row.value))
+            (row.name, row.key, row.value, checksum_of(row.name, row.key, row.value))
             for row in execution.index_rows
         ],
     )
