@@ -1,7 +1,6 @@
 """Results, and the receipts that prove them without a network. Floor 3."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 from p2pledger import merkle
@@ -31,13 +30,13 @@ class Result:
     position: U32
     output: Annotated[bytes, Length(0, 256)]
 
-    @cached_property
-    def _leaf(self) -> Hash:
-        return merkle.leaf_hash(encode(self))
-
     def leaf(self) -> Hash:
         """Its leaf hash, worked out once: the machine, the store and the receipt all ask for it."""
-        return self._leaf
+        kept = self.__dict__  # where a cached_property would put it, behind a lock in Python 3.11
+        if "_leaf" not in kept:
+            kept["_leaf"] = merkle.leaf_hash(encode(self))
+        leaf: Hash = kept["_leaf"]
+        return leaf
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,8 @@ class Machine:
         They are tried as they arrived, but those of one device among themselves by their numbers. A
         bad candidate is refused and harms no other.
         """
-        work, room = _Work(self, parent, at, candidates), self.genesis.parameters.block_bytes_max
+        work = _Work(self, parent, at, candidates)
+        places, room = self.block_transactions_max, self.genesis.parameters.block_bytes_max
         chosen: list[Transaction] = []
         refused: list[Refusal] = []
         opened: list[tuple[Transaction, Rule, Any]] = []
@@ -168,7 +169,7 @@ class Machine:
             except InvalidTransaction as error:
                 refused.append(Refusal(candidate.id, error))
         for candidate, rule, payload in _in_order(opened):
-            if len(chosen) == self.block_transactions_max:
+            if len(chosen) == places:
                 break
             if len(candidate.encoded) > room:
                 continue

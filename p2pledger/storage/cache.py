@@ -26,10 +26,15 @@ class Cache(Generic[K, V]):
 
     def get(self, key: K, read: Callable[[K], V]) -> V:
         """The value under a key, by `read` where it is not kept."""
+        try:  # without the lock, as most find what they look for: a value goes or stays as a whole
+            value = self._kept[key]
+            self._kept.move_to_end(key)
+        except KeyError:
+            return self._read(key, read)
+        return value
+
+    def _read(self, key: K, read: Callable[[K], V]) -> V:
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
             generation = self._generation
         value = read(key)
         with self._lock:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from p2pledger.merkle import EMPTY_ROOT, Frontier, Path, node_hash, node_number
 from p2pledger.types import Hash
 
+number = node_number
+
 ReadNode = Callable[[int], Hash]
 """The stored hash of a node, by number; called only for complete subtrees."""
 
@@ -19,7 +21,7 @@ def frontier_of(read: ReadNode, size: int) -> Frontier:
     peaks, start = [], 0
     for level in reversed(range(size.bit_length())):
         if size >> level & 1:
-            peaks.append(read(node_number(level, start >> level)))
+            peaks.append(read(number(level, start >> level)))
             start += 1 << level
     return Frontier(size, tuple(peaks))
 
@@ -73,6 +75,6 @@ def _root(read: ReadNode, start: int, end: int) -> Hash:
     size = end - start
     if size & (size - 1) == 0:
         level = size.bit_length() - 1
-        return read(node_number(level, start >> level))
+        return read(number(level, start >> level))
     middle = start + _split(size)
     return node_hash(_root(read, start, middle), _root(read, middle, end))

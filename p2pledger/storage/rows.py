@@ -13,7 +13,7 @@ from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Transaction, decode_transaction
 from p2pledger.codec import decode, encode
 from p2pledger.errors import InvalidMessage
-from p2pledger.merkle import node_hash, node_number
+from p2pledger.merkle import node_hash
 from p2pledger.storage import result_tree, schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.store import Located
@@ -107,7 +107,7 @@ def located_of(reader: sqlite3.Connection, transaction_id: Hash, indexes: Iterab
         transaction = decode_transaction(body)
         result = Result(transaction_id, height, position, output)
         is_whole = transaction.id == transaction_id
-        is_whole = is_whole and reading(reader)(node_number(0, index)) == result.leaf()
+        is_whole = is_whole and reading(reader)(result_tree.number(0, index)) == result.leaf()
     except _UNREADABLE as error:
         raise Damaged(what) from error
     if not is_whole:
@@ -138,11 +138,11 @@ def leaves_of(reader: sqlite3.Connection, start: int, end: int, size: int) -> li
     low, high = start - start % 2, min(end + end % 2, size)
     rows = reader.execute(schema.NODES_OF_RESULTS_BETWEEN, (2 * low, 2 * high)).fetchall()
     nodes: dict[int, Any] = dict(rows)
-    leaves: list[Any] = [nodes.get(node_number(0, i)) for i in range(low, high)]
+    leaves: list[Any] = [nodes.get(result_tree.number(0, i)) for i in range(low, high)]
     for i in range(0, len(leaves), 2):
         pair = leaves[i : i + 2]
         if not all(isinstance(leaf, bytes) for leaf in pair):
             raise Damaged(f"leaf {low + i} of the tree of results")
-        if len(pair) == 2 and node_hash(*pair) != nodes.get(node_number(1, (low + i) // 2)):
+        if len(pair) == 2 and node_hash(*pair) != nodes.get(result_tree.number(1, (low + i) // 2)):
             raise Damaged(f"leaf {low + i} of the tree of results")
     return leaves[start - low : end - low]

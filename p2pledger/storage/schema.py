@@ -42,7 +42,7 @@ TABLES = (
         content BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )""",
-    # Complete subtrees of the tree of results, by their merkle.node_number.
+    # Complete subtrees of the tree of results, numbered as in result_tree.py.
     """CREATE TABLE result_nodes (
         number INTEGER PRIMARY KEY,
         hash BLOB NOT NULL

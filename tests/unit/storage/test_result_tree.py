@@ -30,9 +30,9 @@ def stored(count: int) -> Nodes:
 
 
 def test_numbers_lie_from_left_to_right():
-    assert [merkle.node_number(0, i) for i in range(4)] == [0, 2, 4, 6]
-    assert [merkle.node_number(1, i) for i in range(2)] == [1, 5]
-    assert merkle.node_number(2, 0) == 3
+    assert [result_tree.number(0, i) for i in range(4)] == [0, 2, 4, 6]
+    assert [result_tree.number(1, i) for i in range(2)] == [1, 5]
+    assert result_tree.number(2, 0) == 3
 
 
 def test_no_two_nodes_share_a_number():
