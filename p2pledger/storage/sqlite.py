@@ -164,10 +164,9 @@ class SqliteStore:
         if frontier != execution.frontier:
             raise Fatal(f"the tree of results of block {header.height} does not grow from the tip's")
         content, effects = encode(block), effects_of(execution)
-        rows = {(name, key): value for name, key, value in effects.index} if is_boundary(header) else {}
 
         def index_value(name: str, key: bytes) -> bytes | None:
-            return rows.get((name, key)) or self._index.value(name, key)
+            return effects.index.get(name, {}).get(key) or self._index.value(name, key)
 
         with self._database.writing() as writer:
             writer.executemany(
