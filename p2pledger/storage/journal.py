@@ -5,8 +5,10 @@ tells whether it is what was written; what it does to the state, the state root 
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from zlib import crc32
 
@@ -15,7 +17,9 @@ from p2pledger.ledger.state import Entry, entry_of
 from p2pledger.storage.database import Damaged
 from p2pledger.types import Hash
 
-_HEAD = "<5Q"
+_HEAD = "<3Q"
+"""The oldest height needed; how many numbers say how many rows there are of what; how many parts follow."""
+_HEAD_BYTES = struct.calcsize(_HEAD)
 
 
 @dataclass(frozen=True)
@@ -25,31 +29,38 @@ class Effects:
     writes: Mapping[bytes, bytes | None]
     entries: Mapping[str, Mapping[Hash, Entry | None]]
     nodes: Mapping[str, Hash | None]
-    index: Sequence[tuple[str, bytes, bytes]]
+    index: Mapping[str, Mapping[bytes, bytes]]
 
     @property
     def rows(self) -> int:
         """How many rows these are."""
-        return len(self.writes) + len(self.nodes) + len(self.index)
+        return len(self.writes) + len(self.nodes) + sum(map(len, self.index.values()))
 
 
 def effects_of(execution: Execution) -> Effects:
     """What this execution writes."""
-    return Effects(execution.writes, execution.entries, execution.nodes, execution.index_rows)
+    index: defaultdict[str, dict[bytes, bytes]] = defaultdict(dict)
+    for name, key, value in execution.index_rows:
+        index[name][key] = value
+    return Effects(execution.writes, execution.entries, execution.nodes, index)
 
 
 def journal_row(height: int, first: int, effects: Effects) -> tuple[int, bytes, int]:
     """The row of a block; `first`: the oldest height whose row is still needed beside it."""
     removed = [key for key, value in effects.writes.items() if value is None]
-    written = [item for item in effects.writes.items() if item[1] is not None]
-    parts: list[Any] = [*removed, *_flat(written)]
-    for prefix, node in effects.nodes.items():
-        parts += prefix.encode(), node or b""
-    for name, key, value in effects.index:
-        parts += name.encode(), key, value
-    counts = len(removed), len(written), len(effects.nodes), len(effects.index)
-    lengths = struct.pack(f"<{len(parts)}I", *map(len, parts))
-    content = b"".join((struct.pack(_HEAD, first, *counts), lengths, *parts))
+    written = {key: value for key, value in effects.writes.items() if value is not None}
+    parts = [*removed, *written, *written.values()]
+    parts += map(str.encode, effects.nodes)
+    parts += [node or b"" for node in effects.nodes.values()]
+    parts += map(str.encode, effects.index)
+    for rows in effects.index.values():
+        parts += rows
+        parts += rows.values()
+    counts = len(removed), len(written), len(effects.nodes), *map(len, effects.index.values())
+    head = struct.pack(
+        f"<3Q{len(counts)}I{len(parts)}I", first, len(counts), len(parts), *counts, *map(len, parts)
+    )
+    content = head + b"".join(parts)
     return height, content, crc32(content, height & 0xFFFF_FFFF)
 
 
@@ -59,30 +70,40 @@ def effects_of_row(row: Sequence[Any], depth: int) -> tuple[int, Effects]:
     if not isinstance(content, bytes) or crc32(content, height & 0xFFFF_FFFF) != checksum:
         raise Damaged(f"what block {height} writes")
     try:
-        first, *counts = struct.unpack_from(_HEAD, content)
-        removed, written, nodes, index = counts
-        parts = _parts(content, removed + 2 * written + 2 * nodes + 3 * index)
-        writes: dict[bytes, bytes | None] = {next(parts): None for _ in range(removed)}
-        writes |= {next(parts): next(parts) for _ in range(written)}
-        changed = {next(parts).decode(): next(parts) for _ in range(nodes)}
-        rows = tuple([(next(parts).decode(), next(parts), next(parts)) for _ in range(index)])
-    except (struct.error, StopIteration, RuntimeError, UnicodeDecodeError) as error:
+        return _decoded(content, depth)
+    except (struct.error, ValueError) as error:
         raise Damaged(f"what block {height} writes") from error
+
+
+def _decoded(content: bytes, depth: int) -> tuple[int, Effects]:
+    first, counts, lengths = struct.unpack_from(_HEAD, content)
+    removed, written, nodes, *index = struct.unpack_from(f"<{counts}I", content, _HEAD_BYTES)
+    parts = _parts(content, _HEAD_BYTES + 4 * counts, lengths)
+    writes: dict[bytes, bytes | None] = dict.fromkeys(islice(parts, removed))
+    writes |= _pairs(parts, written)
+    changed = _pairs(parts, nodes)
+    names = [name.decode() for name in islice(parts, len(index))]
     entries: dict[str, dict[Hash, Entry | None]] = {}
     for key, value in writes.items():
         entry = entry_of(key, value or b"")
         bucket = entries.setdefault(entry.path.hex()[:depth], {})
         bucket[entry.path] = None if value is None else entry
-    return first, Effects(writes, entries, {p: Hash(n) if n else None for p, n in changed.items()}, rows)
+    return first, Effects(
+        writes,
+        entries,
+        {prefix.decode(): Hash(node) if node else None for prefix, node in changed.items()},
+        {name: _pairs(parts, count) for name, count in zip(names, index, strict=True)},
+    )
 
 
-def _flat(items: Iterable[tuple[Any, Any]]) -> Iterator[Any]:
-    return (part for item in items for part in item)
-
-
-def _parts(content: bytes, count: int) -> Iterator[bytes]:
-    start = struct.calcsize(_HEAD)
+def _parts(content: bytes, start: int, count: int) -> Iterator[bytes]:
     at = start + 4 * count
     for length in struct.unpack_from(f"<{count}I", content, start):
         yield content[at : at + length]
         at += length
+
+
+def _pairs(parts: Iterator[bytes], count: int) -> dict[bytes, bytes]:
+    """So many keys, then their values."""
+    keys = list(islice(parts, count))
+    return dict(zip(keys, islice(parts, count), strict=True))

@@ -13,7 +13,6 @@ from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Transaction, decode_transaction
 from p2pledger.codec import decode, encode
 from p2pledger.errors import InvalidMessage
-from p2pledger.merkle import node_hash
 from p2pledger.storage import result_tree, schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.store import Located
@@ -89,11 +88,13 @@ def transaction_row(index: int, transaction: Transaction, result: Result) -> tup
         transaction.body.expires_ms,
         result.output,
         body,
-        checksum_of(index, id_, body),
+        crc32(body, crc32(id_, crc32(index.to_bytes(8, "big")))),
     )
 
 
-def located_of(reader: sqlite3.Connection, transaction_id: Hash, indexes: Iterable[int]) -> Located | None:
+def located_of(
+    reader: sqlite3.Connection, read: result_tree.ReadNode, transaction_id: Hash, indexes: Iterable[int]
+) -> Located | None:
     """A transaction that has one of these results, with the one that the tree of results has for it."""
     found = (reader.execute(schema.TRANSACTION_BY_ID, (i, transaction_id)).fetchone() for i in indexes)
     row = next(filter(None, found), None)
@@ -107,42 +108,9 @@ def located_of(reader: sqlite3.Connection, transaction_id: Hash, indexes: Iterab
         transaction = decode_transaction(body)
         result = Result(transaction_id, height, position, output)
         is_whole = transaction.id == transaction_id
-        is_whole = is_whole and reading(reader)(result_tree.number(0, index)) == result.leaf()
+        is_whole = is_whole and read(result_tree.number(0, index)) == result.leaf()
     except _UNREADABLE as error:
         raise Damaged(what) from error
     if not is_whole:
         raise Damaged(what)
     return Located(transaction, result, index)
-
-
-# --- results
-
-
-def reading(reader: sqlite3.Connection) -> result_tree.ReadNode:
-    """Reads nodes of the tree of results."""
-
-    def read(number: int) -> Hash:
-        row = reader.execute(schema.NODE_OF_RESULTS, (number,)).fetchone()
-        if row is None or not isinstance(row[0], bytes):
-            raise Damaged(f"node {number} of the tree of results")
-        return Hash(row[0])
-
-    return read
-
-
-def leaves_of(reader: sqlite3.Connection, start: int, end: int, size: int) -> list[Hash]:
-    """Leaves [start, end) of the tree of results over `size` leaves, each pair checked against its parent.
-
-    The last leaf of an odd number has no parent; it is part of the root, which was checked at the start.
-    """
-    low, high = start - start % 2, min(end + end % 2, size)
-    rows = reader.execute(schema.NODES_OF_RESULTS_BETWEEN, (2 * low, 2 * high)).fetchall()
-    nodes: dict[int, Any] = dict(rows)
-    leaves: list[Any] = [nodes.get(result_tree.number(0, i)) for i in range(low, high)]
-    for i in range(0, len(leaves), 2):
-        pair = leaves[i : i + 2]
-        if not all(isinstance(leaf, bytes) for leaf in pair):
-            raise Damaged(f"leaf {low + i} of the tree of results")
-        if len(pair) == 2 and node_hash(*pair) != nodes.get(result_tree.number(1, (low + i) // 2)):
-            raise Damaged(f"leaf {low + i} of the tree of results")
-    return leaves[start - low : end - low]

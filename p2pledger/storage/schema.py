@@ -42,7 +42,11 @@ TABLES = (
         content BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )""",
-    # Complete subtrees of the tree of results, numbered as in result_tree.py.
+    # The leaves of the tree of results, and its complete subtrees of whole tiles: see result_tiles.py.
+    """CREATE TABLE result_tiles (
+        number INTEGER PRIMARY KEY,
+        leaves BLOB NOT NULL
+    )""",
     """CREATE TABLE result_nodes (
         number INTEGER PRIMARY KEY,
         hash BLOB NOT NULL
@@ -106,7 +110,12 @@ ID_CHUNKS_REMOVE = "DELETE FROM id_chunks WHERE number BETWEEN ? AND ?"
 
 NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"
-NODES_OF_RESULTS_BETWEEN = "SELECT number, hash FROM result_nodes WHERE number >= ? AND number < ?"
+TILE_PUT = "INSERT INTO result_tiles VALUES (?, ?)"
+TILE = "SELECT leaves FROM result_tiles WHERE number = ?"
+RESULTS_BETWEEN = (
+    "SELECT id, height, position, output FROM transactions"
+    " WHERE result_index >= ? AND result_index < ? ORDER BY result_index"
+)
 
 STATE_PUT = "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)"
 STATE_REMOVE = "DELETE FROM state WHERE path = ?"

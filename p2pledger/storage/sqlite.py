@@ -22,20 +22,19 @@ from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record, record_of
 from p2pledger.ledger.state import Entry
-from p2pledger.merkle import is_consistent
+from p2pledger.merkle import Frontier, is_consistent
 from p2pledger.storage import result_tree, schema
 from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
 from p2pledger.storage.database import Damaged, Database
 from p2pledger.storage.ids import SECRET_BYTES, Ids
 from p2pledger.storage.index_rows import IndexRows
 from p2pledger.storage.journal import effects_of
+from p2pledger.storage.result_tiles import ResultTiles
 from p2pledger.storage.rows import (
     block_of,
     boundary_of_row,
     checksum_of,
-    leaves_of,
     located_of,
-    reading,
     transaction_row,
     write_boundary,
 )
@@ -70,6 +69,7 @@ class SqliteStore:
             if not self._database.rows(schema.HAS_META):
                 self._create(start)
             self._check_meta(start)
+            self._results = ResultTiles()
             self._tip = self._load_tip()
             self._tail = Tail(self._depth)
             with self._database.snapshot() as reader:
@@ -125,9 +125,11 @@ class SqliteStore:
         with self._database.snapshot() as reader:
             (height,) = reader.execute(schema.BLOCK_NEWEST).fetchone()
             if height is None:
-                return Tip(Height(0), None, result_tree.frontier_of(reading(reader), 0))
+                return Tip(Height(0), None, Frontier())
             row = reader.execute(schema.BLOCKS_FROM, (height, 1)).fetchone()
-            return Tip(height, block_of(row).header, result_tree.frontier_of(reading(reader), row[4]))
+            block, size = block_of(row), row[4]
+            self._results.load(reader, size)
+            return Tip(height, block.header, result_tree.frontier_of(self._results.reading(reader), size))
 
     def _check_tip(self, start: Execution) -> None:
         tip = self._tip
@@ -159,10 +161,9 @@ class SqliteStore:
         tip, header = self._tip, block.header
         check_child(self._genesis, tip, block, transactions, execution)
         content, frontier, effects = encode(block), execution.frontier, effects_of(execution)
-        rows = {(name, key): value for name, key, value in effects.index} if is_boundary(header) else {}
 
         def index_value(name: str, key: bytes) -> bytes | None:
-            return rows.get((name, key)) or self._index.value(name, key)
+            return effects.index.get(name, {}).get(key) or self._index.value(name, key)
 
         with self._database.writing() as writer:
             writer.executemany(
@@ -173,7 +174,7 @@ class SqliteStore:
                 ],
             )
             self._ids.add(writer, header.time_ms, tip.frontier.size, block.transaction_ids)
-            writer.executemany(schema.NODE_OF_RESULTS_PUT, execution.growth.nodes)
+            self._results.write(writer, execution.growth.nodes)
             writer.execute(
                 schema.BLOCK_PUT,
                 (header.height, header.digest, frontier.size, content, checksum_of(header.height, content)),
@@ -258,9 +259,10 @@ class SqliteStore:
             def ask(statement: str, *parameters: int) -> Iterable[Any]:
                 return reader.execute(statement, parameters)
 
+            read = self._results.reading(reader)
             yield (
                 reader,
-                lambda id_: located_of(reader, id_, self._ids.indexes(id_, recent, ask)),
+                lambda id_: located_of(reader, read, id_, self._ids.indexes(id_, recent, ask)),
             )
 
     def locate(self, transaction_id: Hash) -> Located | None:
@@ -296,7 +298,7 @@ class SqliteStore:
             rows = reader.execute(schema.BLOCKS_FROM, (located.result.height, 1)).fetchall()
             if not rows:
                 raise Damaged(f"block {located.result.height}")
-            path = result_tree.path(reading(reader), located.result_index, rows[0][4])
+            path = result_tree.path(self._results.reading(reader), located.result_index, rows[0][4])
             return receipt_of(
                 located,
                 path,
@@ -309,7 +311,7 @@ class SqliteStore:
         # Nodes of the tree never change, so the tip's size and the reads need no common snapshot.
         frontier = self._tip.frontier
         with self._database.snapshot() as reader:
-            read = reading(reader)
+            read = self._results.reading(reader)
             proof = result_tree.consistency(read, old_size, frontier.size)
             old_root = result_tree.frontier_of(read, old_size).root()
         if not is_consistent(old_size, old_root, frontier.size, frontier.root(), proof):
@@ -322,7 +324,7 @@ class SqliteStore:
         if start >= size:
             return ()
         with self._database.snapshot() as reader:
-            return leaves_of(reader, start, min(start + count, size), size)
+            return self._results.leaves(reader, start, min(start + count, size))
 
     # --- the files
 

@@ -60,8 +60,8 @@ class Generation:
         for bucket, changed in effects.entries.items():
             self.entries.setdefault(bucket, {}).update(changed)
         self.nodes.update(effects.nodes)
-        for name, key, value in effects.index:
-            self.index.setdefault(name, {})[key] = value
+        for name, rows in effects.index.items():
+            self.index.setdefault(name, {}).update(rows)
 
     def keys(self, name: str) -> list[bytes]:
         """The keys of an index, ascending."""
@@ -135,8 +135,8 @@ def slices(generation: Generation, depth: int) -> Iterator[Slice]:
         ordered, start = sorted(rows), crc32(name.encode())
         for i in range(0, len(ordered), SLICE_ROWS):
             made = Slice()
-            for key in ordered[i : i + SLICE_ROWS]:
-                made.index.append((name, key, rows[key], crc32(rows[key], crc32(key, start))))
+            some = [(key, rows[key]) for key in ordered[i : i + SLICE_ROWS]]
+            made.index = [(name, key, value, crc32(value, crc32(key, start))) for key, value in some]
             yield made
 
 

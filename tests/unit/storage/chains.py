@@ -21,7 +21,7 @@ from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.machine import Execution, IndexRow
 from p2pledger.ledger.state import EmptyState, StateReader
 from p2pledger.merkle import Frontier
-from p2pledger.storage import ids, tail
+from p2pledger.storage import ids, result_tiles, tail
 from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, View
 
 KEYS = [KeySigner(sha256(b"consensus %d" % i).digest()) for i in range(4)]
@@ -95,6 +95,7 @@ def make_small(put: Callable[[object, str, int], None] = setattr) -> None:
     """Let a few blocks fill runs of ids and generations of rows. Who reads the file needs the same sizes."""
     put(ids, "RUN_BITS", 3)
     put(ids, "CHUNK_BITS", 2)
+    put(result_tiles, "TILE_BITS", 2)
     put(tail, "GENERATION_ROWS_MAX", 12)
     put(tail, "SLICE_ROWS", 4)
 

@@ -117,6 +117,19 @@ def test_any_chain_is_answered_as_the_oracle_answers_it(tmp_path_factory, blocks
     store.close()
 
 
+def test_a_tile_that_a_reader_does_not_see_yet_is_made_of_its_transactions(tmp_path):
+    """A block completed it between a reader's snapshot and its look."""
+    store, chain = opened(tmp_path), Chain()
+    first = chain.commit(store, [chain.transaction() for _ in range(6)])
+    leaves = [result.leaf() for result in first.execution.results]
+    with store._database.snapshot() as reader:
+        assert reader.execute("SELECT COUNT(*) FROM result_tiles").fetchone() == (1,)
+        chain.commit(store, [chain.transaction() for _ in range(20)])
+        read = store._results.reading(reader)
+        assert [read(2 * index) for index in range(6)] == leaves
+    store.close()
+
+
 def test_killed_during_commits_it_opens_at_a_whole_height(tmp_path):
     said = 0
     for _ in range(3):
@@ -168,6 +181,10 @@ def change(directory: Path, statement: str, *parameters: object) -> None:
     connection.close()
 
 
+SPOIL_TILE = "UPDATE result_tiles SET leaves = zeroblob(128) WHERE number = "
+"""Four leaves make a tile here."""
+
+
 @pytest.mark.parametrize(
     ("statement", "read"),
     [
@@ -177,17 +194,26 @@ def change(directory: Path, statement: str, *parameters: object) -> None:
         ("UPDATE transactions SET body = body || x'00'", lambda s, t: s.bodies([t])),
         ("UPDATE transactions SET output = x'ffff'", lambda s, t: s.locate(t)),
         ("UPDATE transactions SET position = position + 1", lambda s, t: s.receipt(t)),
-        ("UPDATE result_nodes SET hash = zeroblob(32) WHERE number = 2", lambda s, t: s.receipt(t)),
-        ("DELETE FROM result_nodes WHERE number = 2", lambda s, t: s.receipt(t)),
+        (SPOIL_TILE + "0", lambda s, t: s.receipt(t)),
+        ("UPDATE result_tiles SET leaves = zeroblob(96) WHERE number = 0", lambda s, t: s.receipt(t)),
+        ("UPDATE result_tiles SET leaves = 'text' WHERE number = 0", lambda s, t: s.locate(t)),
         ("DELETE FROM blocks WHERE height = 1", lambda s, t: s.receipt(t)),
         ("UPDATE state SET value = x'00' WHERE key = CAST('height' AS BLOB)", lambda s, t: s.get(b"height")),
         ("UPDATE state SET leaf = zeroblob(32)", lambda s, t: s.get(b"height")),
         ("DELETE FROM state WHERE key = CAST('height' AS BLOB)", lambda s, t: s.get(b"height")),
         ("DELETE FROM state WHERE key = CAST('height' AS BLOB)", lambda s, t: s.entries("")),
         ("UPDATE state SET leaf = zeroblob(32)", lambda s, t: s.entries("")),
-        ("UPDATE result_nodes SET hash = zeroblob(32) WHERE number = 2", lambda s, t: s.result_leaves(0, 9)),
-        ("DELETE FROM result_nodes WHERE number = 2", lambda s, t: s.result_leaves(1, 1)),
-        ("UPDATE result_nodes SET hash = zeroblob(32) WHERE number = 2", lambda s, t: s.consistency(1)),
+        (
+            SPOIL_TILE + "1",
+            lambda s, t: s.result_leaves(0, 9),
+        ),
+        (
+            SPOIL_TILE + "0",
+            lambda s, t: s.result_leaves(1, 4),
+        ),
+        (SPOIL_TILE + "0", lambda s, t: s.consistency(1)),
+        ("UPDATE result_nodes SET hash = zeroblob(32) WHERE number = 3", lambda s, t: s.result_leaves(0, 9)),
+        ("DELETE FROM result_nodes WHERE number = 3", lambda s, t: s.result_leaves(1, 4)),
         ("DELETE FROM blocks WHERE height = 2", lambda s, t: s.block(2)),
         ("DELETE FROM blocks WHERE height = 2", lambda s, t: s.blocks(1, 9)),
         ("UPDATE blocks SET height = 0 WHERE height = 2", lambda s, t: s.block(2)),
