@@ -114,8 +114,8 @@ class Ledger:
 
         self.store.commit = commit_late
 
-        def build_late(work, now):
-            built = build(work, now)
+        def build_late(*asked):
+            built = build(*asked)
             if random.random() < 0.1:
                 time.sleep(5 * GENESIS.parameters.delta_ms / 1_000)
             return built
