@@ -78,6 +78,17 @@ def test_a_row_is_read_once_and_encoded_as_it_is_in_the_end():
     assert state.reads == {b"usage/k": 1, b"usage/none": 1}
 
 
+def test_rows_that_are_forgotten_are_decoded_anew(monkeypatch):
+    monkeypatch.setattr("p2pledger.ledger.state.ROWS_DECODED_MAX", 2)
+    rows = [Usage(number, 0, 0) for number in range(5)]
+    table, changes = Table("usage", Usage), Changes(EmptyState())
+    for row in rows:
+        table.put(changes, b"%d" % row.window, row)
+    state = Counted(changes.writes())
+    for _ in range(2):
+        assert [table.get(state, b"%d" % row.window) for row in rows] == rows
+
+
 def test_tables_do_not_run_into_each_other():
     changes = Changes(EmptyState())
     Table("a", Usage).put(changes, b"b", Usage(1, 1, 1))

@@ -12,7 +12,7 @@ from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.ledger.record import Record
 from p2pledger.ledger.state import entry_of, path_of
-from p2pledger.merkle import is_consistent
+from p2pledger.merkle import Frontier, is_consistent
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.storage.sqlite import SqliteStore
 from p2pledger.storage.store import AUTHORITIES_INDEX, Store
@@ -213,6 +213,13 @@ def test_index_rows_are_scanned_in_key_order_page_by_page(store, chain):
     assert list(store.scan("two", b"b", b"", 100)) == []
 
 
+def grown(step, **otherwise):
+    """The step with a tree of results that grows in another way."""
+    return replace(
+        step, execution=replace(step.execution, growth=replace(step.execution.growth, **otherwise))
+    )
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -231,6 +238,9 @@ def test_index_rows_are_scanned_in_key_order_page_by_page(store, chain):
                 s.execution, results=(replace(s.execution.results[0], output=b"x"), s.execution.results[1])
             ),
         ),
+        lambda s: grown(s, before=Frontier()),
+        lambda s: grown(s, nodes=s.execution.growth.nodes[1:]),
+        lambda s: grown(s, after=s.execution.growth.before),
     ],
 )
 def test_what_is_not_the_next_block_is_refused_and_leaves_nothing(store, chain, spoil):
