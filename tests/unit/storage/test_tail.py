@@ -163,6 +163,24 @@ def test_readers_see_whole_buckets_and_all_rows_while_rows_move(tmp_path):
     assert not faults
 
 
+def test_a_reader_reads_anew_when_a_generation_has_gone_meanwhile(tmp_path):
+    """What it would lay over the tables is older than what has gone into them since."""
+    chain, reads = Chain(), []
+    with closing(opened(tmp_path)) as store:
+        chain.commit(store, writes={b"a": b"old"})
+
+        def read() -> dict[bytes, bytes]:
+            if not reads:
+                chain.commit(store, writes={b"a": b"new"})
+            while any(b"a" in newer.values for newer in store._tail.newest()):
+                chain.commit(store, writes=dict.fromkeys(KEYS[:10], b"x"))
+            reads.append(dict(store._database.rows("SELECT key, value FROM state")))
+            return reads[-1]
+
+        found = store._tail.over(read, lambda rows, newer: rows | newer.values)
+        assert found[b"a"] == b"new" and len(reads) == 2
+
+
 ROWS = st.lists(st.builds(IndexRow, st.text(max_size=3), st.binary(max_size=3), st.binary(max_size=3)))
 WRITES = st.dictionaries(st.binary(max_size=3), st.none() | st.binary(max_size=4))
 
