@@ -53,7 +53,7 @@ class Database:
         self._readers: list[sqlite3.Connection] = []
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.RLock()
-        self._failed: Fatal | None = None
+        self._failed: BaseException | None = None
         with self._failing():
             file.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._open(PAGE_CACHE_KB)
@@ -163,7 +163,7 @@ class Database:
                         with suppress(sqlite3.Error):
                             self._writer.execute("ROLLBACK")
                         raise
-            except Fatal as error:
+            except BaseException as error:  # what was to be written is half done in memory, perhaps
                 self._failed = error
                 raise
 

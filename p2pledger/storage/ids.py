@@ -71,9 +71,11 @@ class Ids:
         newest = end >> RUN_BITS
         oldest = max(min(unexpired, end) >> RUN_BITS, newest - RECENT_MAX + 1)
         self.recent = tuple(_empty(number) for number in range(oldest, newest + 1))
-        for index, id_ in reader.execute(schema.IDS_FROM, (oldest << RUN_BITS,)):
-            if not isinstance(id_, bytes):
-                raise Damaged(f"the id of result {index}")
+        rows = reader.execute(schema.IDS_BETWEEN, (oldest << RUN_BITS, end))
+        for expected in range(oldest << RUN_BITS, end):
+            index, id_ = rows.fetchone() or (None, None)
+            if index != expected or not isinstance(id_, bytes):
+                raise Damaged(f"the id of result {expected}")
             self._put(self.recent[(index >> RUN_BITS) - oldest], index, (id_,))
 
     # --- adding

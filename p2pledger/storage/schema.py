@@ -100,7 +100,10 @@ TRANSACTION_BY_ID = (
 )
 IS_USED = "SELECT 1 FROM transactions WHERE result_index = ? AND id = ? AND expires_ms >= ?"
 
-IDS_FROM = "SELECT result_index, id FROM transactions WHERE result_index >= ?"
+IDS_BETWEEN = (
+    "SELECT result_index, id FROM transactions"
+    " WHERE result_index >= ? AND result_index < ? ORDER BY result_index"
+)
 ID_CHUNK_PUT = "INSERT INTO id_chunks VALUES (?, ?, ?)"
 ID_CHUNKS = (
     "SELECT number, content, checksum FROM id_chunks WHERE number BETWEEN ? AND ? ORDER BY number DESC"

@@ -163,7 +163,8 @@ class SqliteStore:
         content, frontier, effects = encode(block), execution.frontier, effects_of(execution)
 
         def index_value(name: str, key: bytes) -> bytes | None:
-            return effects.index.get(name, {}).get(key) or self._index.value(name, key)
+            rows = effects.index.get(name, {})
+            return rows[key] if key in rows else self._index.value(name, key)
 
         with self._database.writing() as writer:
             writer.executemany(

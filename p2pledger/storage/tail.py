@@ -27,10 +27,11 @@ T = TypeVar("T")
 
 GENERATION_ROWS_MAX = 65_536
 GENERATION_BYTES_MAX = 8 * 1024 * 1024
-"""A generation is full with so many rows or bytes, overwritten ones counted: 12 MB of memory, about."""
+GENERATION_BLOCKS_MAX = 16_384
+"""A generation is full with so many rows, bytes or blocks, overwritten rows counted: some 12 MB of memory."""
 SLICE_ROWS = 256
 PACE = 2
-"""For each row that a block writes, so many of the generation before go into the tables."""
+"""For each row that a block writes, so many of the generation before go into the tables; a slice at least."""
 LET_GO = 3
 """So many journal rows that are no longer needed are removed with a commit."""
 
@@ -40,7 +41,7 @@ class Generation:
 
     def __init__(self, first: int) -> None:
         self.first = first
-        self.rows = self.size_bytes = 0
+        self.rows = self.size_bytes = self.blocks = 0
         self.values: dict[bytes, bytes | None] = {}
         self.entries: dict[str, dict[Hash, Entry | None]] = {}
         self.nodes: dict[str, Hash | None] = {}
@@ -50,12 +51,17 @@ class Generation:
     @property
     def is_full(self) -> bool:
         """Whether nothing is added any more."""
-        return self.rows >= GENERATION_ROWS_MAX or self.size_bytes >= GENERATION_BYTES_MAX
+        return (
+            self.rows >= GENERATION_ROWS_MAX
+            or self.size_bytes >= GENERATION_BYTES_MAX
+            or self.blocks >= GENERATION_BLOCKS_MAX
+        )
 
     def add(self, effects: Effects, size_bytes: int) -> None:
         """Another block wrote this."""
         self.rows += effects.rows
         self.size_bytes += size_bytes
+        self.blocks += 1
         self.values.update(effects.writes)
         for bucket, changed in effects.entries.items():
             self.entries.setdefault(bucket, {}).update(changed)
@@ -189,7 +195,7 @@ class Tail:
             self._slices = slices(growing, self._depth)
             full, growing = growing, Generation(height)
             self._generations = (full, growing)
-        due = self._write_due(writer, PACE * effects.rows if not growing.is_full else None)
+        due = self._write_due(writer, None if growing.is_full else PACE * effects.rows + 1)
         needed = self._generations[-1 if self._is_written else 0].first
         row = journal_row(height, needed, effects)
         writer.execute(schema.JOURNAL_PUT, row)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.ledger.state import entry_of
+from p2pledger.storage import tail
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.journal import Effects, effects_of, effects_of_row, journal_row
 from p2pledger.storage.memory import MemoryStore
@@ -104,15 +105,30 @@ def test_what_is_in_the_tables_leaves_the_journal(tmp_path):
         assert store._database.rows("SELECT COUNT(*) FROM index_rows")[0][0] > 180
 
 
-def test_an_idle_chain_writes_nothing_but_its_blocks(tmp_path):
+def test_the_journal_of_empty_blocks_is_bounded_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(tail, "GENERATION_BLOCKS_MAX", 10)
     random, chain = Random(4), Chain()
     with closing(opened(tmp_path)) as store:
         for height in range(1, 30):
             chain.commit(store, writes=writes_at(random, height))
-        before = store._database.rows("SELECT * FROM state")
-        for _ in range(30):
+        for _ in range(60):
             chain.commit(store)
-        assert store._database.rows("SELECT * FROM state") == before
+        assert store._database.rows("SELECT COUNT(*) FROM journal")[0][0] <= 2 * 10
+        root = store.crown.root
+    with closing(opened(tmp_path)) as store:
+        assert store.crown.root == root
+
+
+def test_a_slice_of_every_size_is_written_while_the_next_generation_grows(tmp_path, monkeypatch):
+    monkeypatch.setattr(tail, "GENERATION_ROWS_MAX", 2_000)
+    chain, most = Chain(), 0
+    with closing(opened(tmp_path)) as store:
+        for height in range(300):
+            rows = tuple(IndexRow("i", b"%d %d" % (i, height), b"") for i in range(20))
+            before = store._database.rows("SELECT COUNT(*) FROM index_rows")[0][0]
+            chain.commit(store, index_rows=rows)
+            most = max(most, store._database.rows("SELECT COUNT(*) FROM index_rows")[0][0] - before)
+    assert most < 60, "a block of 20 rows moves about twice as many"
 
 
 def test_readers_see_whole_buckets_and_all_rows_while_rows_move(tmp_path):
@@ -145,6 +161,24 @@ def test_readers_see_whole_buckets_and_all_rows_while_rows_move(tmp_path):
         reader.join()
     store.close()
     assert not faults
+
+
+def test_a_reader_reads_anew_when_a_generation_has_gone_meanwhile(tmp_path):
+    """What it would lay over the tables is older than what has gone into them since."""
+    chain, reads = Chain(), []
+    with closing(opened(tmp_path)) as store:
+        chain.commit(store, writes={b"a": b"old"})
+
+        def read() -> dict[bytes, bytes]:
+            if not reads:
+                chain.commit(store, writes={b"a": b"new"})
+            while any(b"a" in newer.values for newer in store._tail.newest()):
+                chain.commit(store, writes=dict.fromkeys(KEYS[:10], b"x"))
+            reads.append(dict(store._database.rows("SELECT key, value FROM state")))
+            return reads[-1]
+
+        found = store._tail.over(read, lambda rows, newer: rows | newer.values)
+        assert found[b"a"] == b"new" and len(reads) == 2
 
 
 ROWS = st.lists(st.builds(IndexRow, st.text(max_size=3), st.binary(max_size=3), st.binary(max_size=3)))
