@@ -12,6 +12,7 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import decode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import Execution
+from p2pledger.storage.database import Damaged
 from p2pledger.storage.store import AUTHORITIES_INDEX, Located, Tip
 
 
@@ -108,9 +109,7 @@ def _check_paths(header: Header, result: Result, inclusion: merkle.Path, result_
         or root is None
         or receipts_root(result_path.size, root) != header.receipts_root
     ):
-        raise Fatal(
-            f"what is stored of block {header.height} does not lead to its roots: the store is damaged"
-        )
+        raise Damaged(f"what leads to the roots of block {header.height}")
 
 
 def prefix_end(prefix: bytes) -> bytes | None:

@@ -14,10 +14,7 @@ from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Transaction, decode_transaction
 from p2pledger.codec import decode, encode
 from p2pledger.errors import InvalidMessage
-from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record
-from p2pledger.ledger.state import path_of
-from p2pledger.merkle import node_hash
 from p2pledger.storage import result_tree, schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.store import Located
@@ -93,7 +90,7 @@ def transaction_row(index: int, transaction: Transaction, result: Result) -> tup
         transaction.body.expires_ms,
         result.output,
         body,
-        checksum_of(index, id_, body),
+        crc32(body, crc32(id_, crc32(index.to_bytes(8, "big")))),
     )
 
 
@@ -131,7 +128,9 @@ def transaction_of(index: int, id_: bytes, body: bytes, checksum: int) -> Transa
     return transaction
 
 
-def located_of(reader: sqlite3.Connection, transaction_id: Hash, indexes: Iterable[int]) -> Located | None:
+def located_of(
+    reader: sqlite3.Connection, read: result_tree.ReadNode, transaction_id: Hash, indexes: Iterable[int]
+) -> Located | None:
     """A transaction that has one of these results, with the one that the tree of results has for it."""
     found = (reader.execute(schema.TRANSACTION_BY_ID, (i, transaction_id)).fetchone() for i in indexes)
     row = next(filter(None, found), None)
@@ -141,7 +140,7 @@ def located_of(reader: sqlite3.Connection, transaction_id: Hash, indexes: Iterab
     found_body = transaction_of(index, transaction_id, body, checksum)
     result = Result(transaction_id, height, position, output)
     try:
-        is_whole = reading(reader)(result_tree.number(0, index)) == result.leaf()
+        is_whole = read(result_tree.number(0, index)) == result.leaf()
     except _UNREADABLE as error:
         raise Damaged(f"transaction {transaction_id.hex()}") from error
     if not is_whole:
@@ -149,73 +148,3 @@ def located_of(reader: sqlite3.Connection, transaction_id: Hash, indexes: Iterab
     if isinstance(found_body, Remnant):
         return Located(None, result, index, found_body.record)
     return Located(found_body, result, index)
-
-
-# --- results
-
-
-def reading(reader: sqlite3.Connection) -> result_tree.ReadNode:
-    """Reads nodes of the tree of results."""
-
-    def read(number: int) -> Hash:
-        row = reader.execute(schema.NODE_OF_RESULTS, (number,)).fetchone()
-        if row is None or not isinstance(row[0], bytes):
-            raise Damaged(f"node {number} of the tree of results")
-        return Hash(row[0])
-
-    return read
-
-
-def leaves_of(reader: sqlite3.Connection, start: int, end: int, size: int) -> list[Hash]:
-    """Leaves [start, end) of the tree of results over `size` leaves, each pair checked against its parent.
-
-    The last leaf of an odd number has no parent; it is part of the root, which was checked at the start.
-    """
-    low, high = start - start % 2, min(end + end % 2, size)
-    rows = reader.execute(schema.NODES_OF_RESULTS_BETWEEN, (2 * low, 2 * high)).fetchall()
-    nodes: dict[int, Any] = dict(rows)
-    leaves: list[Any] = [nodes.get(result_tree.number(0, i)) for i in range(low, high)]
-    for i in range(0, len(leaves), 2):
-        pair = leaves[i : i + 2]
-        if not all(isinstance(leaf, bytes) for leaf in pair):
-            raise Damaged(f"leaf {low + i} of the tree of results")
-        if len(pair) == 2 and node_hash(*pair) != nodes.get(result_tree.number(1, (low + i) // 2)):
-            raise Damaged(f"leaf {low + i} of the tree of results")
-    return leaves[start - low : end - low]
-
-
-# --- the state and the indexes
-
-
-def write_effects(writer: sqlite3.Connection, execution: Execution) -> None:
-    """Write what a block does to the state, to the commitment and to the indexes."""
-    entries = {path: entry for bucket in execution.entries.values() for path, entry in bucket.items()}
-    state: list[tuple[bytes, ...]] = []
-    removed: list[tuple[bytes]] = []
-    for key, value in execution.writes.items():
-        path = path_of(key)
-        entry = entries[path]
-        if value is None or entry is None:
-            removed.append((path,))
-        else:
-            state.append((path, entry.leaf, key, value))
-    writer.executemany(schema.STATE_PUT, state)
-    writer.executemany(schema.STATE_REMOVE, removed)
-    nodes = execution.nodes.items()
-    writer.executemany(schema.NODE_PUT, [(prefix, node) for prefix, node in nodes if node is not None])
-    writer.executemany(schema.NODE_REMOVE, [(prefix,) for prefix, node in nodes if node is None])
-    writer.executemany(
-        schema.INDEX_PUT,
-        [
-            (row.index, row.key, row.value, checksum_of(row.index, row.key, row.value))
-            for row in execution.index_rows
-        ],
-    )
-
-
-def index_value(reader: sqlite3.Connection, index: str, key: bytes) -> bytes | None:
-    """The value of one row of an index; None when there is none."""
-    row = reader.execute(schema.INDEX_GET, (index, key)).fetchone()
-    if row is not None and checksum_of(index, key, row[0]) != row[1]:
-        raise Damaged(f"a row of the index {index}")
-    return row[0] if row is not None else None

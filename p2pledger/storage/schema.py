@@ -43,7 +43,11 @@ TABLES = (
         content BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )""",
-    # Complete subtrees of the tree of results, numbered as in result_tree.py.
+    # The leaves of the tree of results, and its complete subtrees of whole tiles: see result_tiles.py.
+    """CREATE TABLE result_tiles (
+        number INTEGER PRIMARY KEY,
+        leaves BLOB NOT NULL
+    )""",
     """CREATE TABLE result_nodes (
         number INTEGER PRIMARY KEY,
         hash BLOB NOT NULL
@@ -65,6 +69,12 @@ TABLES = (
         checksum INTEGER NOT NULL,
         PRIMARY KEY (name, key)
     ) WITHOUT ROWID""",
+    # What the newest blocks write to the state and to the indexes: see tail.py.
+    """CREATE TABLE journal (
+        height INTEGER PRIMARY KEY,
+        content BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
     """CREATE TABLE boundaries (
         epoch INTEGER PRIMARY KEY,
         content BLOB NOT NULL,
@@ -104,7 +114,12 @@ ID_CHUNKS_REMOVE = "DELETE FROM id_chunks WHERE number BETWEEN ? AND ?"
 
 NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"
-NODES_OF_RESULTS_BETWEEN = "SELECT number, hash FROM result_nodes WHERE number >= ? AND number < ?"
+TILE_PUT = "INSERT INTO result_tiles VALUES (?, ?)"
+TILE = "SELECT leaves FROM result_tiles WHERE number = ?"
+RESULTS_BETWEEN = (
+    "SELECT id, height, position, output FROM transactions"
+    " WHERE result_index >= ? AND result_index < ? ORDER BY result_index"
+)
 
 STATE_PUT = "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)"
 STATE_REMOVE = "DELETE FROM state WHERE path = ?"
@@ -134,6 +149,14 @@ INDEX_SCAN = (
 INDEX_SCAN_TO_END = (
     "SELECT key, value, checksum FROM index_rows WHERE name = ? AND key >= ? AND key > ? ORDER BY key LIMIT ?"
 )
+
+JOURNAL_PUT = "INSERT INTO journal VALUES (?, ?, ?)"
+JOURNAL_REMOVE = (
+    "DELETE FROM journal WHERE height IN"
+    " (SELECT height FROM journal WHERE height < ? ORDER BY height LIMIT ?)"
+)
+JOURNAL_NEWEST = "SELECT height, content, checksum FROM journal ORDER BY height DESC LIMIT 1"
+JOURNAL_BETWEEN = "SELECT height, content, checksum FROM journal WHERE height BETWEEN ? AND ? ORDER BY height"
 
 BOUNDARY_PUT = "INSERT INTO boundaries VALUES (?, ?, ?)"
 BOUNDARIES_FROM = "SELECT epoch, content, checksum FROM boundaries WHERE epoch >= ? ORDER BY epoch LIMIT ?"

@@ -23,25 +23,25 @@ from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record
 from p2pledger.ledger.state import Entry
-from p2pledger.merkle import is_consistent
+from p2pledger.merkle import Frontier, is_consistent
 from p2pledger.storage import pruning, result_tree, schema
-from p2pledger.storage.checks import boundary_of, check_child, check_start, prefix_end, receipt_of
+from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
 from p2pledger.storage.database import Damaged, Database
 from p2pledger.storage.ids import SECRET_BYTES, Ids
+from p2pledger.storage.index_rows import IndexRows
+from p2pledger.storage.journal import effects_of
+from p2pledger.storage.result_tiles import ResultTiles
 from p2pledger.storage.rows import (
     block_of,
     boundary_of_row,
     checksum_of,
-    index_value,
-    leaves_of,
     located_of,
-    reading,
     transaction_row,
     write_boundary,
-    write_effects,
 )
 from p2pledger.storage.state_rows import StateRows
 from p2pledger.storage.store import Located, Tip
+from p2pledger.storage.tail import Generation, Tail, slices
 from p2pledger.types import Epoch, Hash, Height
 
 CHAIN_FILE = "chain.db"
@@ -64,14 +64,19 @@ class SqliteStore:
     def __init__(self, directory: Path, genesis: Genesis, start: Execution) -> None:
         check_start(start)
         self._genesis = genesis
+        self._depth = (genesis.parameters.state_buckets.bit_length() - 1) // 4
         self._database = Database(directory / CHAIN_FILE)
         try:
             if not self._database.rows(schema.HAS_META):
                 self._create(start)
             self._check_meta(start)
-            depth = (genesis.parameters.state_buckets.bit_length() - 1) // 4
-            self._state = StateRows(self._database, depth)
+            self._results = ResultTiles()
             self._tip = self._load_tip()
+            self._tail = Tail(self._depth)
+            with self._database.snapshot() as reader:
+                self._tail.load(reader, self._tip.height)
+            self._state = StateRows(self._database, self._tail, self._depth)
+            self._index = IndexRows(self._database, self._tail)
             self._check_tip(start)
             self._load_ids()
         except BaseException:
@@ -91,7 +96,10 @@ class SqliteStore:
                 "secret": _with_checksum(os.urandom(SECRET_BYTES)),
             }
             writer.executemany(schema.META_PUT, meta.items())
-            write_effects(writer, start)
+            written = Generation(0)
+            written.add(effects_of(start), 0)
+            for rows in slices(written, self._depth):
+                rows.write(writer)
 
     def _check_meta(self, start: Execution) -> None:
         directory = self._database.file.parent
@@ -122,9 +130,11 @@ class SqliteStore:
         with self._database.snapshot() as reader:
             (height,) = reader.execute(schema.BLOCK_NEWEST).fetchone()
             if height is None:
-                return Tip(Height(0), None, result_tree.frontier_of(reading(reader), 0))
+                return Tip(Height(0), None, Frontier())
             row = reader.execute(schema.BLOCKS_FROM, (height, 1)).fetchone()
-            return Tip(height, block_of(row).header, result_tree.frontier_of(reading(reader), row[4]))
+            block, size = block_of(row), row[4]
+            self._results.load(reader, size)
+            return Tip(height, block.header, result_tree.frontier_of(self._results.reading(reader), size))
 
     def _check_tip(self, start: Execution) -> None:
         tip = self._tip
@@ -158,7 +168,11 @@ class SqliteStore:
         nodes, frontier = result_tree.grow(tip.frontier, [result.leaf() for result in execution.results])
         if frontier != execution.frontier:
             raise Fatal(f"the tree of results of block {header.height} does not grow from the tip's")
-        content = encode(block)
+        content, effects = encode(block), effects_of(execution)
+
+        def index_value(name: str, key: bytes) -> bytes | None:
+            return effects.index.get(name, {}).get(key) or self._index.value(name, key)
+
         with self._database.writing() as writer:
             writer.executemany(
                 schema.TRANSACTION_PUT,
@@ -168,17 +182,16 @@ class SqliteStore:
                 ],
             )
             self._ids.add(writer, header.time_ms, tip.frontier.size, block.transaction_ids)
-            writer.executemany(schema.NODE_OF_RESULTS_PUT, nodes)
+            self._results.write(writer, nodes)
             writer.execute(
                 schema.BLOCK_PUT,
                 (header.height, header.digest, frontier.size, content, checksum_of(header.height, content)),
             )
-            write_effects(writer, execution)
+            written = self._tail.write(writer, header.height, effects)
             if is_boundary(header):
-                write_boundary(
-                    writer, boundary_of(block, self._genesis, lambda *row: index_value(writer, *row))
-                )
-        self._state.replace(execution)
+                write_boundary(writer, boundary_of(block, self._genesis, index_value))
+        self._state.replace(execution, written.slices)
+        self._tail.add(written)
         self._tip = Tip(header.height, header, frontier)
 
     def prune(self, to_height: Height, own: OrganisationId) -> None:
@@ -257,9 +270,10 @@ class SqliteStore:
             def ask(statement: str, *parameters: int) -> Iterable[Any]:
                 return reader.execute(statement, parameters)
 
+            read = self._results.reading(reader)
             yield (
                 reader,
-                lambda id_: located_of(reader, id_, self._ids.indexes(id_, recent, ask)),
+                lambda id_: located_of(reader, read, id_, self._ids.indexes(id_, recent, ask)),
             )
 
     def locate(self, transaction_id: Hash) -> Located | None:
@@ -282,14 +296,7 @@ class SqliteStore:
 
     def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """See `Store.scan`."""
-        end = prefix_end(prefix)
-        if end is None:
-            rows = self._database.rows(schema.INDEX_SCAN_TO_END, index, prefix, after, limit)
-        else:
-            rows = self._database.rows(schema.INDEX_SCAN, index, prefix, after, end, limit)
-        if any(checksum_of(index, key, value) != checksum for key, value, checksum in rows):
-            raise Damaged(f"a row of the index {index}")
-        return [(key, value) for key, value, _ in rows]
+        return self._index.scan(index, prefix, after, limit)
 
     # --- proofs
 
@@ -302,7 +309,7 @@ class SqliteStore:
             rows = reader.execute(schema.BLOCKS_FROM, (located.result.height, 1)).fetchall()
             if not rows:
                 raise Damaged(f"block {located.result.height}")
-            path = result_tree.path(reading(reader), located.result_index, rows[0][4])
+            path = result_tree.path(self._results.reading(reader), located.result_index, rows[0][4])
             return receipt_of(
                 located,
                 path,
@@ -315,7 +322,7 @@ class SqliteStore:
         # Nodes of the tree never change, so the tip's size and the reads need no common snapshot.
         frontier = self._tip.frontier
         with self._database.snapshot() as reader:
-            read = reading(reader)
+            read = self._results.reading(reader)
             proof = result_tree.consistency(read, old_size, frontier.size)
             old_root = result_tree.frontier_of(read, old_size).root()
         if not is_consistent(old_size, old_root, frontier.size, frontier.root(), proof):
@@ -328,7 +335,7 @@ class SqliteStore:
         if start >= size:
             return ()
         with self._database.snapshot() as reader:
-            return leaves_of(reader, start, min(start + count, size), size)
+            return self._results.leaves(reader, start, min(start + count, size))
 
     # --- the files
 

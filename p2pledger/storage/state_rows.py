@@ -5,15 +5,16 @@ the state root when the file is opened. So a damaged page is noticed by the firs
 by one that finds nothing: what is missing is missing from a bucket that is whole.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from p2pledger.ledger.commitment import node_hash, subtree_hash
 from p2pledger.ledger.crown import EMPTY, Crown
 from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.state import DIGITS, Entry, entry_of, merged, path_of, path_range
+from p2pledger.ledger.state import DIGITS, Entry, entry_of, lay_over, merged, path_of, path_range
 from p2pledger.storage import schema
 from p2pledger.storage.cache import Cache
 from p2pledger.storage.database import Damaged, Database
+from p2pledger.storage.tail import Generation, Slice, Tail
 from p2pledger.types import Hash
 
 ROWS_BYTES_MAX = 64 * 1024 * 1024
@@ -26,31 +27,35 @@ ENTRIES_MAX = 131_072
 class StateRows:
     """Reads the state of the last commit. `depth`: how many digits lead to a bucket.
 
-    The crown (70,000 hashes at most) is kept in memory, and so are the entries of the buckets that were read
-    or written last.
+    The crown (70,000 hashes at most) is kept in memory, and so are rows and buckets of the tables that were
+    read or written last; what the tail holds is laid over them.
     Raises: Fatal, from every method, when what is read is not what was written.
     """
 
-    def __init__(self, database: Database, depth: int) -> None:
-        self._database, self._depth = database, depth
+    def __init__(self, database: Database, tail: Tail, depth: int) -> None:
+        self._database, self._tail, self._depth = database, tail, depth
         self._rows: Cache[bytes, bytes | None] = Cache(ROWS_BYTES_MAX, _row_bytes)
         self._buckets: Cache[str, tuple[Entry, ...]] = Cache(ENTRIES_MAX, _bucket_size)
-        nodes: dict[str, Hash] = dict(database.rows(schema.NODES))
+        nodes: dict[str, Hash] = tail.over(lambda: dict(database.rows(schema.NODES)), _with_nodes)
         self._split = {prefix[:depth] for prefix in nodes if len(prefix) > depth}
         _check_split(nodes, depth)
         buckets = {int(prefix, 16): node for prefix, node in nodes.items() if len(prefix) == depth}
         self.crown = Crown.empty(depth).grown(buckets)
 
-    def replace(self, execution: Execution) -> None:
-        """What this execution writes is committed now."""
-        self.crown = execution.crown
-        self._rows.replace(execution.writes)
+    def replace(self, execution: Execution, slices: Sequence[Slice]) -> None:
+        """What this execution writes is committed now, and so are these slices of older blocks."""
+        for written in slices:  # before the tail lets go of them
+            self._rows.replace(written.values)
+            self._buckets.revise(written.entries, _merged)
         # Never taken out again: a bucket that is whole again only costs a look at the disk.
         self._split.update(prefix[: self._depth] for prefix in execution.nodes if len(prefix) > self._depth)
-        self._buckets.revise(execution.entries, _merged)
+        self.crown = execution.crown
 
     def get(self, key: bytes) -> bytes | None:
         """See `StateReader.get`."""
+        for newer in self._tail.newest():
+            if key in newer.values:
+                return newer.values[key]
         return self._rows.get(key, self._read)
 
     def _read(self, key: bytes) -> bytes | None:
@@ -61,7 +66,7 @@ class StateRows:
                 if stored != key or entry_of(key, value).leaf != leaf:
                     raise Damaged("a row of the state")
                 return bytes(value)
-            if all(entry.path != path for entry in self.entries(path.hex()[: self._depth])):
+            if all(entry.path != path for entry in self._stored_entries(path.hex()[: self._depth])):
                 return None
         raise Damaged("a row of the state")
 
@@ -70,14 +75,23 @@ class StateRows:
         if len(prefix) < self._depth:
             return [entry for digit in DIGITS for entry in self.entries(prefix + digit)]
         if len(prefix) == self._depth and prefix not in self._split:
-            return self._buckets.get(prefix, self._read_entries)
-        return self._read_entries(prefix)
+            return self._over(prefix, lambda: self._buckets.get(prefix, self._stored_entries))
+        return self._over(prefix, lambda: self._stored_entries(prefix))
 
-    def _read_entries(self, prefix: str) -> tuple[Entry, ...]:
+    def _over(self, prefix: str, read: Callable[[], tuple[Entry, ...]]) -> tuple[Entry, ...]:
+        def lay_over(entries: tuple[Entry, ...], newer: Generation) -> tuple[Entry, ...]:
+            changed = newer.entries.get(prefix[: self._depth], {})
+            if len(prefix) > self._depth:
+                changed = {path: entry for path, entry in changed.items() if path.hex().startswith(prefix)}
+            return _merged(entries, changed) if changed else entries
+
+        return self._tail.over(read, lay_over)
+
+    def _stored_entries(self, prefix: str) -> tuple[Entry, ...]:
         rows = self._database.rows(schema.STATE_BUCKET, prefix, *path_range(prefix))
         node = rows.pop(0)[1] if rows and rows[0][0] is None else EMPTY
         if node == EMPTY and len(prefix) > self._depth:  # a part of a bucket that is not split
-            return tuple(e for e in self.entries(prefix[:-1]) if e.path.hex().startswith(prefix))
+            return tuple(e for e in self._stored_entries(prefix[:-1]) if e.path.hex().startswith(prefix))
         entries = tuple(Entry(path, leaf) for path, leaf in rows)
         if subtree_hash(prefix, entries) != node:
             raise Damaged(f"bucket {prefix!r} of the state")
@@ -90,6 +104,9 @@ class StateRows:
             return None if node == EMPTY else node
         if prefix[: self._depth] not in self._split:
             return None
+        for newer in self._tail.newest():
+            if prefix in newer.nodes:
+                return newer.nodes[prefix]
         rows = self._database.rows(schema.NODE_GET, prefix)
         return Hash(rows[0][0]) if rows else None
 
@@ -97,11 +114,28 @@ class StateRows:
         """See `StateReader.children`."""
         if prefix[: self._depth] not in self._split:
             return [None] * 16
+
+        def laid_over(children: list[Hash | None], newer: Generation) -> list[Hash | None]:
+            lay_over(children, prefix, newer.nodes)
+            return children
+
+        return self._tail.over(lambda: self._stored_children(prefix), laid_over)
+
+    def _stored_children(self, prefix: str) -> list[Hash | None]:
         found: dict[str, Hash] = dict(self._database.rows(schema.NODE_AND_CHILDREN, prefix))
         children = [found.get(prefix + digit) for digit in DIGITS]
         if any(children) and node_hash([child or EMPTY for child in children]) != found.get(prefix):
             raise Damaged(f"node {prefix!r} of the state")
         return children
+
+
+def _with_nodes(nodes: dict[str, Hash], newer: Generation) -> dict[str, Hash]:
+    for prefix, node in newer.nodes.items():
+        if node is None:
+            nodes.pop(prefix, None)
+        else:
+            nodes[prefix] = node
+    return nodes
 
 
 def _check_split(nodes: Mapping[str, Hash], depth: int) -> None:

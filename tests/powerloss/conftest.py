@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.powerloss.files import make_small
+from tests.unit.storage.chains import make_small
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

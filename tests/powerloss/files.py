@@ -1,6 +1,5 @@
 """One authority's two files below a directory, opened by the code of every start."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +14,12 @@ from p2pledger.ledger.machine import Machine
 from p2pledger.node.recovery import recovered
 from p2pledger.signer.guardfile import GuardFile
 from p2pledger.signer.local import LocalSigner
-from p2pledger.storage import ids
 from p2pledger.storage.sqlite import SqliteStore
 from p2pledger.types import Epoch
 
 GUARD_MADE, OPENED = "the guard is made", "the files are open"
 """Marks of a workload."""
 GUARD, DATA = "guard", "data"
-
-
-def make_small(put: Callable[[object, str, int], None] = setattr) -> None:
-    """Let a short run fill and join many runs of ids. Who judges the files needs the same sizes."""
-    put(ids, "RUN_BITS", 3)
-    put(ids, "CHUNK_BITS", 2)
 
 
 @dataclass(frozen=True)

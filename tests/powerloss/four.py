@@ -18,9 +18,10 @@ from p2pledger.simulator.node import Node
 from p2pledger.simulator.run import case_of, run
 from p2pledger.simulator.world import World
 from p2pledger.storage import database
-from tests.powerloss.files import GUARD_MADE, OPENED, Files, Party, make_small
+from tests.powerloss.files import GUARD_MADE, OPENED, Files, Party
 from tests.powerloss.record import Told, say
 from tests.powerloss.workload import CHECKPOINT_PAGES, votes_in
+from tests.unit.storage.chains import make_small
 
 NUMBER = 0
 """The authority whose files are real."""

@@ -26,9 +26,10 @@ from p2pledger.storage import database
 from p2pledger.storage.sqlite import SqliteStore
 from tests.ledgers import signer
 from tests.powerloss import mutants
-from tests.powerloss.files import DATA, GUARD, GUARD_MADE, OPENED, Party, make_small
+from tests.powerloss.files import DATA, GUARD, GUARD_MADE, OPENED, Party
 from tests.powerloss.record import Told, say
 from tests.unit.node.solo import Solo, fact, genesis
+from tests.unit.storage.chains import make_small
 
 GENESIS = genesis(
     replace(LAN, state_buckets=16, block_interval_ms=1, delta_ms=10, idle_interval_ms=60_000, epoch_blocks=9)

@@ -5,7 +5,7 @@ missing, so that a test can write any state it likes.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import count
@@ -21,6 +21,7 @@ from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.machine import Execution, IndexRow
 from p2pledger.ledger.state import EmptyState, StateReader
 from p2pledger.merkle import Frontier
+from p2pledger.storage import ids, result_tiles, tail
 from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, View
 
 KEYS = [KeySigner(sha256(b"consensus %d" % i).digest()) for i in range(4)]
@@ -90,6 +91,15 @@ def start() -> Execution:
     return execution(EmptyState(), Frontier(), 0, writes={b"genesis": b"written"})
 
 
+def make_small(put: Callable[[object, str, int], None] = setattr) -> None:
+    """Let a few blocks fill runs of ids and generations of rows. Who reads the file needs the same sizes."""
+    put(ids, "RUN_BITS", 3)
+    put(ids, "CHUNK_BITS", 2)
+    put(result_tiles, "TILE_BITS", 2)
+    put(tail, "GENERATION_ROWS_MAX", 12)
+    put(tail, "SLICE_ROWS", 4)
+
+
 @dataclass
 class Step:
     """One block with all that goes to a store."""
@@ -155,8 +165,8 @@ class Chain:
             proposer=0,
         )
         certificate = self._certificate(header) if is_certified else None
-        ids = tuple(t.id for t in transactions)
-        return Step(FinalBlock(header, ids, (), certificate), tuple(transactions), done)
+        named = tuple(t.id for t in transactions)
+        return Step(FinalBlock(header, named, (), certificate), tuple(transactions), done)
 
     def commit(self, store, *args, **kwargs) -> Step:
         step = self.step(store, *args, **kwargs)

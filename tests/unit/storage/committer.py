@@ -5,10 +5,11 @@ from itertools import count
 from pathlib import Path
 
 from p2pledger.storage.sqlite import SqliteStore
-from tests.unit.storage.chains import GENESIS, Chain, start
+from tests.unit.storage.chains import GENESIS, Chain, make_small, start
 
 
 def main() -> None:
+    make_small()
     store = SqliteStore(Path(sys.argv[1]), GENESIS, start())
     chain = Chain(salts=count(1_000 * store.tip().height))
     while True:

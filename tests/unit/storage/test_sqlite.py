@@ -15,7 +15,7 @@ from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.storage.sqlite import CHAIN_FILE, OtherGenesis, SqliteStore
-from tests.unit.storage.chains import GENESIS, START_MS, Chain, make_genesis, start
+from tests.unit.storage.chains import GENESIS, START_MS, Chain, make_genesis, make_small, start
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,6 +35,18 @@ def fill(store, chain: Chain, blocks: int = 4) -> list:
         )
         for n in range(blocks)
     ]
+
+
+def settle(store, chain: Chain) -> None:
+    """Let what was written until now go from the journal into the tables."""
+    for n in range(12):
+        chain.commit(store, writes={b"other %d" % (n % 2): b"%d" % n})
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch) -> None:
+    """A few blocks are what some hundred thousand transactions are otherwise."""
+    make_small(monkeypatch.setattr)
 
 
 def seen(store, ids) -> dict[str, object]:
@@ -105,6 +117,19 @@ def test_any_chain_is_answered_as_the_oracle_answers_it(tmp_path_factory, blocks
     store.close()
 
 
+def test_a_tile_that_a_reader_does_not_see_yet_is_made_of_its_transactions(tmp_path):
+    """A block completed it between a reader's snapshot and its look."""
+    store, chain = opened(tmp_path), Chain()
+    first = chain.commit(store, [chain.transaction() for _ in range(6)])
+    leaves = [result.leaf() for result in first.execution.results]
+    with store._database.snapshot() as reader:
+        assert reader.execute("SELECT COUNT(*) FROM result_tiles").fetchone() == (1,)
+        chain.commit(store, [chain.transaction() for _ in range(20)])
+        read = store._results.reading(reader)
+        assert [read(2 * index) for index in range(6)] == leaves
+    store.close()
+
+
 def test_killed_during_commits_it_opens_at_a_whole_height(tmp_path):
     said = 0
     for _ in range(3):
@@ -156,6 +181,10 @@ def change(directory: Path, statement: str, *parameters: object) -> None:
     connection.close()
 
 
+SPOIL_TILE = "UPDATE result_tiles SET leaves = zeroblob(128) WHERE number = "
+"""Four leaves make a tile here."""
+
+
 @pytest.mark.parametrize(
     ("statement", "read"),
     [
@@ -165,17 +194,26 @@ def change(directory: Path, statement: str, *parameters: object) -> None:
         ("UPDATE transactions SET body = body || x'00'", lambda s, t: s.bodies([t])),
         ("UPDATE transactions SET output = x'ffff'", lambda s, t: s.locate(t)),
         ("UPDATE transactions SET position = position + 1", lambda s, t: s.receipt(t)),
-        ("UPDATE result_nodes SET hash = zeroblob(32) WHERE number = 2", lambda s, t: s.receipt(t)),
-        ("DELETE FROM result_nodes WHERE number = 2", lambda s, t: s.receipt(t)),
+        (SPOIL_TILE + "0", lambda s, t: s.receipt(t)),
+        ("UPDATE result_tiles SET leaves = zeroblob(96) WHERE number = 0", lambda s, t: s.receipt(t)),
+        ("UPDATE result_tiles SET leaves = 'text' WHERE number = 0", lambda s, t: s.locate(t)),
         ("DELETE FROM blocks WHERE height = 1", lambda s, t: s.receipt(t)),
         ("UPDATE state SET value = x'00' WHERE key = CAST('height' AS BLOB)", lambda s, t: s.get(b"height")),
         ("UPDATE state SET leaf = zeroblob(32)", lambda s, t: s.get(b"height")),
         ("DELETE FROM state WHERE key = CAST('height' AS BLOB)", lambda s, t: s.get(b"height")),
         ("DELETE FROM state WHERE key = CAST('height' AS BLOB)", lambda s, t: s.entries("")),
         ("UPDATE state SET leaf = zeroblob(32)", lambda s, t: s.entries("")),
-        ("UPDATE result_nodes SET hash = zeroblob(32) WHERE number = 2", lambda s, t: s.result_leaves(0, 9)),
-        ("DELETE FROM result_nodes WHERE number = 2", lambda s, t: s.result_leaves(1, 1)),
-        ("UPDATE result_nodes SET hash = zeroblob(32) WHERE number = 2", lambda s, t: s.consistency(1)),
+        (
+            SPOIL_TILE + "1",
+            lambda s, t: s.result_leaves(0, 9),
+        ),
+        (
+            SPOIL_TILE + "0",
+            lambda s, t: s.result_leaves(1, 4),
+        ),
+        (SPOIL_TILE + "0", lambda s, t: s.consistency(1)),
+        ("UPDATE result_nodes SET hash = zeroblob(32) WHERE number = 3", lambda s, t: s.result_leaves(0, 9)),
+        ("DELETE FROM result_nodes WHERE number = 3", lambda s, t: s.result_leaves(1, 4)),
         ("DELETE FROM blocks WHERE height = 2", lambda s, t: s.block(2)),
         ("DELETE FROM blocks WHERE height = 2", lambda s, t: s.blocks(1, 9)),
         ("UPDATE blocks SET height = 0 WHERE height = 2", lambda s, t: s.block(2)),
@@ -184,8 +222,9 @@ def change(directory: Path, statement: str, *parameters: object) -> None:
     ],
 )
 def test_a_changed_row_stops_the_node(tmp_path, statement, read):
-    store = opened(tmp_path)
-    first = fill(store, Chain())[0].transactions[0]
+    store, chain = opened(tmp_path), Chain()
+    first = fill(store, chain)[0].transactions[0]
+    settle(store, chain)
     store.close()
     change(tmp_path, statement)
     with pytest.raises(Fatal), closing(opened(tmp_path)) as store:  # a start reads some blocks itself
@@ -201,6 +240,13 @@ def test_a_changed_row_stops_the_node(tmp_path, statement, read):
         "UPDATE result_nodes SET hash = zeroblob(32)",
         "UPDATE blocks SET results_end = results_end - 1 WHERE height = 4",
         "DELETE FROM blocks WHERE height = 4",
+        "UPDATE journal SET content = CAST(content || x'00' AS BLOB) WHERE height = 4",
+        "UPDATE journal SET content = CAST(content || x'00' AS BLOB) WHERE height = 2",
+        "DELETE FROM journal WHERE height = 4",
+        "DELETE FROM journal WHERE height = 3",
+        "DELETE FROM journal WHERE height = 1",
+        "DELETE FROM journal",
+        "UPDATE meta SET value = zeroblob(12) WHERE name = 'secret'",
     ],
 )
 def test_a_tip_that_does_not_match_its_roots_is_not_opened(tmp_path, statement):

@@ -1,0 +1,109 @@
+"""What a block writes to the state and to the indexes, as one row of the journal. Floor 5.
+
+The row is plain: how many rows of each kind there are and how long each part is, then the parts. A checksum
+tells whether it is what was written; what it does to the state, the state root tells too.
+"""
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from zlib import crc32
+
+from p2pledger.ledger.machine import Execution
+from p2pledger.ledger.state import Entry, entry_of
+from p2pledger.storage.database import Damaged
+from p2pledger.types import Hash
+
+_HEAD = "<3Q"
+"""The oldest height needed; how many numbers say how many rows there are of what; how many parts follow."""
+_HEAD_BYTES = struct.calcsize(_HEAD)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a block writes: as in its `Execution`, index rows by the name of the index and by key."""
+
+    writes: Mapping[bytes, bytes | None]
+    entries: Mapping[str, Mapping[Hash, Entry | None]]
+    nodes: Mapping[str, Hash | None]
+    index: Mapping[str, Mapping[bytes, bytes]]
+
+    @property
+    def rows(self) -> int:
+        """How many rows these are."""
+        return len(self.writes) + len(self.nodes) + sum(map(len, self.index.values()))
+
+
+def effects_of(execution: Execution) -> Effects:
+    """What this execution writes."""
+    index: defaultdict[str, dict[bytes, bytes]] = defaultdict(dict)
+    for row in execution.index_rows:
+        index[row.index][row.key] = row.value
+    return Effects(execution.writes, execution.entries, execution.nodes, index)
+
+
+def journal_row(height: int, first: int, effects: Effects) -> tuple[int, bytes, int]:
+    """The row of a block; `first`: the oldest height whose row is still needed beside it."""
+    removed = [key for key, value in effects.writes.items() if value is None]
+    written = {key: value for key, value in effects.writes.items() if value is not None}
+    parts = [*removed, *written, *written.values()]
+    parts += map(str.encode, effects.nodes)
+    parts += [node or b"" for node in effects.nodes.values()]
+    parts += map(str.encode, effects.index)
+    for rows in effects.index.values():
+        parts += rows
+        parts += rows.values()
+    counts = len(removed), len(written), len(effects.nodes), *map(len, effects.index.values())
+    head = struct.pack(
+        f"<3Q{len(counts)}I{len(parts)}I", first, len(counts), len(parts), *counts, *map(len, parts)
+    )
+    content = head + b"".join(parts)
+    return height, content, crc32(content, height & 0xFFFF_FFFF)
+
+
+def effects_of_row(row: Sequence[Any], depth: int) -> tuple[int, Effects]:
+    """(the oldest height whose row is still needed, what the block writes). Raises: Damaged."""
+    height, content, checksum = row
+    if not isinstance(content, bytes) or crc32(content, height & 0xFFFF_FFFF) != checksum:
+        raise Damaged(f"what block {height} writes")
+    try:
+        return _decoded(content, depth)
+    except (struct.error, ValueError) as error:
+        raise Damaged(f"what block {height} writes") from error
+
+
+def _decoded(content: bytes, depth: int) -> tuple[int, Effects]:
+    first, counts, lengths = struct.unpack_from(_HEAD, content)
+    removed, written, nodes, *index = struct.unpack_from(f"<{counts}I", content, _HEAD_BYTES)
+    parts = _parts(content, _HEAD_BYTES + 4 * counts, lengths)
+    writes: dict[bytes, bytes | None] = dict.fromkeys(islice(parts, removed))
+    writes |= _pairs(parts, written)
+    changed = _pairs(parts, nodes)
+    names = [name.decode() for name in islice(parts, len(index))]
+    entries: dict[str, dict[Hash, Entry | None]] = {}
+    for key, value in writes.items():
+        entry = entry_of(key, value or b"")
+        bucket = entries.setdefault(entry.path.hex()[:depth], {})
+        bucket[entry.path] = None if value is None else entry
+    return first, Effects(
+        writes,
+        entries,
+        {prefix.decode(): Hash(node) if node else None for prefix, node in changed.items()},
+        {name: _pairs(parts, count) for name, count in zip(names, index, strict=True)},
+    )
+
+
+def _parts(content: bytes, start: int, count: int) -> Iterator[bytes]:
+    at = start + 4 * count
+    for length in struct.unpack_from(f"<{count}I", content, start):
+        yield content[at : at + length]
+        at += length
+
+
+def _pairs(parts: Iterator[bytes], count: int) -> dict[bytes, bytes]:
+    """So many keys, then their values."""
+    keys = list(islice(parts, count))
+    return dict(zip(keys, islice(parts, count), strict=True))

@@ -1,0 +1,234 @@
+"""What the newest blocks wrote to the state and to the indexes: in memory, in front of the tables. Floor 5.
+
+The rows of one block lie all over the tables, each on a page of its own, and much is written again soon. So a
+commit writes them as one row of the journal, and they are found here. What many blocks wrote, a generation,
+goes into the tables in the order of their keys, a slice with each of the following commits; then its journal
+rows are let go. After a crash the journal is read back, and slices that were in the tables are written again.
+
+A slice is whole buckets, rows and nodes together: what stands in the tables is a bucket of some height. A
+reader lays the generations over what it has read, and reads anew if one came or went meanwhile.
+"""
+
+import sqlite3
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from threading import Lock
+from typing import NamedTuple, TypeVar
+from zlib import crc32
+
+from p2pledger.ledger.state import Entry, path_of
+from p2pledger.storage import schema
+from p2pledger.storage.database import Damaged
+from p2pledger.storage.journal import Effects, effects_of_row, journal_row
+from p2pledger.types import Hash, Height
+
+T = TypeVar("T")
+
+GENERATION_ROWS_MAX = 65_536
+GENERATION_BYTES_MAX = 8 * 1024 * 1024
+"""A generation is full with so many rows or bytes, overwritten ones counted: 12 MB of memory, about."""
+SLICE_ROWS = 256
+PACE = 2
+"""For each row that a block writes, so many of the generation before go into the tables."""
+LET_GO = 3
+"""So many journal rows that are no longer needed are removed with a commit."""
+
+
+class Generation:
+    """What the blocks from `first` on wrote."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.rows = self.size_bytes = 0
+        self.values: dict[bytes, bytes | None] = {}
+        self.entries: dict[str, dict[Hash, Entry | None]] = {}
+        self.nodes: dict[str, Hash | None] = {}
+        self.index: dict[str, dict[bytes, bytes]] = {}
+        self._sorted: dict[str, list[bytes]] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is added any more."""
+        return self.rows >= GENERATION_ROWS_MAX or self.size_bytes >= GENERATION_BYTES_MAX
+
+    def add(self, effects: Effects, size_bytes: int) -> None:
+        """Another block wrote this."""
+        self.rows += effects.rows
+        self.size_bytes += size_bytes
+        self.values.update(effects.writes)
+        for bucket, changed in effects.entries.items():
+            self.entries.setdefault(bucket, {}).update(changed)
+        self.nodes.update(effects.nodes)
+        for name, rows in effects.index.items():
+            self.index.setdefault(name, {}).update(rows)
+
+    def keys(self, name: str) -> list[bytes]:
+        """The keys of an index, ascending."""
+        rows, keys = self.index.get(name, {}), self._sorted.setdefault(name, [])
+        if len(keys) < len(rows):
+            keys += list(islice(rows, len(keys), None))  # a dict keeps the order of arrival
+            keys.sort()
+        return keys
+
+    def scan(
+        self, name: str, prefix: bytes, after: bytes, end: bytes | None, limit: int
+    ) -> dict[bytes, bytes]:
+        """The first rows of an index from `prefix` on, above `after` and below `end`."""
+        rows, keys = self.index.get(name, {}), self.keys(name)
+        start = max(bisect_left(keys, prefix), bisect_right(keys, after))
+        stop = len(keys) if end is None else bisect_left(keys, end)
+        return {key: rows[key] for key in keys[start : min(stop, start + limit)]}
+
+
+class Slice:
+    """Rows that go into the tables together."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes | None] = {}
+        self.entries: dict[str, dict[Hash, Entry | None]] = {}
+        self.nodes: list[tuple[str, Hash | None]] = []
+        self.index: list[tuple[str, bytes, bytes, int]] = []
+
+    @property
+    def rows(self) -> int:
+        """How many rows these are."""
+        return len(self.values) + len(self.nodes) + len(self.index)
+
+    def write(self, writer: sqlite3.Connection) -> None:
+        """Write the rows into their tables."""
+        state: list[tuple[bytes, ...]] = []
+        removed: list[tuple[bytes]] = []
+        entries = [item for bucket in self.entries.values() for item in bucket.items()]
+        for (path, entry), (key, value) in zip(entries, self.values.items(), strict=True):
+            if value is None or entry is None:
+                removed.append((path,))
+            else:
+                state.append((path, entry.leaf, key, value))
+        writer.executemany(schema.STATE_PUT, state)
+        writer.executemany(schema.STATE_REMOVE, removed)
+        writer.executemany(schema.NODE_PUT, [node for node in self.nodes if node[1] is not None])
+        writer.executemany(schema.NODE_REMOVE, [(prefix,) for prefix, node in self.nodes if node is None])
+        writer.executemany(schema.INDEX_PUT, self.index)
+
+
+def slices(generation: Generation, depth: int) -> Iterator[Slice]:
+    """All that a generation holds in the order of keys, SLICE_ROWS at a time; a bucket is never cut."""
+    keys: dict[str, dict[Hash, bytes]] = {}
+    for key in generation.values:
+        path = path_of(key)
+        keys.setdefault(path.hex()[:depth], {})[path] = key
+    nodes: dict[str, list[str]] = {}
+    for prefix in generation.nodes:
+        nodes.setdefault(prefix[:depth], []).append(prefix)
+    made = Slice()
+    for bucket in sorted(keys.keys() | nodes.keys()):
+        for path, key in sorted(keys.get(bucket, {}).items()):
+            made.values[key] = generation.values[key]
+            made.entries.setdefault(bucket, {})[path] = generation.entries[bucket][path]
+        made.nodes += [(prefix, generation.nodes[prefix]) for prefix in sorted(nodes.get(bucket, ()))]
+        if made.rows >= SLICE_ROWS:
+            yield made
+            made = Slice()
+    yield made
+    for name, rows in sorted(generation.index.items()):
+        ordered, start = sorted(rows), crc32(name.encode())
+        for i in range(0, len(ordered), SLICE_ROWS):
+            made = Slice()
+            some = [(key, rows[key]) for key in ordered[i : i + SLICE_ROWS]]
+            made.index = [(name, key, value, crc32(value, crc32(key, start))) for key, value in some]
+            yield made
+
+
+class Written(NamedTuple):
+    """What a commit holds: a block's effects, their size in the journal, and slices of older ones."""
+
+    effects: Effects
+    size_bytes: int
+    slices: Sequence[Slice]
+
+
+class Tail:
+    """The generations in front of the tables: one that grows and, for a while, one that goes into them.
+
+    One thread writes, any may read. `depth`: how many digits lead to a bucket.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self._lock = Lock()
+        self._generations: tuple[Generation, ...] = (Generation(1),)
+        """By age. Replaced as a whole: whoever sees the same one before and after has missed nothing."""
+        self._slices: Iterator[Slice] = iter(())
+        self._is_written = False
+
+    def load(self, reader: sqlite3.Connection, height: Height) -> None:
+        """Begin with the journal of a chain of this height. Raises: Damaged."""
+        newest = reader.execute(schema.JOURNAL_NEWEST).fetchone()
+        if (newest[0] if newest else 0) != height:
+            raise Damaged(f"what block {height} writes")
+        if newest is None:
+            return
+        first, _ = effects_of_row(newest, self._depth)
+        generation, expected = Generation(first), first
+        for row in reader.execute(schema.JOURNAL_BETWEEN, (first, height)):
+            if row[0] != expected:
+                break
+            generation.add(effects_of_row(row, self._depth)[1], len(row[1]))
+            expected += 1
+        if expected != height + 1:
+            raise Damaged(f"what block {expected} writes")
+        self._generations = (generation,)
+
+    # --- writing
+
+    def write(self, writer: sqlite3.Connection, height: Height, effects: Effects) -> Written:
+        """Write a block's effects, and some of what is due, as part of its commit; `add` it after that."""
+        growing = self._generations[-1]
+        if growing.is_full and len(self._generations) == 1:
+            self._slices = slices(growing, self._depth)
+            full, growing = growing, Generation(height)
+            self._generations = (full, growing)
+        due = self._write_due(writer, PACE * effects.rows if not growing.is_full else None)
+        needed = self._generations[-1 if self._is_written else 0].first
+        row = journal_row(height, needed, effects)
+        writer.execute(schema.JOURNAL_PUT, row)
+        writer.execute(schema.JOURNAL_REMOVE, (needed, LET_GO))
+        return Written(effects, len(row[1]), due)
+
+    def _write_due(self, writer: sqlite3.Connection, rows: int | None) -> list[Slice]:
+        """Write slices of about so many rows, or all that are left."""
+        written: list[Slice] = []
+        while len(self._generations) > 1 and (rows is None or rows > 0):
+            due = next(self._slices, None)
+            if due is None:
+                self._is_written = True
+                break
+            due.write(writer)
+            written.append(due)
+            rows = None if rows is None else rows - due.rows
+        return written
+
+    def add(self, written: Written) -> None:
+        """This is committed now."""
+        with self._lock:
+            self._generations[-1].add(written.effects, written.size_bytes)
+            if self._is_written:
+                self._generations, self._is_written = self._generations[1:], False
+
+    # --- reading
+
+    def over(self, read: Callable[[], T], lay_over: Callable[[T, Generation], T]) -> T:
+        """What the tables hold, by `read`, with each generation laid over it in its turn."""
+        while True:
+            generations = self._generations
+            found = read()
+            with self._lock:
+                if generations is self._generations:
+                    for generation in generations:
+                        found = lay_over(found, generation)
+                    return found
+
+    def newest(self) -> Sequence[Generation]:
+        """The generations, the newest first."""
+        return self._generations[::-1]
