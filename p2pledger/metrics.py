@@ -195,6 +195,9 @@ class Metrics:
             gauge("store_size_bytes", "Size of a database file.", "file"), STORE_FILES
         )
         self.store_free_bytes = gauge("store_free_bytes", "Free on the volume that holds the chain.")
+        self.store_pruned_height = gauge(
+            "store_pruned_height", "Up to which block bodies of others were dropped; 0 if none."
+        )
         self.divergence_total = counter(
             "divergence", "Final blocks that our own execution contradicts; the node stops."
         )

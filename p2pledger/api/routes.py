@@ -116,7 +116,7 @@ class Routes:
         )
         for path, handler, view, refused in (
             ("/v1/transactions/{transaction_id}", self.fate, FateView, (400, 404, 503)),
-            ("/v1/transactions/{transaction_id}/receipt", self.receipt, None, (400, 404, 406, 409, 503)),
+            ("/v1/transactions/{transaction_id}/receipt", self.receipt, None, (400, 404, 406, 409, 410, 503)),
             ("/v1/blocks/{height}", self.block, None, (400, 404, 406)),
             ("/v1/genesis", self.genesis, None, (406,)),
             ("/v1/status", self.status, StatusView, ()),
@@ -190,6 +190,13 @@ class Routes:
                 HTTPStatus.CONFLICT,
                 "not_final",
                 f"the transaction is {fate.outcome.value}; only a final one has a receipt",
+                transaction_id=wanted,
+            )
+        if self._service.transaction(wanted) is None:
+            raise Refusal(
+                HTTPStatus.GONE,
+                "pruned",
+                "the transaction is final, but this node has dropped the bodies of old blocks",
                 transaction_id=wanted,
             )
         raise Refusal(

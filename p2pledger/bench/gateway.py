@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 DEVICES = 100
 """Behind each gateway; each takes a reading every millisecond, of two values."""
-TOGETHER = 4
+TOGETHER = 16
 """So many batches are kept by one write to the disk, and submitted in one request."""
 IN_FLIGHT_MAX = 64
 """Batches that are not final yet; a gateway that has so many waits for the ledger."""

@@ -47,7 +47,7 @@ def answers(request: Request, s: Situation, store: Store, pending: Bodies) -> It
                 yield from page
                 if len(page) < PAGE_BLOCKS:
                     return
-        case BodiesRequest(ids):
+        case BodiesRequest(ids):  # what was dropped is left out: the asker turns to another peer
             yield from _batches(_bodies(ids, store, pending))
         case CertificatesRequest(epoch, from_view, to_view):
             if epoch == s.epoch and (found := catchup.certificates_between(s, from_view, to_view)):

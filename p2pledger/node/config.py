@@ -7,6 +7,7 @@
     [metrics]  host, port
     [log]      level, format
     [mempool]  transactions_max, bytes_max
+    [storage]  bodies_kept_blocks
 
 `P2PLEDGER_API_PORT` stands over `port` in `[api]`, and so on for every key; a list is written with
 commas between its items. Nothing is guessed: an unknown key or variable is refused, and everything
@@ -208,6 +209,14 @@ class MempoolSection:
 
 
 @dataclass(frozen=True)
+class StorageSection:
+    """What a node keeps of the chain."""
+
+    bodies_kept_blocks: Annotated[int, _integer(0, 2**53)] = 0
+    """A gateway drops the bodies of others' transactions that are so many blocks old; 0: it keeps all."""
+
+
+@dataclass(frozen=True)
 class Configuration:
     """All of a node's configuration, checked."""
 
@@ -218,6 +227,7 @@ class Configuration:
     metrics: MetricsSection
     log: LogSection
     mempool: MempoolSection
+    storage: StorageSection
 
 
 _SECTIONS: dict[str, type] = get_type_hints(Configuration)
@@ -329,6 +339,10 @@ def _across(configuration: Configuration) -> list[str]:
             faults.append("node.guard_dir: missing; an authority needs a directory of its own for its guard")
         elif node.guard_dir.absolute().is_relative_to(node.data_dir.absolute()):
             faults.append("node.guard_dir: lies in data_dir, whose backups must not hold it; choose another")
+        if configuration.storage.bodies_kept_blocks:
+            faults.append(
+                "storage.bodies_kept_blocks: an authority keeps all bodies, for those who catch up; remove it"
+            )
         if keys.consensus is None:
             faults.append(
                 "keys.consensus: missing; an authority votes with it (or set node.role to 'gateway')"

@@ -85,6 +85,8 @@ class Finals:
         self._send, self._receive = trio.open_memory_channel[Final](FINALS_MAX)
         self._subscribers: dict[object, trio.MemorySendChannel[FinalEvent]] = {}
         self.on_stored: Callable[[FinalBlock], None] = lambda block: None
+        self.tidy: Callable[[], None] = lambda: None
+        """Called after each commit, in the thread that commits."""
         self.beat_s = math.inf
         self.is_idle = True
 
@@ -126,6 +128,7 @@ class Finals:
         rows = (*layer.execution.index_rows, *offences.rows(block))
         with self._metrics.spending("store"):
             self._store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
+            self.tidy()
         if self._signer is None:
             return
         # The store holds the block durably from here on: only now may the guard file let go of it.

@@ -39,6 +39,7 @@ from p2pledger.node.gossiping import Batcher
 from p2pledger.node.layers import Layers
 from p2pledger.node.loop import Inbox, Loop
 from p2pledger.node.pool import Pool, Refusal
+from p2pledger.node.pruning import Pruning
 from p2pledger.node.recovery import recovered
 from p2pledger.node.service import FinalEvent, Health, NodeStatus
 from p2pledger.signer.local import VoteSigner
@@ -102,6 +103,8 @@ class Node:
             store, layers, self._pool, signer, self._network, self._seen, metrics, now, self._proposer
         )
         self._finals.on_stored = self._on_stored
+        if kept_blocks := configuration.storage.bodies_kept_blocks:
+            self._finals.tidy = Pruning(store, kept_blocks, self._network.local).go_on
         self._loop = Loop(
             genesis,
             self._core,
@@ -299,6 +302,7 @@ class Node:
             metrics.gossip_peer_score.observe(score)
         for file, size_bytes in self._store.sizes().items():
             metrics.store_size_bytes.at(file).set(size_bytes)
+        metrics.store_pruned_height.set(self._store.pruned_height)
         free = self._store.free_bytes()
         if free is not None:
             metrics.store_free_bytes.set(free)

@@ -110,10 +110,10 @@ class Service(Protocol):
         """The result of a final transaction."""
 
     def receipt(self, transaction_id: Hash) -> Receipt | None:
-        """The receipt of a final transaction."""
+        """The receipt of a final transaction; None until there is one, and once its body was dropped."""
 
     def transaction(self, transaction_id: Hash) -> Transaction | None:
-        """A transaction that is final or in the mempool."""
+        """A transaction that is final or in the mempool; None when its body was dropped."""
 
     def block(self, height: Height) -> FinalBlock | None:
         """A final block."""

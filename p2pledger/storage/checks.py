@@ -76,7 +76,7 @@ def boundary_of(
 def receipt_of(
     located: Located, result_path: merkle.Path, blocks: Iterable[FinalBlock], boundaries: Iterable[Boundary]
 ) -> Receipt | None:
-    """The proof that a transaction is final; None while no certificate covers it.
+    """The proof that a transaction is final; None while no certificate covers it, or without its body.
 
     `blocks` runs from the transaction's block up, `boundaries` from epoch 0 up; of both only as much is
     drawn as the proof needs. A proof that does not lead to the header's own roots is never handed out.
@@ -92,7 +92,7 @@ def receipt_of(
         certificate = block.certificate
         if certificate is not None or len(headers) == HEADERS_MAX:
             break
-    if certificate is None or inclusion is None:
+    if certificate is None or inclusion is None or located.transaction is None:
         return None
     _check_paths(headers[0], located.result, inclusion, result_path)
     return Receipt(

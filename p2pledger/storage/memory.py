@@ -5,16 +5,18 @@ It keeps what it is given and works proofs out from scratch, so it also judges `
 
 from bisect import bisect_right, insort
 from collections.abc import Collection, Sequence, Set
+from dataclasses import replace
 from threading import RLock
 
 from p2pledger import merkle
+from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.block import Boundary, FinalBlock, is_boundary
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt
 from p2pledger.chain.transaction import Transaction
 from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.record import Record, record_of
+from p2pledger.ledger.record import Record
 from p2pledger.ledger.state import DIGITS, Entry
 from p2pledger.merkle import Frontier
 from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
@@ -43,6 +45,7 @@ class MemoryStore:
         self._located: dict[Hash, Located] = {}
         self._boundaries: list[Boundary] = []
         self._tip = Tip(Height(0), None, Frontier())
+        self.pruned_height = Height(0)
         self._write_effects(start)
 
     def commit(self, block: FinalBlock, transactions: Sequence[Transaction], execution: Execution) -> None:
@@ -123,7 +126,7 @@ class MemoryStore:
     def record(self, transaction_id: Hash) -> Record | None:
         """See `StateReader.record`."""
         located = self._located.get(transaction_id)
-        return None if located is None else record_of(located.transaction, located.result.height)
+        return None if located is None else located.record
 
     def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
         """See `StateReader.used`."""
@@ -149,7 +152,7 @@ class MemoryStore:
     def bodies(self, ids: Sequence[Hash]) -> Sequence[Transaction]:
         """See `Store.bodies`."""
         found = [self._located.get(transaction_id) for transaction_id in ids]
-        return [located.transaction for located in found if located is not None]
+        return [one.transaction for one in found if one is not None and one.transaction is not None]
 
     def receipt(self, transaction_id: Hash) -> Receipt | None:
         """See `Store.receipt`."""
@@ -181,6 +184,17 @@ class MemoryStore:
             first = bisect_right(keys, after)
             found = [(key, rows[key]) for key in keys[first:] if key.startswith(prefix)]
         return found[:limit]
+
+    def prune(self, to_height: Height, own: OrganisationId) -> None:
+        """See `Store.prune`."""
+        with self._lock:
+            for block in self._blocks[self.pruned_height : to_height]:
+                for transaction_id in block.transaction_ids:
+                    one = self._located[transaction_id]
+                    if one.transaction is not None and one.transaction.body.sponsor != own:
+                        bare = replace(one, transaction=None, remnant=one.record)
+                        self._located[transaction_id] = bare
+                self.pruned_height = block.header.height
 
     def sizes(self) -> dict[str, int]:
         """See `Store.sizes`."""

@@ -5,6 +5,7 @@ Reading raises Damaged, also where damage has changed the very type of a column.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
@@ -13,6 +14,7 @@ from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Transaction, decode_transaction
 from p2pledger.codec import decode, encode
 from p2pledger.errors import InvalidMessage
+from p2pledger.ledger.record import Record
 from p2pledger.storage import result_tree, schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.store import Located
@@ -92,6 +94,40 @@ def transaction_row(index: int, transaction: Transaction, result: Result) -> tup
     )
 
 
+@dataclass(frozen=True)
+class Remnant:
+    """What stands in place of a body that was dropped: an array of one, where a transaction is one of two."""
+
+    record: Record | None
+
+
+_REMNANT = encode(Remnant(None))[:1]
+
+
+def remnant_row(row: Sequence[Any], record: Record | None) -> tuple[Any, ...]:
+    """The row of a transaction whose body is dropped."""
+    index, id_, *others, _, _ = row
+    body = encode(Remnant(record))
+    return (index, id_, *others, body, checksum_of(index, id_, body))
+
+
+def transaction_of(index: int, id_: bytes, body: bytes, checksum: int) -> Transaction | Remnant:
+    """What a row of the transactions has as its body."""
+    what = f"the transaction of result {index}"
+    if checksum_of(index, id_, body) != checksum:
+        raise Damaged(what)
+    if isinstance(body, bytes) and body[:1] == _REMNANT:
+        remnant: Remnant = _decoded(Remnant, body, what)
+        return remnant
+    try:
+        transaction = decode_transaction(body)
+    except _UNREADABLE as error:
+        raise Damaged(what) from error
+    if transaction.id != id_:
+        raise Damaged(what)
+    return transaction
+
+
 def located_of(
     reader: sqlite3.Connection, read: result_tree.ReadNode, transaction_id: Hash, indexes: Iterable[int]
 ) -> Located | None:
@@ -101,16 +137,14 @@ def located_of(
     if row is None:
         return None
     index, height, position, output, body, checksum = row
-    what = f"transaction {transaction_id.hex()}"
-    if checksum_of(index, transaction_id, body) != checksum:
-        raise Damaged(what)
+    found_body = transaction_of(index, transaction_id, body, checksum)
+    result = Result(transaction_id, height, position, output)
     try:
-        transaction = decode_transaction(body)
-        result = Result(transaction_id, height, position, output)
-        is_whole = transaction.id == transaction_id
-        is_whole = is_whole and read(result_tree.number(0, index)) == result.leaf()
+        is_whole = read(result_tree.number(0, index)) == result.leaf()
     except _UNREADABLE as error:
-        raise Damaged(what) from error
+        raise Damaged(f"transaction {transaction_id.hex()}") from error
     if not is_whole:
-        raise Damaged(what)
-    return Located(transaction, result, index)
+        raise Damaged(f"transaction {transaction_id.hex()}")
+    if isinstance(found_body, Remnant):
+        return Located(None, result, index, found_body.record)
+    return Located(found_body, result, index)

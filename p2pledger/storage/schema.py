@@ -25,7 +25,8 @@ TABLES = (
         content BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )""",
-    # A transaction and its result: the row's number is the result's index among all results.
+    # A transaction and its result: the row's number is the result's index among all results. Where the body
+    # was dropped, an encoded `rows.Remnant` stands in its place.
     """CREATE TABLE transactions (
         result_index INTEGER PRIMARY KEY,
         id BLOB NOT NULL,
@@ -81,7 +82,7 @@ TABLES = (
     )""",
 )
 
-META_PUT = "INSERT INTO meta VALUES (?, ?)"
+META_PUT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 META_ALL = "SELECT name, value FROM meta"
 HAS_META = "SELECT 1 FROM sqlite_master WHERE name = 'meta'"
 
@@ -93,6 +94,9 @@ BLOCKS_FROM = (
 )
 
 TRANSACTION_PUT = "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+TRANSACTION_REMOVE = "DELETE FROM transactions WHERE result_index = ?"
+TRANSACTIONS_BETWEEN = "SELECT * FROM transactions WHERE result_index >= ? AND result_index < ?"
+RESULTS_ENDS = "SELECT height, results_end FROM blocks WHERE height BETWEEN ? AND ? ORDER BY height LIMIT ?"
 
 TRANSACTION_BY_ID = (
     "SELECT result_index, height, position, output, body, checksum FROM transactions"

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.block import Boundary, FinalBlock, is_boundary, receipts_root
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt
@@ -20,10 +21,10 @@ from p2pledger.codec import encode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.record import Record, record_of
+from p2pledger.ledger.record import Record
 from p2pledger.ledger.state import Entry
 from p2pledger.merkle import Frontier, is_consistent
-from p2pledger.storage import result_tree, schema
+from p2pledger.storage import pruning, result_tree, schema
 from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
 from p2pledger.storage.database import Damaged, Database
 from p2pledger.storage.ids import SECRET_BYTES, Ids
@@ -120,6 +121,10 @@ class SqliteStore:
         if meta.get("secret") != _with_checksum(secret):
             raise Damaged("the secret of the ids")
         self._ids = Ids(secret, self._genesis.parameters.expiry_window_ms)
+        pruned = meta.get("pruned", _with_checksum(bytes(8)))
+        if pruned != _with_checksum(pruned[:8]):
+            raise Damaged("how far bodies were dropped")
+        self.pruned_height = Height(int.from_bytes(pruned[:8], "big"))
 
     def _load_tip(self) -> Tip:
         with self._database.snapshot() as reader:
@@ -187,6 +192,15 @@ class SqliteStore:
         self._tail.add(written)
         self._tip = Tip(header.height, header, frontier)
 
+    def prune(self, to_height: Height, own: OrganisationId) -> None:
+        """See `Store.prune`. At most pruning.ROWS_MAX transactions at a time, or those of one block."""
+        first, last = Height(self.pruned_height + 1), Height(min(to_height, self._tip.height))
+        if first <= last:
+            with self._database.writing() as writer:
+                pruned = pruning.drop_bodies(writer, first, last, own)
+                writer.execute(schema.META_PUT, ("pruned", _with_checksum(pruned.to_bytes(8, "big"))))
+            self.pruned_height = pruned
+
     # --- the state
 
     def get(self, key: bytes) -> bytes | None:
@@ -213,7 +227,7 @@ class SqliteStore:
     def record(self, transaction_id: Hash) -> Record | None:
         """See `StateReader.record`."""
         located = self.locate(transaction_id)
-        return None if located is None else record_of(located.transaction, located.result.height)
+        return None if located is None else located.record
 
     def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
         """See `StateReader.used`."""
@@ -275,7 +289,7 @@ class SqliteStore:
         """See `Store.bodies`."""
         with self._locating() as (_, locate):
             found = [locate(transaction_id) for transaction_id in ids]
-        return [located.transaction for located in found if located is not None]
+        return [one.transaction for one in found if one is not None and one.transaction is not None]
 
     def boundary(self, epoch: Epoch) -> Boundary | None:
         """See `Store.boundary`."""
@@ -294,7 +308,7 @@ class SqliteStore:
         """See `Store.receipt`. O(log n) reads for the tree of results, one block for `tx_root`."""
         with self._locating() as (reader, locate):
             located = locate(transaction_id)
-            if located is None:
+            if located is None or located.transaction is None:
                 return None
             rows = reader.execute(schema.BLOCKS_FROM, (located.result.height, 1)).fetchall()
             if not rows:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.block import Boundary, FinalBlock, Header
 from p2pledger.chain.receipt import Receipt, Result
 from p2pledger.chain.transaction import Transaction
 from p2pledger.ledger.machine import Execution
+from p2pledger.ledger.record import Record, record_of
 from p2pledger.ledger.state import StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.types import Epoch, Hash, Height
@@ -34,11 +36,20 @@ class Tip:
 
 @dataclass(frozen=True)
 class Located:
-    """A transaction in the chain: where it is, and what became of it."""
+    """A transaction in the chain: where it is, and what became of it.
 
-    transaction: Transaction
+    `transaction` is None when its body was dropped; then `remnant` is the record that it made, if any.
+    """
+
+    transaction: Transaction | None
     result: Result
     result_index: int
+    remnant: Record | None = None
+
+    @property
+    def record(self) -> Record | None:
+        """The record that it made; None when it is of another kind."""
+        return self.remnant if self.transaction is None else record_of(self.transaction, self.result.height)
 
 
 class Store(StateReader, Protocol):
@@ -68,10 +79,13 @@ class Store(StateReader, Protocol):
         """A transaction of the chain by id, however old."""
 
     def bodies(self, ids: Sequence[Hash]) -> Sequence[Transaction]:
-        """Those of these transactions that are in the chain, in the order asked."""
+        """Those of these transactions that are in the chain with their bodies, in the order asked."""
 
     def receipt(self, transaction_id: Hash) -> Receipt | None:
-        """The proof that a transaction is final; None when it is not, or no certificate covers it yet."""
+        """The proof that a transaction is final.
+
+        None when it is not, when no certificate covers it yet, or when its body was dropped.
+        """
 
     def consistency(self, old_size: int) -> tuple[Hash, ...]:
         """The proof that the tree of results only grew since it had `old_size` leaves."""
@@ -84,6 +98,17 @@ class Store(StateReader, Protocol):
 
     def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """Up to `limit` rows (key, value) of an index whose key starts with `prefix` and is above `after`."""
+
+    def prune(self, to_height: Height, own: OrganisationId) -> None:
+        """Drop bodies of transactions in blocks up to a height, but not those that `own` sponsors.
+
+        Some at a time, the oldest first: see `pruned_height`. What a transaction was a record of, its result
+        and everything else stays. Called by the thread that commits. Raises: Fatal when the disk fails.
+        """
+
+    @property
+    def pruned_height(self) -> Height:
+        """Up to which block bodies were dropped; 0 when none were."""
 
     def sizes(self) -> Mapping[str, int]:
         """The bytes of each of the store's files, by file name; empty when it has none."""

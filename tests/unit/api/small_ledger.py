@@ -74,6 +74,7 @@ class SmallLedger:
     leaves: list[Hash] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     uncertified: bool = False
+    is_pruned: bool = False
     events_known: trio.Event = field(default_factory=trio.Event)
 
     async def submit(self, encoded: Sequence[bytes]) -> Sequence[Hash | Exception]:
@@ -169,7 +170,7 @@ class SmallLedger:
         return self.located[transaction_id][1] if transaction_id in self.located else None
 
     def receipt(self, transaction_id: Hash) -> Receipt | None:
-        if self.uncertified or transaction_id not in self.located:
+        if self.uncertified or self.is_pruned or transaction_id not in self.located:
             return None
         transaction, result, index = self.located[transaction_id]
         block = self.blocks[result.height - 1]
@@ -186,6 +187,8 @@ class SmallLedger:
         )
 
     def transaction(self, transaction_id: Hash) -> Transaction | None:
+        if transaction_id in self.located:
+            return None if self.is_pruned else self.located[transaction_id][0]
         return self.mempool.get(transaction_id)
 
     def block(self, height: Height) -> FinalBlock | None:

@@ -212,6 +212,18 @@ async def test_a_receipt_without_a_certificate_yet_is_asked_for_again(served):
     assert answer.headers["Retry-After"] == "1"
 
 
+async def test_a_receipt_without_its_body_is_to_be_asked_of_an_authority(served):
+    transaction = make_transaction(served.ledger.genesis)
+    await served.ledger.submit([transaction.encoded])
+    served.ledger.finalise()
+    served.ledger.is_pruned = True
+    path = f"/v1/transactions/{transaction.id.hex()}"
+    answer = await served.http.get(f"{path}/receipt")
+    assert is_error(answer, 410, "pruned")
+    assert "Ask an authority" in answer.json()["cure"]
+    assert (await served.http.get(path)).json()["outcome"] == "final"
+
+
 async def test_blocks_and_genesis_come_in_both_forms(served):
     block = served.ledger.finalise()
     shown = (await served.http.get("/v1/blocks/1")).json()

@@ -106,6 +106,7 @@ def test_the_passphrase_is_not_shown(home: Path) -> None:
         ("[log]\nlevel = 'loud'", "log.level", "'warning'"),
         ("[log]\nformat = 'xml'", "log.format", "'console'"),
         ("[mempool]\nbytes_max = 1", "mempool.bytes_max", "from 1048576"),
+        ("[storage]\nbodies_kept_blocks = 9", "storage.bodies_kept_blocks", "keeps all bodies"),
     ],
 )
 def test_a_fault_names_its_key_and_the_cure(home: Path, text: str, key: str, cure: str) -> None:

@@ -120,7 +120,9 @@ class Chain:
     genesis: Genesis = GENESIS
     salts: "count[int]" = field(default_factory=count)
 
-    def transaction(self, expires_ms: int = START_MS + 120_000, payload: object = None) -> Transaction:
+    def transaction(
+        self, expires_ms: int = START_MS + 120_000, payload: object = None, sponsor: str = "org-0"
+    ) -> Transaction:
         body = Body(
             version=TRANSACTION_VERSION,
             genesis_hash=self.genesis.hash,
@@ -128,7 +130,7 @@ class Chain:
             salt=next(self.salts).to_bytes(8, "big"),
             kind="record.append",
             payload=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
-            sponsor="org-0",
+            sponsor=sponsor,
             signers=(ADMIN.public_key,),
         )
         return Transaction(body, (ADMIN.sign(body.id),))

@@ -85,6 +85,39 @@ def test_a_record_is_found_by_the_id_of_its_transaction(store, chain):
     assert store.record(UNKNOWN) is None
 
 
+def test_dropped_bodies_leave_everything_else(store, chain):
+    payload = encode(
+        RecordAppend(
+            "sensor.reading/1", START_MS, None, None, Action.OBSERVE, (), None, None, None, (), b"1", None
+        )
+    )
+    steps = [
+        chain.commit(store, [chain.transaction(payload=payload, sponsor=f"org-{n % 2}") for n in range(4)])
+        for _ in range(3)
+    ]
+    old, new = [t for step in steps[:2] for t in step.transactions], steps[2].transactions
+    mine, others = old[::2], old[1::2]
+    before = {t.id: (store.record(t.id), store.locate(t.id).result) for t in others}
+    assert store.pruned_height == 0
+    store.prune(2, "org-0")
+    assert store.pruned_height == 2
+    assert list(store.bodies([t.id for t in (*old, *new)])) == [*mine, *new]
+    for transaction in others:
+        located = store.locate(transaction.id)
+        assert located.transaction is None and store.receipt(transaction.id) is None
+        assert (store.record(transaction.id), located.result) == before[transaction.id]
+        assert store.is_used(transaction.id)
+    for transaction in (*mine, *new):
+        assert check_receipt(store.receipt(transaction.id), GENESIS, is_signed) == transaction
+    assert [store.block(step.block.header.height) for step in steps] == [step.block for step in steps]
+    assert len(store.result_leaves(0, 100)) == 12
+    store.prune(1, "org-0")
+    assert store.pruned_height == 2
+    store.prune(9, "org-0")
+    assert store.pruned_height == 3 and list(store.bodies([t.id for t in new])) == list(new[::2])
+    chain.commit(store, [chain.transaction()])
+
+
 def test_state_is_written_replaced_and_removed(store, chain):
     chain.commit(store, writes={b"a": b"1", b"b": b"2", b"c": b"3"})
     chain.commit(store, writes={b"a": b"9", b"b": None, b"unknown": None})
