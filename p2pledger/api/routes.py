@@ -29,7 +29,7 @@ from p2pledger.chain.transaction import Outcome
 from p2pledger.codec import encode, to_json
 from p2pledger.errors import InvalidMessage
 from p2pledger.metrics import Metrics
-from p2pledger.node.service import TOO_BUSY, Busy, Health, Service
+from p2pledger.node.service import MEMPOOL_FULL, Busy, Health, Service
 from p2pledger.types import Epoch, Hash, Height
 
 WAIT_MS_MAX = 60_000
@@ -149,8 +149,8 @@ class Routes:
             if isinstance(item, InvalidMessage):
                 self._count_unreadable(item.code)
             verdict = next(judged) if isinstance(item, bytes) else item
-            if isinstance(verdict, Busy) and verdict.code == TOO_BUSY:  # it was not looked at
-                answers.append(refusal_of(verdict))
+            if isinstance(verdict, Busy) and verdict.code != MEMPOOL_FULL:
+                answers.append(refusal_of(verdict))  # a node that has much to do says so without more ado
             elif isinstance(verdict, Exception):
                 answers.append(refusal_of(verdict, id_of(item)))
             else:

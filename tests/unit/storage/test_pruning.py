@@ -58,7 +58,7 @@ def test_after_a_start_it_is_known_how_far_bodies_were_dropped(tmp_path):
     with closing(opened(tmp_path)) as store:
         assert store.pruned_height == 3
         assert [store.locate(i) for i in ids] == located and [store.record(i) for i in ids] == records
-        assert all(store.is_used(i) for i in ids)
+        assert store.used(ids) == set(ids)
         store.prune(5, OWN)
         assert store.pruned_height == 5 and not store.bodies(ids)
 

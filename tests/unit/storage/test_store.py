@@ -106,7 +106,7 @@ def test_dropped_bodies_leave_everything_else(store, chain):
         located = store.locate(transaction.id)
         assert located.transaction is None and store.receipt(transaction.id) is None
         assert (store.record(transaction.id), located.result) == before[transaction.id]
-        assert store.is_used(transaction.id)
+        assert store.used([transaction.id])
     for transaction in (*mine, *new):
         assert check_receipt(store.receipt(transaction.id), GENESIS, is_signed) == transaction
     assert [store.block(step.block.header.height) for step in steps] == [step.block for step in steps]
