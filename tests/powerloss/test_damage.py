@@ -93,7 +93,9 @@ def is_hidden(name: str, right: Any, given: Any) -> bool:
     """Whether damage hid rows from a question that finds them by an index of its own: docs/decisions."""
     if name == "index":
         return set(given) < set(right)
-    if name in ("located", "receipts", "used"):
+    if name == "used":
+        return bool(given < right)
+    if name in ("located", "receipts"):
         return all(one == other or not other for one, other in zip(right, given, strict=True))
     return False
 
