@@ -17,8 +17,8 @@ from p2pledger.types import Height, Millis
 
 TRANSACTIONS_MAX = 2_000_000
 """In one stretch: they are all signed before it and held in memory."""
-PARCELS_PER_S = 50
-"""Requests a second, unless they became too large: what has come up in 20 ms shares one."""
+PARCELS_PER_S = 20
+"""Requests a second, unless they became too large: what has come up in 50 ms shares one."""
 PER_PARCEL_MAX = 512
 SUSTAINED_MS = 1_000.0
 """A rate is sustained when the last that was submitted is final so soon after the end."""

@@ -70,7 +70,7 @@ class Transaction:
         if len(self.signatures) != len(self.body.signers):
             raise ValueError("a transaction has one signature per signer")
 
-    @property
+    @cached_property
     def id(self) -> Hash:
         """The hash of what is signed: signatures are not part of it."""
         return self.body.id
@@ -98,7 +98,7 @@ def decode_transaction(data: bytes) -> Transaction:
     # An array of two (1 byte), the body, then an array of at most 8 (1 byte) strings of 2 + 64 bytes.
     body = data[1 : len(data) - 1 - 66 * len(transaction.signatures)]
     transaction.__dict__["encoded"] = data
-    transaction.body.__dict__["id"] = _TRANSACTION_DOMAIN.hash(body)
+    transaction.__dict__["id"] = transaction.body.__dict__["id"] = _TRANSACTION_DOMAIN.hash(body)
     return transaction
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import NamedTuple
 
 from p2pledger.chain.genesis import Quota
 from p2pledger.chain.transaction import Transaction
@@ -42,8 +43,7 @@ class ShareFull(Full):
     """There is room, but not for more of the same account. Nothing was taken."""
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """How much of the mempool an account may hold at a time."""
 
     account: str
