@@ -26,7 +26,7 @@ from p2pledger.types import Hash, Millis
 RUN_BITS = 16
 JOINED_BITS = 4
 """Sixteen runs become one."""
-CHUNK_BITS = 8
+CHUNK_BITS = 10
 """Their chunks do so one by one, each in the commit of another block."""
 RECENT_MAX = 16
 """So many runs are in memory, 600 kB each, if their transactions have not expired: enough for 8,000 a second

@@ -16,6 +16,7 @@ RUN = 16
 @pytest.fixture(autouse=True)
 def small_runs(monkeypatch):
     monkeypatch.setattr(ids, "RUN_BITS", 4)
+    monkeypatch.setattr(ids, "CHUNK_BITS", 8)
 
 
 def id_of(index: int) -> Hash:
