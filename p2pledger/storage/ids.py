@@ -13,6 +13,7 @@ or ids could be ground into one.
 """
 
 import sqlite3
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -25,11 +26,11 @@ from p2pledger.types import Hash, Millis
 RUN_BITS = 16
 JOINED_BITS = 4
 """Sixteen runs become one."""
-CHUNK_BITS = 8
+CHUNK_BITS = 10
 """Their chunks do so one by one, each in the commit of another block."""
-RECENT_MAX = 4
-"""So many runs are in memory, 600 kB each, if their transactions have not expired; more are looked for on
-disk."""
+RECENT_MAX = 16
+"""So many runs are in memory, 600 kB each, if their transactions have not expired: enough for 8,000 a second
+that expire after two minutes. An id in an older run takes a look at the disk: ten times as long."""
 
 SECRET_BYTES = 8
 STEM_BYTES = 5
@@ -70,13 +71,13 @@ class Ids:
         self._blocks, self.unexpired = deque([(0, unexpired)]), unexpired
         newest = end >> RUN_BITS
         oldest = max(min(unexpired, end) >> RUN_BITS, newest - RECENT_MAX + 1)
-        self.recent = tuple(_empty(number) for number in range(oldest, newest + 1))
-        rows = reader.execute(schema.IDS_BETWEEN, (oldest << RUN_BITS, end))
-        for expected in range(oldest << RUN_BITS, end):
+        self.recent = (*_stored(reader, range(oldest, newest)), _empty(newest))
+        rows = reader.execute(schema.IDS_BETWEEN, (newest << RUN_BITS, end))
+        for expected in range(newest << RUN_BITS, end):
             index, id_ = rows.fetchone() or (None, None)
             if index != expected or not isinstance(id_, bytes):
                 raise Damaged(f"the id of result {expected}")
-            self._put(self.recent[(index >> RUN_BITS) - oldest], index, (id_,))
+            self._put(self.recent[-1], index, (id_,))
 
     # --- adding
 
@@ -159,6 +160,34 @@ def _newest_first(
         expected = number - 1
     if expected >= first:
         raise Damaged(f"the ids of run {expected}")
+
+
+def _stored(reader: sqlite3.Connection, numbers: range) -> list[Run]:
+    """These runs, from disk. Raises: Damaged."""
+    runs = [_empty(number) for number in numbers]
+    for chunk in range(1 << CHUNK_BITS if runs else 0):
+        between = _places(chunk, _group(numbers[0]), _group(numbers[-1]))
+        for row in reader.execute(schema.ID_CHUNKS, between):
+            first, last, content = _chunk_of_row(row)
+            for number in range(max(first, numbers.start), min(last + 1, numbers.stop)):
+                runs[number - numbers.start].chunks[chunk] += _part(content, number)
+    for run in runs:
+        if sum(map(len, run.chunks)) != ENTRY_BYTES << RUN_BITS:
+            raise Damaged(f"the ids of run {run.number}")
+    return runs
+
+
+def _part(content: bytes, number: int) -> bytes:
+    """The entries of one run, which stand in the order of results."""
+
+    def offset(entry: int) -> int:
+        at = entry * ENTRY_BYTES + STEM_BYTES
+        return int.from_bytes(content[at : at + ENTRY_BYTES - STEM_BYTES], "big")
+
+    entries, start = range(len(content) // ENTRY_BYTES), number % _JOINED << RUN_BITS
+    first = bisect_left(entries, start, key=offset)
+    end = bisect_left(entries, start + (1 << RUN_BITS), key=offset)
+    return content[first * ENTRY_BYTES : end * ENTRY_BYTES]
 
 
 def _join(writer: sqlite3.Connection, chunk: int, first: int) -> None:

@@ -1,7 +1,8 @@
 """The tables of chain.db. Floor 5.
 
 Rows that grow with the chain have integer keys in ascending order: half the cost of a blob key, and a
-block's rows lie side by side. A transaction is found by its id as `ids` says.
+block's rows lie side by side. A transaction is found by its id as `ids` says; rows of the state and of the
+indexes come by way of the journal, as `tail` says, and the leaves of the tree of results lie in tiles.
 
 What is read back is checked: a block against its digest, a transaction against its id, a state row
 against its leaf, a bucket of the state against its node, nodes against their parents, a result against

@@ -28,7 +28,7 @@ T = TypeVar("T")
 GENERATION_ROWS_MAX = 65_536
 GENERATION_BYTES_MAX = 8 * 1024 * 1024
 GENERATION_BLOCKS_MAX = 16_384
-"""A generation is full with so many rows, bytes or blocks, overwritten rows counted: some 12 MB of memory."""
+"""A generation is full with so many rows, repeated ones too, bytes or blocks: some 8 MiB of memory."""
 SLICE_ROWS = 256
 PACE = 2
 """For each row that a block writes, so many of the generation before go into the tables; a slice at least."""

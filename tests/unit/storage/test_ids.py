@@ -16,6 +16,7 @@ RUN = 16
 @pytest.fixture(autouse=True)
 def small_runs(monkeypatch):
     monkeypatch.setattr(ids, "RUN_BITS", 4)
+    monkeypatch.setattr(ids, "CHUNK_BITS", 8)
 
 
 def id_of(index: int) -> Hash:
@@ -170,12 +171,23 @@ def test_of_what_has_expired_no_run_is_looked_into():
 
 
 def test_many_recent_runs_are_not_all_in_memory(file):
-    file.grow(20 * RUN)
+    file.grow(60 * RUN)
     file.grow(0)
     assert len(file.ids.recent) == ids.RECENT_MAX
+    assert all(file.index_of(id_of(index), 0) == index for index in range(60 * RUN))
+
+
+@pytest.mark.parametrize("end", [RUN, 20 * RUN, 33 * RUN + 3, 40 * RUN + 9, 47 * RUN])
+def test_a_start_makes_the_recent_runs_that_were_there(file, end):
+    """Some of them are joined by then, and some of these in part."""
+    while file.end < end:
+        file.grow(min(5, end - file.end))
+    file.grow(0)
+    before = file.ids.recent
     file.reopen(0)
-    assert len(file.ids.recent) == ids.RECENT_MAX
-    assert all(file.index_of(id_of(index), 0) == index for index in range(20 * RUN))
+    assert file.ids.recent == before
+    file.reopen(end)
+    assert file.ids.recent == before[-1:]
 
 
 def test_a_reader_misses_nothing_that_leaves_memory_meanwhile(file):
