@@ -36,7 +36,7 @@ from p2pledger.types import Epoch
 GC_THRESHOLD = 50_000
 """Young objects before a collection: most of what a block makes is gone before the next."""
 
-THREAD_SWITCH_S = 0.0001
+THREAD_SWITCH_S = 0.0005
 """How long the event loop may hold the interpreter's lock against a thread that signs, stores or verifies:
 by Python's own 5 ms each of these, and so each vote, waited for several milliseconds."""
 

@@ -50,7 +50,7 @@ class Parameters:
 
 LAN = Parameters(
     delta_ms=100,
-    block_interval_ms=50,
+    block_interval_ms=30,
     idle_interval_ms=10_000,
     clock_drift_ms=500,
     status_interval_ms=1_000,

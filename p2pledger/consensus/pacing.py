@@ -12,7 +12,7 @@ DELTA_GROWTH_MAX = 8
 """Δ grows by half at each deadline, up to this many times its base."""
 
 FULL_TRANSACTIONS = 128
-STRETCH_MAX = 2
+STRETCH_MAX = 4
 """Each FULL_TRANSACTIONS of the block before make the block interval longer by itself, up to so many times: a
 block costs each authority the work of a hundred transactions, and who waits for the processor does not wait
 longer for a fuller block."""

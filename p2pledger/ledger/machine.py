@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
@@ -194,22 +193,30 @@ class Machine:
 
     def _open(self, transaction: Transaction) -> tuple[Rule, Any]:
         """The rule and the payload of a transaction of this ledger."""
-        body = transaction.body
-        if body.genesis_hash != self.genesis.hash:
+        if transaction.body.genesis_hash != self.genesis.hash:
             raise InvalidTransaction(Code.WRONG_GENESIS, "the transaction is for another ledger")
-        rule = RULES.get(body.kind)
-        if rule is None:
-            raise InvalidTransaction(Code.UNKNOWN_KIND, f"this ledger has no transactions {body.kind!r}")
-        try:
-            return rule, _payload(body.kind, body.payload)
-        except InvalidMessage as error:
-            raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
+        known = _opened.get(transaction.id)
+        return _open(transaction) if known is None else known
 
 
-@lru_cache(PAYLOADS_DECODED_MAX)
-def _payload(kind: str, encoded: bytes) -> Any:
-    """A payload, decoded once although it is looked at when it arrives, is proposed and is executed."""
-    return decode(RULES[kind].payload, encoded)
+_opened: dict[Hash, tuple[Rule, Any]] = {}
+"""A payload is decoded once although it is looked at when it arrives, is proposed and is executed."""
+
+
+def _open(transaction: Transaction) -> tuple[Rule, Any]:
+    body = transaction.body
+    rule = RULES.get(body.kind)
+    if rule is None:
+        raise InvalidTransaction(Code.UNKNOWN_KIND, f"this ledger has no transactions {body.kind!r}")
+    try:
+        opened = rule, decode(rule.payload, body.payload)
+    except InvalidMessage as error:
+        raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
+    _opened[transaction.id] = opened
+    if len(_opened) > PAYLOADS_DECODED_MAX:
+        # Another thread may be at it too: whichever of them finds nothing has nothing left to do.
+        _opened.pop(next(iter(_opened), transaction.id), None)
+    return opened
 
 
 class Trial:
