@@ -79,7 +79,7 @@ class Built:
 
 
 class Machine:
-    """The ledger's rules over one genesis. Pure and without memory of its own.
+    """The ledger's rules over one genesis. Pure: all it remembers is how payloads read that it has read.
 
     `is_signed` verifies the signatures inside payloads (invites); those of transactions are the
     caller's to verify, once, before they come here.
@@ -89,6 +89,8 @@ class Machine:
         self.genesis = genesis
         self._is_signed = is_signed
         self._commitment = Commitment(genesis.parameters.state_buckets)
+        self._opened: dict[Hash, tuple[Rule, Any]] = {}
+        """A payload is decoded once although it is looked at when it arrives, is proposed and is executed."""
 
     def start(self) -> Execution:
         """The execution of the genesis block: what the genesis file itself writes."""
@@ -195,28 +197,23 @@ class Machine:
         """The rule and the payload of a transaction of this ledger."""
         if transaction.body.genesis_hash != self.genesis.hash:
             raise InvalidTransaction(Code.WRONG_GENESIS, "the transaction is for another ledger")
-        known = _opened.get(transaction.id)
-        return _open(transaction) if known is None else known
+        known = self._opened.get(transaction.id)
+        return self._read(transaction) if known is None else known
 
-
-_opened: dict[Hash, tuple[Rule, Any]] = {}
-"""A payload is decoded once although it is looked at when it arrives, is proposed and is executed."""
-
-
-def _open(transaction: Transaction) -> tuple[Rule, Any]:
-    body = transaction.body
-    rule = RULES.get(body.kind)
-    if rule is None:
-        raise InvalidTransaction(Code.UNKNOWN_KIND, f"this ledger has no transactions {body.kind!r}")
-    try:
-        opened = rule, decode(rule.payload, body.payload)
-    except InvalidMessage as error:
-        raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
-    _opened[transaction.id] = opened
-    if len(_opened) > PAYLOADS_DECODED_MAX:
-        # Another thread may be at it too: whichever of them finds nothing has nothing left to do.
-        _opened.pop(next(iter(_opened), transaction.id), None)
-    return opened
+    def _read(self, transaction: Transaction) -> tuple[Rule, Any]:
+        body = transaction.body
+        rule = RULES.get(body.kind)
+        if rule is None:
+            raise InvalidTransaction(Code.UNKNOWN_KIND, f"this ledger has no transactions {body.kind!r}")
+        try:
+            opened = rule, decode(rule.payload, body.payload)
+        except InvalidMessage as error:
+            raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
+        self._opened[transaction.id] = opened
+        if len(self._opened) > PAYLOADS_DECODED_MAX:
+            # Another thread may be at it too: whichever of them finds nothing has nothing left to do.
+            self._opened.pop(next(iter(self._opened), transaction.id), None)
+        return opened
 
 
 class Trial:

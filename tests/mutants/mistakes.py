@@ -209,7 +209,9 @@ def _ask_again(patch: MonkeyPatch) -> None:
     patch.setattr(node, "recovered", forgetful)
 
 
-@mutant("a signer that refuses a replayed vote and halts the chain", "liveness", seeds=50, without=_ask_again)
+@mutant(
+    "a signer that refuses a replayed vote and halts the chain", "liveness", seeds=200, without=_ask_again
+)
 def replayed_vote_refused(patch: MonkeyPatch) -> None:
     """A core that asks again for what it was given before a restart is told that it has voted already.
 

@@ -41,7 +41,7 @@ class Stage:
         self.agenda = Agenda()
         self.delay_ms = 10
         self.names, self.log, self.roster = Names(), Log(), Roster()
-        self.parameters: Parameters = replace(LAN, state_buckets=16)
+        self.parameters: Parameters = replace(LAN, state_buckets=16, block_interval_ms=50)
         self.blocks = Blocks(self.names, self.roster, self.parameters)
         self.real: dict[str, Player] = {}
         self.puppets: list[str] = []

@@ -337,14 +337,14 @@ def test_behind_what_more_than_may_lie_say(bench):
 
 def test_a_peer_that_lags(bench):
     parent = None
-    for view in range(1, 62):
+    for view in range(1, 102):
         parent = bench.header(view, parent)
         bench.step(Gossiped(bench.final_block(parent)))
-    bench.receive(1, bench.status(final_height=60, is_reply=True))
+    bench.receive(1, bench.status(final_height=100, is_reply=True))
     bench.receive(2, bench.status(final_height=1, is_reply=True))
     note = reason(bench, Cause.PEER_BEHIND)
     assert (note.is_trouble, note.organisations) == (False, ("org2",))
-    assert [each.blocks_behind for each in told(bench).authorities] == [None, 1, 60, None]
+    assert [each.blocks_behind for each in told(bench).authorities] == [None, 1, 100, None]
 
 
 # --- clocks and content
