@@ -17,7 +17,7 @@ from p2pledger.client.signing import transaction
 from p2pledger.crypto import Domain, KeySigner, Signer
 from p2pledger.testnet.parcels import Parcel
 from p2pledger.testnet.sources import Row, Source
-from p2pledger.types import PeerId
+from p2pledger.types import Millis, PeerId
 
 FLOW_UNIT = "40"
 """Millilitre per second, in UNECE Recommendation 20."""
@@ -74,18 +74,20 @@ def readings_of(parcel: Parcel) -> EncodedReadings:
     )
 
 
-def batch(genesis: Genesis, device: Device, parcel: Parcel, readings: EncodedReadings) -> Transaction:
-    """A parcel's readings under one root, signed by the gateway. A person's tell the day, no finer time."""
-    first, last = parcel.rows[0], parcel.rows[-1]
-    times = (first.time_ms, last.time_ms)
+def batch(
+    genesis: Genesis, device: Device, readings: EncodedReadings, first_ms: Millis, last_ms: Millis
+) -> Transaction:
+    """Readings under one root, signed by the gateway. A person's tell the day, no finer time."""
+    times = (first_ms, last_ms)
     if SCHEMAS[device.source.schema] is SchemaClass.PERSONAL:
-        times = day_of(first.time_ms)
+        times = day_of(first_ms)
+    count = len(readings.encoded)
     payload = RecordBatch(
         schema=device.source.schema,
         device=device.id,
-        from_seq=first.seq,
-        to_seq=last.seq,
-        count=len(parcel.rows),
+        from_seq=readings.from_seq,
+        to_seq=readings.from_seq + count - 1,
+        count=count,
         first_ms=times[0],
         last_ms=times[1],
         root=readings.root,

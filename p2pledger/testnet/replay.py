@@ -197,7 +197,8 @@ class Replay:
                 transaction = fleet.record(self._genesis, device, parcel.rows[0])
             else:
                 readings = fleet.readings_of(parcel)
-                transaction = fleet.batch(self._genesis, device, parcel, readings)
+                first, last = parcel.rows[0].time_ms, parcel.rows[-1].time_ms
+                transaction = fleet.batch(self._genesis, device, readings, first, last)
                 if not parcel.is_repeat:
                     kept.append((transaction.id, device.id, readings))
             signed.append(self._track(transaction, device, parcel, index))

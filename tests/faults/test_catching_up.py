@@ -7,7 +7,7 @@ import pytest
 import trio
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.payloads import RecordBatch
-from p2pledger.chain.reading import Reading, check_reading, prove_reading
+from p2pledger.chain.reading import EncodedReadings, Reading, check_reading, prove_reading
 from p2pledger.chain.receipt import Receipt, check_receipt
 from p2pledger.chain.schema import day_of
 from p2pledger.chain.transaction import Transaction
@@ -72,7 +72,9 @@ async def batch_of(fleet: Fleet, client: AsyncClient) -> tuple[list[Reading], Tr
     await client.send(enrolment(fleet.genesis, device))
     start_ms = day_of(now_ms())[0]
     readings = [Reading(n, Millis(start_ms + n), (n * 1_000,), bytes([n]) * 16) for n in range(READINGS)]
-    wish = batch(fleet.genesis, device, readings)
+    wish = batch(
+        fleet.genesis, device, EncodedReadings.of(readings), readings[0].time_ms, readings[-1].time_ms
+    )
     await client.send(wish)
     return readings, wish
 

@@ -54,7 +54,7 @@ from tests.twins.snapshot import copied
 
 N = 4
 AUTHORITIES = authorities(N)
-PARAMETERS = replace(LAN, state_buckets=16, idle_interval_ms=600_000)
+PARAMETERS = replace(LAN, state_buckets=16, block_interval_ms=50, idle_interval_ms=600_000)
 """There is always work, so nothing is ever idle; and no block is too old for its round."""
 START_MS = Millis(1_000_000)
 
