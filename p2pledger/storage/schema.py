@@ -140,8 +140,7 @@ NODE_REMOVE = "DELETE FROM nodes WHERE prefix = ?"
 NODE_GET = "SELECT hash FROM nodes WHERE prefix = ?"
 NODES = "SELECT prefix, hash FROM nodes"
 NODE_AND_CHILDREN = (
-    "SELECT prefix, hash FROM nodes"
-    " WHERE prefix BETWEEN ?1 AND ?1 || 'f' AND LENGTH(prefix) <= LENGTH(?1) + 1"
+    "SELECT prefix, hash FROM nodes WHERE prefix BETWEEN ? AND ? || 'f' AND LENGTH(prefix) <= LENGTH(?) + 1"
 )
 
 INDEX_PUT = "INSERT OR REPLACE INTO index_rows VALUES (?, ?, ?, ?)"

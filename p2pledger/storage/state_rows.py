@@ -122,7 +122,7 @@ class StateRows:
         return self._tail.over(lambda: self._stored_children(prefix), laid_over)
 
     def _stored_children(self, prefix: str) -> list[Hash | None]:
-        found: dict[str, Hash] = dict(self._database.rows(schema.NODE_AND_CHILDREN, prefix))
+        found: dict[str, Hash] = dict(self._database.rows(schema.NODE_AND_CHILDREN, prefix, prefix, prefix))
         children = [found.get(prefix + digit) for digit in DIGITS]
         if any(children) and node_hash([child or EMPTY for child in children]) != found.get(prefix):
             raise Damaged(f"node {prefix!r} of the state")
