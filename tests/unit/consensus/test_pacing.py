@@ -24,7 +24,7 @@ def test_an_idle_view_lasts_an_idle_interval_and_three_deltas(pacing):
 def test_work_ends_patience_a_block_interval_after_it_came(pacing):
     pacing.count_work(Millis(3_000))
     pacing.count_work(Millis(5_000))
-    assert pacing.deadline_ms() == 3_000 + 50 + 300
+    assert pacing.deadline_ms() == 3_000 + 30 + 300
 
 
 def test_work_that_comes_late_does_not_prolong_a_view(pacing):
@@ -35,7 +35,7 @@ def test_work_that_comes_late_does_not_prolong_a_view(pacing):
 def test_a_leader_with_work_waits_the_block_interval_else_the_idle_interval(pacing):
     assert pacing.propose_ms(Millis(900)) == 10_900
     pacing.count_work(Millis(1_000))
-    assert pacing.propose_ms(Millis(900)) == 950
+    assert pacing.propose_ms(Millis(900)) == 930
 
 
 def test_patience_grows_by_half_up_to_eight_times_and_falls_back_once_something_is_final(pacing):

@@ -112,7 +112,7 @@ def test_no_late_f_once_something_was_signed_above(bench):
 
 def test_the_deadline_comes_sooner_with_work_and_grows(bench):
     bench.step(Pending(Epoch(0), View(1)))
-    bench.tick(349)
+    bench.tick(329)
     assert bench.ballots() == []
     bench.tick(1)
     assert bench.ballots() == [x(1)]
