@@ -23,7 +23,7 @@ import trio
 import trio.lowlevel
 
 from p2pledger.bench.devices import SCHEMA, Device, devices
-from p2pledger.chain.payloads import BATCH_READINGS_MAX, DeviceId, RecordBatch
+from p2pledger.chain.payloads import BATCH_READINGS_MAX, DeviceId
 from p2pledger.chain.reading import SALT_BYTES, EncodedReadings
 from p2pledger.chain.transaction import Transaction
 from p2pledger.client import AsyncClient
@@ -184,16 +184,7 @@ class Gateway:
         return made
 
     def _sign(self, device: Device, times_ms: range, readings: EncodedReadings) -> Transaction:
-        payload = RecordBatch(
-            schema=SCHEMA,
-            device=device.id,
-            from_seq=readings.from_seq,
-            to_seq=readings.from_seq + len(times_ms) - 1,
-            count=len(times_ms),
-            first_ms=Millis(times_ms[0]),
-            last_ms=Millis(times_ms[-1]),
-            root=readings.root,
-        )
+        payload = readings.batch(SCHEMA, device.id, Millis(times_ms[0]), Millis(times_ms[-1]))
         owner = self._owner
         return transaction(self._genesis, payload.KIND, payload, owner.organisation, [owner.signer])
 

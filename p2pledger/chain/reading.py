@@ -12,7 +12,8 @@ from struct import Struct
 from typing import Annotated
 
 from p2pledger import merkle
-from p2pledger.chain.payloads import BATCH_READINGS_MAX, RecordBatch, SeqNumber
+from p2pledger.chain.payloads import BATCH_READINGS_MAX, DeviceId, RecordBatch, SeqNumber
+from p2pledger.chain.schema import SchemaId
 from p2pledger.codec import Length, Range, decode, encode
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, Millis
@@ -99,6 +100,20 @@ class EncodedReadings:
     def root(self) -> Hash:
         """The root that their batch carries."""
         return self._tree.root
+
+    def batch(self, schema: SchemaId, device: DeviceId, first_ms: Millis, last_ms: Millis) -> RecordBatch:
+        """What the ledger is told of them: their numbers, these times and the root, of this device."""
+        count = len(self.encoded)
+        return RecordBatch(
+            schema=schema,
+            device=device,
+            from_seq=self.from_seq,
+            to_seq=self.from_seq + count - 1,
+            count=count,
+            first_ms=first_ms,
+            last_ms=last_ms,
+            root=self.root,
+        )
 
     def path(self, seq: int) -> merkle.Path:
         """The path of one of them, to be shown with it. Raises IndexError for a foreign number."""

@@ -78,20 +78,9 @@ def batch(
     genesis: Genesis, device: Device, readings: EncodedReadings, first_ms: Millis, last_ms: Millis
 ) -> Transaction:
     """Readings under one root, signed by the gateway. A person's tell the day, no finer time."""
-    times = (first_ms, last_ms)
     if SCHEMAS[device.source.schema] is SchemaClass.PERSONAL:
-        times = day_of(first_ms)
-    count = len(readings.encoded)
-    payload = RecordBatch(
-        schema=device.source.schema,
-        device=device.id,
-        from_seq=readings.from_seq,
-        to_seq=readings.from_seq + count - 1,
-        count=count,
-        first_ms=times[0],
-        last_ms=times[1],
-        root=readings.root,
-    )
+        first_ms, last_ms = day_of(first_ms)
+    payload = readings.batch(device.source.schema, device.id, first_ms, last_ms)
     return _signed(genesis, device, payload, [device.gateway.signer])
 
 
