@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import cbor2
 import pytest
-from p2pledger.codec import U8, U64, Length, Pattern, Range, decode, encode, from_json, to_json
+from p2pledger.codec import U8, U64, Length, Pattern, Range, decode, encode, from_json, shapes, to_json
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, Height, PeerId, PublicKey, Signature
 
@@ -194,6 +194,15 @@ def test_a_field_may_have_any_name():
     cls = make_dataclass("Named", [(name, Annotated[str, Length(0, 9)]) for name in names], frozen=True)
     value = cls(*names)
     assert encode(value) == cbor2.dumps(names) and decode(cls, encode(value)) == value
+
+
+def test_more_texts_than_are_remembered(monkeypatch):
+    monkeypatch.setattr(shapes, "TEXTS_MAX", 3)
+    for text in ["a", "b", "c", "d", "ß", "a", "b"]:
+        inner = Inner(text, Height(0))
+        assert decode(Inner, encode(inner)) == inner
+        with pytest.raises(InvalidMessage, match="does not match"):
+            decode(Inner, cbor2.dumps(["A", 0]))
 
 
 def test_a_list_is_not_a_tuple():
