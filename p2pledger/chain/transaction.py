@@ -90,8 +90,11 @@ class Transaction:
 
 def is_authentic(transaction: Transaction, is_signed: IsSigned) -> bool:
     """Whether every signature is its signer's. The one expensive check of a transaction; no state needed."""
-    pairs = zip(transaction.body.signers, transaction.signatures, strict=True)
-    return all(is_signed(key, transaction.id, signature) for key, signature in pairs)
+    digest = transaction.id
+    for key, signature in zip(transaction.body.signers, transaction.signatures, strict=True):
+        if not is_signed(key, digest, signature):
+            return False
+    return True
 
 
 def decode_transaction(data: bytes) -> Transaction:

@@ -72,18 +72,15 @@ def _refuse_map(*_: object) -> None:
     raise ValueError("maps are not used here")
 
 
-def _kind_of(value: Any, kind: Any) -> Any:
-    return type(value) if kind is None else kind
-
-
 def encode(value: Any, kind: Any = None) -> bytes:
     """The canonical encoding of a dataclass, or of `value` as a `kind` (a union of dataclasses).
 
     Pure. Raises ValueError when a field holds what its annotation does not allow: what this writes,
     `decode` accepts.
     """
+    cls: Any = type(value) if kind is None else kind
     try:
-        return cbor2.dumps(shape_of(_kind_of(value, kind)).write(value))
+        return cbor2.dumps(shape_of(cls).write(value))
     except Refused as error:
         raise ValueError(f"{type(value).__name__} cannot be encoded: {error}") from None
 
@@ -141,7 +138,8 @@ def decode_all(kind: Any, data: Sequence[bytes]) -> list[Any]:
 
 def to_json(value: Any, kind: Any = None) -> Json:
     """The JSON form of a dataclass (or of `value` as a union `kind`): objects, lists, text, integers."""
-    return shape_of(_kind_of(value, kind)).show(value)
+    cls: Any = type(value) if kind is None else kind
+    return shape_of(cls).show(value)
 
 
 def from_json(kind: Any, shown: Json) -> Any:
