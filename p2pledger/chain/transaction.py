@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
@@ -90,11 +90,7 @@ class Transaction:
 
 def is_authentic(transaction: Transaction, is_signed: IsSigned) -> bool:
     """Whether every signature is its signer's. The one expensive check of a transaction; no state needed."""
-    digest = transaction.id
-    for key, signature in zip(transaction.body.signers, transaction.signatures, strict=True):
-        if not is_signed(key, digest, signature):
-            return False
-    return True
+    return all(map(is_signed, transaction.body.signers, repeat(transaction.id), transaction.signatures))
 
 
 def decode_transaction(data: bytes) -> Transaction:
