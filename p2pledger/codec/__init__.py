@@ -80,7 +80,7 @@ def encode(value: Any, kind: Any = None) -> bytes:
     """
     cls: Any = type(value) if kind is None else kind
     try:
-        return cbor2.dumps(shape_of(cls).write(value))
+        return shape_of(cls).write(value)
     except Refused as error:
         raise ValueError(f"{type(value).__name__} cannot be encoded: {error}") from None
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from p2pledger.codec.shapes import Json, Read, Shape, Write, head_of
-from p2pledger.codec.source import Lines, Names, Reading, Refused, refuse_if, total
+from p2pledger.codec.heads import ARRAY, UNSIGNED, head, head_size
+from p2pledger.codec.shapes import Json, Read, Shape, Write, writer
+from p2pledger.codec.source import Names, Part, Reading, Refused, Writing, refuse_if, total
 
 
 class Record(Shape):
@@ -42,17 +43,21 @@ class Record(Shape):
         if hasattr(self.cls, "__post_init__"):  # a class may check there what spans its fields
             lines += ["try:", f"    {it}.__post_init__()"]
             lines += ["except ValueError as error:", "    raise Refused(str(error)) from None"]
-        return Reading(lines, total(head_of(count), *sizes))
+        return Reading(lines, total(head_size(count), *sizes))
 
-    def writing(self, it: str, names: Names) -> Lines:
-        """See `Shape.writing`."""
+    def writing(self, it: str, names: Names, tag: int | None = None) -> Writing:
+        """See `Shape.writing`. `tag`: stands before the fields, in a union."""
         lines = refuse_if(f"type({it}) is not {names.bind(self.cls)}", f"not a {self.name}")
-        variables = []
+        count = len(self.shapes)
+        parts: list[Part] = [head(ARRAY, count)]
+        if tag is not None:
+            parts = [head(ARRAY, count + 1), head(UNSIGNED, tag)]
         for name, shape in self.shapes.items():
             variable = names.variable(name)
-            lines += [f"{variable} = {it}.{name}", *shape.writing(variable, names)]
-            variables.append(f"{variable}, ")
-        return [*lines, f"{it} = ({''.join(variables)})"]
+            field = shape.writing(variable, names)
+            lines += [f"{variable} = {it}.{name}", *field.lines]
+            parts += field.parts
+        return Writing(lines, parts)
 
     def show(self, value: Any) -> Json:
         return {name: shape.show(getattr(value, name)) for name, shape in self.shapes.items()}
@@ -94,9 +99,10 @@ class Union(Shape):
         size = names.variable("size")
         return Reading([f"{it}, {size} = {names.bind(self.read)}({it})"], size)
 
-    def writing(self, it: str, names: Names) -> Lines:
+    def writing(self, it: str, names: Names) -> Writing:
         """See `Shape.writing`."""
-        return [f"{it} = {names.bind(self.write)}({it})"]
+        encoding = names.variable("encoding")
+        return Writing([f"{encoding} = {names.bind(self.write)}({it})"], [encoding])
 
     @cached_property
     def read(self) -> Read:
@@ -104,7 +110,7 @@ class Union(Shape):
         readers = {}
         for tag, record in self.by_tag.items():
             count = len(record.shapes)
-            readers[tag] = record.read, head_of(tag) + head_of(count + 1) - head_of(count)
+            readers[tag] = record.read, head_size(tag) + head_size(count + 1) - head_size(count)
 
         def read(plain: Any) -> tuple[Any, int]:
             is_tagged = type(plain) is tuple and plain and type(plain[0]) is int
@@ -119,13 +125,15 @@ class Union(Shape):
     @cached_property
     def write(self) -> Write:
         """See `Shape.write`."""
-        records = self.by_class
+        writers = {}
+        for tag, record in self.by_tag.items():
+            names = Names()
+            writers[record.cls] = writer(record.name, record.writing("it", names, tag), names)
 
-        def write(value: Any) -> Any:
-            record = records.get(type(value))
-            if record is None:
+        def write(value: Any) -> bytes:
+            if type(value) not in writers:
                 raise Refused("not one of the union's classes")
-            return (value.TAG, *record.write(value))
+            return writers[type(value)](value)
 
         return write
 

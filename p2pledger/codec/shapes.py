@@ -1,8 +1,9 @@
 """How each annotation is read, written and shown.
 
-A shape reads and writes by source: statements on a variable that hold a plain value (what cbor2 reads and
-writes) before and the field's value after, or the other way round. A record puts those of its fields, and
-of the records among them, into one function. Reading works out the size of the one encoding on the way.
+A shape reads by source: statements on a variable that holds a plain value (what cbor2 reads) before and the
+field's value after, and that work out the size of the one encoding on the way. It writes by statements that
+check a value and expressions for the parts of its encoding. A record puts those of its fields, and of the
+records among them, into one function.
 JSON, which people read, is walked shape by shape.
 """
 
@@ -14,43 +15,47 @@ from typing import Any
 
 import cbor2
 
+from p2pledger.codec.heads import (
+    ARRAYS,
+    BYTES,
+    NEGATIVES,
+    STRINGS,
+    TEXT,
+    UNSIGNEDS,
+    head,
+    head_size,
+    size_source,
+)
 from p2pledger.codec.limits import Length, Range
-from p2pledger.codec.source import Lines, Names, Reading, Refused, function, indented, refuse_if, total
+from p2pledger.codec.source import (
+    Lines,
+    Names,
+    Reading,
+    Refused,
+    Writing,
+    function,
+    indented,
+    joined,
+    refuse_if,
+    total,
+)
 
 Json = Any
 Read = Callable[[Any], tuple[Any, int]]
 ReadAll = Callable[[Iterable[Any], Iterable[int]], list[Any]]
-Write = Callable[[Any], Any]
+Write = Callable[[Any], bytes]
 
 TEXTS_MAX = 4_096
 """Texts that each field remembers as good: a ledger has a few dozen kinds, schemas and organisations."""
 
-_HEADS = ((24, 1), (2**8, 2), (2**16, 3), (2**32, 5), (2**64, 9))
-"""Below which number a head takes how many bytes (RFC 8949, section 3)."""
 
-
-def _head(it: str, least: int, most: int) -> str:
-    """The source of the size of the shortest head for the number `it`, which lies between two others.
-
-    The longest stands first: most numbers are small, or are times.
-    """
-    sizes = [(bound, size) for bound, size in _HEADS if least < bound]
-    sizes = sizes[: next(i for i, (bound, _) in enumerate(sizes) if most < bound) + 1]
-    (_, last), shorter = sizes[-1], sizes[:-1]
-    if not shorter:
-        return str(last)
-    ladder = "".join(f"{size} if {it} < {bound} else " for bound, size in shorter[:-1])
-    bound, size = shorter[-1]
-    return f"({last} if {it} >= {bound} else {ladder}{size})"
-
-
-def head_of(number: int) -> int:
-    """The size of the shortest head for a number."""
-    return next(size for bound, size in _HEADS if number < bound)
+def writer(name: str, writing: Writing, names: Names) -> Write:
+    """The function that writes the value `it`. `name`: whose it is, for tracebacks."""
+    return function(name, "it", [*writing.lines, f"return {joined(writing.parts)}"], names)
 
 
 class Shape:
-    """What one annotation allows. `converts`: a value is not what cbor2 reads and writes for it."""
+    """What one annotation allows. `converts`: a value is not what cbor2 reads for it."""
 
     nesting = 0
     converts = False
@@ -76,17 +81,17 @@ class Shape:
 
     @cached_property
     def write(self) -> Write:
-        """What cbor2 writes for a value. Raises: Refused."""
+        """The encoding of a value. Raises: Refused."""
         names = Names()
-        return function(self.name, "it", [*self.writing("it", names), "return it"], names)
+        return writer(self.name, self.writing("it", names), names)
 
     def reading(self, it: str, names: Names) -> Reading:
         """The statements of `read` on the variable of this name."""
         raise NotImplementedError
 
-    def writing(self, it: str, names: Names) -> Lines:
-        """The statements of `write` on the variable of this name."""
-        return self.reading(it, names).lines
+    def writing(self, it: str, names: Names) -> Writing:
+        """The statements and the encoding of `write` for the variable of this name."""
+        raise NotImplementedError
 
     def show(self, value: Any) -> Json:
         """The JSON form of a value."""
@@ -101,19 +106,31 @@ class Int(Shape):
     def __init__(self, limits: Range) -> None:
         self.least, self.most = limits.least, limits.most
 
+    def _bounded(self, it: str) -> Lines:
+        condition = f"type({it}) is not int or not {self.least} <= {it} <= {self.most}"
+        return refuse_if(condition, f"not an integer from {self.least} to {self.most}")
+
     def reading(self, it: str, names: Names) -> Reading:
-        lines = refuse_if(
-            f"type({it}) is not int or not {self.least} <= {it} <= {self.most}",
-            f"not an integer from {self.least} to {self.most}",
-        )
         if self.least >= 0:
-            return Reading(lines, _head(it, self.least, self.most))
-        return Reading(lines, _head(f"({it} if {it} >= 0 else ~{it})", 0, max(self.most, ~self.least)))
+            return Reading(self._bounded(it), size_source(it, self.least, self.most))
+        size = size_source(f"({it} if {it} >= 0 else ~{it})", 0, max(self.most, ~self.least))
+        return Reading(self._bounded(it), size)
+
+    def writing(self, it: str, names: Names) -> Writing:
+        encoding = f"{names.bind(UNSIGNEDS)}[{it}]"
+        if self.most >= 2**32:  # a time or a sequence number, of which few come twice
+            encoding = f"(b'\\x1b' + {it}.to_bytes(8, 'big') if {it} >= {2**32} else {encoding})"
+        if self.least < 0:
+            encoding = f"({encoding} if {it} >= 0 else {names.bind(NEGATIVES)}[~{it}])"
+        return Writing(self._bounded(it), [encoding])
 
 
 class Bool(Shape):
     def reading(self, it: str, names: Names) -> Reading:
         return Reading(refuse_if(f"type({it}) is not bool", "not true or false"), "1")
+
+    def writing(self, it: str, names: Names) -> Writing:
+        return Writing(self.reading(it, names).lines, [f"(b'\\xf5' if {it} else b'\\xf4')"])
 
 
 class Bytes(Shape):
@@ -124,11 +141,17 @@ class Bytes(Shape):
     def reading(self, it: str, names: Names) -> Reading:
         if self.least == self.most:
             lines = refuse_if(f"type({it}) is not bytes or len({it}) != {self.most}", self.refusal)
-            return Reading(lines, str(head_of(self.most) + self.most))
+            return Reading(lines, str(head_size(self.most) + self.most))
         size = names.variable("size")
         bounds = f"{self.least} <= ({size} := len({it})) <= {self.most}"
         lines = refuse_if(f"type({it}) is not bytes or not {bounds}", self.refusal)
-        return Reading(lines, total(_head(size, self.least, self.most), size))
+        return Reading(lines, total(size_source(size, self.least, self.most), size))
+
+    def writing(self, it: str, names: Names) -> Writing:
+        lines = self.reading(it, names).lines
+        if self.least == self.most:
+            return Writing(lines, [head(BYTES, self.most), it])
+        return Writing(lines, [f"{names.bind(STRINGS)}[len({it})]", it])
 
     def show(self, value: Any) -> Json:
         return value.hex()
@@ -139,37 +162,45 @@ class Bytes(Shape):
         return super().parse(bytes.fromhex(shown))
 
 
-class _Sizes(dict[str, int]):
-    """The sizes of the encodings of good texts. What is not in it yet is judged. Raises: Refused."""
+class _Texts(dict[str, bytes]):
+    """The encodings of good texts. What is not in it yet is judged. Raises: Refused."""
 
     def __init__(self, length: Length, pattern: str | None) -> None:
         super().__init__()
         self._least, self._most = length.least, length.most
         self._pattern = None if pattern is None else re.compile(pattern)
 
-    def __missing__(self, text: str) -> int:
+    def __missing__(self, text: str) -> bytes:
         try:
-            size = len(text.encode())
+            content = text.encode()
         except UnicodeEncodeError:
             raise Refused("not a Unicode text") from None
-        if not self._least <= size <= self._most:
+        if not self._least <= len(content) <= self._most:
             raise Refused(f"not a text of {self._least} to {self._most} bytes")
         if self._pattern is not None and not self._pattern.fullmatch(text):
             raise Refused(f"does not match {self._pattern.pattern}")
         if len(self) >= TEXTS_MAX:  # whoever fills it with texts of its own makes it no slower than without
             self.clear()
-        self[text] = size = head_of(size) + size
-        return size
+        self[text] = encoding = head(TEXT, len(content)) + content
+        return encoding
 
 
 class Text(Shape):
     def __init__(self, length: Length, pattern: str | None) -> None:
-        self._sizes = _Sizes(length, pattern)
+        self._texts = _Texts(length, pattern)
 
     def reading(self, it: str, names: Names) -> Reading:
-        size = names.variable("size")
+        lines, encoding = self._known(it, names)
+        return Reading(lines, f"len({encoding})")
+
+    def writing(self, it: str, names: Names) -> Writing:
+        lines, encoding = self._known(it, names)
+        return Writing(lines, [encoding])
+
+    def _known(self, it: str, names: Names) -> tuple[Lines, str]:
+        encoding = names.variable("encoding")
         lines = refuse_if(f"type({it}) is not str", "not a text")
-        return Reading([*lines, f"{size} = {names.bind(self._sizes)}[{it}]"], size)
+        return [*lines, f"{encoding} = {names.bind(self._texts)}[{it}]"], encoding
 
 
 class Enumeration(Shape):
@@ -193,9 +224,10 @@ class Enumeration(Shape):
         lines += ["except KeyError:", f"    raise Refused({self._refusal!r}) from None"]
         return Reading(lines, size)
 
-    def writing(self, it: str, names: Names) -> Lines:
-        members = names.bind(self.members)
-        return [*refuse_if(f"type({it}) is not {members}", self._refusal), f"{it} = {it}._value_"]
+    def writing(self, it: str, names: Names) -> Writing:
+        lines = refuse_if(f"type({it}) is not {names.bind(self.members)}", self._refusal)
+        encodings = {member.value: cbor2.dumps(member.value) for member in self.members}
+        return Writing(lines, [f"{names.bind(encodings)}[{it}._value_]"])  # a member's own hash is slow
 
     def show(self, value: Any) -> Json:
         return value.name.lower()
@@ -230,7 +262,7 @@ class Tuple(Shape):
 
     def reading(self, it: str, names: Names) -> Reading:
         each, size = names.variable("item"), names.variable("size")
-        item, head = self.item.reading(each, names), _head(f"len({it})", self.least, self.most)
+        item, head = self.item.reading(each, names), size_source(f"len({it})", self.least, self.most)
         if not item.size.isdecimal():
             step = [*item.lines, f"{size} += {item.size}"]
             lines = [*self._bounded(it), f"{size} = 0", *self._each(it, step, each)]
@@ -238,11 +270,18 @@ class Tuple(Shape):
         lines = [*self._bounded(it), *self._each(it, item.lines, each)]
         return Reading(lines, total(head, f"len({it}) * {item.size}"))
 
-    def writing(self, it: str, names: Names) -> Lines:
-        if not self.converts:
-            return self.reading(it, names).lines
-        each = names.variable("item")
-        return [*self._bounded(it), *self._each(it, self.item.writing(each, names), each)]
+    def writing(self, it: str, names: Names) -> Writing:
+        each, items = names.variable("item"), names.variable("items")
+        item, length = self.item.writing(each, names), f"{names.bind(ARRAYS)}[len({it})]"
+        match item.parts:
+            case [bytes(before), str(content)] if (
+                content == each
+            ):  # byte strings of one length, such as hashes
+                lines = [*self._bounded(it), f"for {each} in {it}:", *indented(item.lines)]
+                return Writing(lines, [length, f"({before!r} + {before!r}.join({it}) if {it} else b'')"])
+        step = [*item.lines, f"{items}.append({joined(item.parts)})"]
+        lines = [*self._bounded(it), f"{items} = []", f"for {each} in {it}:", *indented(step)]
+        return Writing(lines, [length, f"b''.join({items})"])
 
     def show(self, value: Any) -> Json:
         return [self.item.show(item) for item in value]
@@ -262,8 +301,12 @@ class Optional(Shape):
         some = [*item.lines, f"{size} = {item.size}"]
         return Reading([f"if {it} is None:", f"    {size} = 1", "else:", *indented(some)], size)
 
-    def writing(self, it: str, names: Names) -> Lines:
-        return [f"if {it} is not None:", *indented(self.item.writing(it, names))]
+    def writing(self, it: str, names: Names) -> Writing:
+        item, encoding = self.item.writing(it, names), names.variable("encoding")
+        some = [*item.lines, f"{encoding} = {joined(item.parts)}"]
+        return Writing(
+            [f"if {it} is None:", f"    {encoding} = b'\\xf6'", "else:", *indented(some)], [encoding]
+        )
 
     def show(self, value: Any) -> Json:
         return None if value is None else self.item.show(value)

@@ -23,6 +23,17 @@ class Reading(NamedTuple):
     size: str
 
 
+Part = str | bytes
+"""Of an encoding: an expression for bytes, or the bytes themselves."""
+
+
+class Writing(NamedTuple):
+    """Statements that check the value of a variable, and the parts of its encoding, which hold after them."""
+
+    lines: Lines
+    parts: list[Part]
+
+
 class Refused(Exception):
     """A value that its shape does not allow."""
 
@@ -64,6 +75,18 @@ def total(*terms: int | str) -> str:
     unknown = [term for term in terms if isinstance(term, str) and not term.isdecimal()]
     known = sum(int(term) for term in terms if term not in unknown)
     return " + ".join([*unknown, *([str(known)] if known or not unknown else [])])
+
+
+def joined(parts: Sequence[Part]) -> str:
+    """The source of the bytes that these parts make."""
+    merged: list[Part] = []
+    for part in parts:
+        if merged and isinstance(part, bytes) and isinstance(merged[-1], bytes):
+            merged[-1] += part
+        else:
+            merged.append(part)
+    sources = [repr(part) if isinstance(part, bytes) else part for part in merged]
+    return sources[0] if len(sources) == 1 else f"b''.join(({', '.join(sources)}))"
 
 
 def function(of: str, parameters: str, body: Sequence[str], names: Names) -> Callable[..., Any]:
