@@ -102,12 +102,11 @@ class Exchange:
     def _unknown(self, transactions: Sequence[Transaction]) -> list[Transaction]:
         """Those that are not here yet. Raises: InvalidMessage for one that no state could accept."""
         unknown = [t for t in transactions if self._pool.get(t.id) is None]
-        for transaction in unknown:
-            try:
-                self._pool.check_form(transaction)
-            except InvalidTransaction as error:
-                # No honest node forwards it: the entry node has told its client no.
-                raise InvalidMessage(error.message, error.code) from None
+        try:
+            self._pool.check_forms(unknown)
+        except InvalidTransaction as error:
+            # No honest node forwards it: the entry node has told its client no.
+            raise InvalidMessage(error.message, error.code) from None
         return unknown
 
     def _check_block(self, block: FinalBlock) -> Verdict:

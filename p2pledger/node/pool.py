@@ -166,9 +166,9 @@ class Pool:
             return Busy(RETRY_AFTER_MS, Code.TOO_MANY_PENDING)
         return transaction
 
-    def check_form(self, transaction: Transaction) -> None:
-        """Refuse what no node of this ledger could ever accept. Raises: InvalidTransaction."""
-        self._machine.check_form(transaction)
+    def check_forms(self, transactions: Sequence[Transaction]) -> None:
+        """Refuse what no node of this ledger could ever accept. Raises: InvalidTransaction for the first."""
+        self._machine.check_forms(transactions)
 
     async def _judge(
         self, answers: list[Transaction | Refusal], source: str, *, verified: bool = False
