@@ -23,7 +23,6 @@ from p2pledger.codec.heads import (
     TEXT,
     UNSIGNEDS,
     head,
-    head_size,
     size_source,
 )
 from p2pledger.codec.limits import Length, Range
@@ -37,6 +36,7 @@ from p2pledger.codec.source import (
     indented,
     joined,
     refuse_if,
+    sources,
     total,
 )
 
@@ -138,20 +138,24 @@ class Bytes(Shape):
         self.least, self.most = length.least, length.most
         self.refusal = f"not {self.least} to {self.most} bytes"
 
-    def reading(self, it: str, names: Names) -> Reading:
+    def _sized(self, it: str, names: Names) -> tuple[Lines, str]:
+        """The statements that check its length, and the expression for it."""
         if self.least == self.most:
-            lines = refuse_if(f"type({it}) is not bytes or len({it}) != {self.most}", self.refusal)
-            return Reading(lines, str(head_size(self.most) + self.most))
+            return refuse_if(f"type({it}) is not bytes or len({it}) != {self.most}", self.refusal), str(
+                self.most
+            )
         size = names.variable("size")
         bounds = f"{self.least} <= ({size} := len({it})) <= {self.most}"
-        lines = refuse_if(f"type({it}) is not bytes or not {bounds}", self.refusal)
+        return refuse_if(f"type({it}) is not bytes or not {bounds}", self.refusal), size
+
+    def reading(self, it: str, names: Names) -> Reading:
+        lines, size = self._sized(it, names)
         return Reading(lines, total(size_source(size, self.least, self.most), size))
 
     def writing(self, it: str, names: Names) -> Writing:
-        lines = self.reading(it, names).lines
-        if self.least == self.most:
-            return Writing(lines, [head(BYTES, self.most), it])
-        return Writing(lines, [f"{names.bind(STRINGS)}[len({it})]", it])
+        lines, size = self._sized(it, names)
+        is_fixed = self.least == self.most
+        return Writing(lines, [head(BYTES, self.most) if is_fixed else f"{names.bind(STRINGS)}[{size}]", it])
 
     def show(self, value: Any) -> Json:
         return value.hex()
@@ -279,7 +283,7 @@ class Tuple(Shape):
             ):  # byte strings of one length, such as hashes
                 lines = [*self._bounded(it), f"for {each} in {it}:", *indented(item.lines)]
                 return Writing(lines, [length, f"({before!r} + {before!r}.join({it}) if {it} else b'')"])
-        step = [*item.lines, f"{items}.append({joined(item.parts)})"]
+        step = [*item.lines, *(f"{items}.append({source})" for source in sources(item.parts))]
         lines = [*self._bounded(it), f"{items} = []", f"for {each} in {it}:", *indented(step)]
         return Writing(lines, [length, f"b''.join({items})"])
 

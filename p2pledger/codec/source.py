@@ -77,16 +77,21 @@ def total(*terms: int | str) -> str:
     return " + ".join([*unknown, *([str(known)] if known or not unknown else [])])
 
 
-def joined(parts: Sequence[Part]) -> str:
-    """The source of the bytes that these parts make."""
+def sources(parts: Sequence[Part]) -> list[str]:
+    """The sources of these parts, with bytes that stand side by side as one."""
     merged: list[Part] = []
     for part in parts:
         if merged and isinstance(part, bytes) and isinstance(merged[-1], bytes):
             merged[-1] += part
         else:
             merged.append(part)
-    sources = [repr(part) if isinstance(part, bytes) else part for part in merged]
-    return sources[0] if len(sources) == 1 else f"b''.join(({', '.join(sources)}))"
+    return [repr(part) if isinstance(part, bytes) else part for part in merged]
+
+
+def joined(parts: Sequence[Part]) -> str:
+    """The source of the bytes that these parts make."""
+    each = sources(parts)
+    return " + ".join(each) if len(each) <= 2 else f"b''.join(({', '.join(each)}))"
 
 
 def function(of: str, parameters: str, body: Sequence[str], names: Names) -> Callable[..., Any]:
