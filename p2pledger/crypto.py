@@ -4,13 +4,15 @@ SHA-256; ECDSA over secp256k1 with RFC 6979 nonces in the 64-byte compact form, 
 half of s is accepted, so that a valid signature cannot be turned into a second one.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
-from typing import Protocol
+from typing import Any, Protocol
 
 from coincurve import PrivateKey as _PrivateKey
 from coincurve import PublicKey as _PublicKey
 from coincurve._libsecp256k1 import ffi, lib
+from coincurve.context import GLOBAL_CONTEXT
 from coincurve.ecdsa import der_to_cdata, serialize_compact
 
 from p2pledger.types import Hash, PublicKey, Signature
@@ -33,7 +35,16 @@ class Domain:
         """The digest of `data` in this domain, 32 bytes."""
         state = self._start.copy()
         state.update(data)
-        return Hash(state.digest())
+        return state.digest()  # type: ignore[return-value] # naming it `Hash` would be one more call
+
+    def hash_all(self, data: Iterable[bytes]) -> list[Hash]:
+        """The digest of each in this domain."""
+        start, digests = self._start.copy, []
+        for one in data:
+            state = start()
+            state.update(one)
+            digests.append(state.digest())
+        return digests  # type: ignore[return-value]
 
 
 class Signer(Protocol):
@@ -64,10 +75,15 @@ class KeySigner:
         return Signature(serialize_compact(der_to_cdata(self._key.sign(digest, hasher=None))))
 
 
+_CONTEXT = GLOBAL_CONTEXT.ctx
+_RAW_SIGNATURE = ffi.typeof("secp256k1_ecdsa_signature *")  # named by text, it would be looked up each time
+
+
 @lru_cache(maxsize=PARSED_KEYS_MAX)
-def _parsed(key: PublicKey) -> _PublicKey | None:
+def _parsed(key: PublicKey) -> Any:
+    """The key as libsecp256k1 holds it; None when it is none."""
     try:
-        return _PublicKey(key) if len(key) == 33 else None
+        return _PublicKey(key).public_key if len(key) == 33 else None
     except ValueError:
         return None
 
@@ -85,10 +101,9 @@ def is_signed(key: PublicKey, digest: Hash, signature: Signature) -> bool:
     parsed = _parsed(key)
     if parsed is None or len(digest) != 32 or len(signature) != 64:
         return False
-    context = parsed.context.ctx
-    raw = ffi.new("secp256k1_ecdsa_signature *")
+    raw = ffi.new(_RAW_SIGNATURE)
     # secp256k1_ecdsa_verify itself refuses an s in the upper half.
     return bool(
-        lib.secp256k1_ecdsa_signature_parse_compact(context, raw, signature)
-        and lib.secp256k1_ecdsa_verify(context, raw, digest, parsed.public_key)
+        lib.secp256k1_ecdsa_signature_parse_compact(_CONTEXT, raw, signature)
+        and lib.secp256k1_ecdsa_verify(_CONTEXT, raw, digest, parsed)
     )

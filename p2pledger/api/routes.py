@@ -1,7 +1,7 @@
 """The routes of /v1 and the probes: from a request to a question to the node, and back. Floor 7."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -40,7 +40,10 @@ WAITS_MAX = 2_048
 SUBSCRIBERS_MAX = 256
 RETRY_AFTER_MS = 1_000
 OFF_LOOP_BYTES = 16 * 1024
-"""A JSON body above this is read in a thread: reading it must not hold up consensus."""
+"""A JSON body above this is read in a thread: reading it must not hold up consensus.
+
+CBOR is read by one call into C, which nothing else runs beside, wherever it is made.
+"""
 
 HEIGHT_MAX = 2**63 - 1
 EPOCH_MAX = 2**32
@@ -145,16 +148,19 @@ class Routes:
         readable = [item for item in submission.items if isinstance(item, bytes)]
         judged = iter(await self._service.submit(readable) if readable else ())
         answers: list[Hash | Refusal] = []
+        busy: dict[Exception, Refusal] = {}  # a node that has much to do says the same to many
         for item in submission.items:
             if isinstance(item, InvalidMessage):
                 self._count_unreadable(item.code)
             verdict = next(judged) if isinstance(item, bytes) else item
-            if isinstance(verdict, Busy) and verdict.code != MEMPOOL_FULL:
-                answers.append(refusal_of(verdict))  # a node that has much to do says so without more ado
-            elif isinstance(verdict, Exception):
-                answers.append(refusal_of(verdict, id_of(item)))
-            else:
+            if not isinstance(verdict, Exception):
                 answers.append(verdict)
+            elif isinstance(verdict, Busy) and verdict.code != MEMPOOL_FULL:
+                if verdict not in busy:  # and says so without looking for ids
+                    busy[verdict] = refusal_of(verdict)
+                answers.append(busy[verdict])
+            else:
+                answers.append(refusal_of(verdict, id_of(item)))
         return _answer_many(answers) if submission.many else _answer_one(answers[0])
 
     def _count_unreadable(self, code: str) -> None:
@@ -279,7 +285,7 @@ async def _submission(request: Request) -> Submission:
         )
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await request.body()
-    if len(body) <= OFF_LOOP_BYTES:
+    if len(body) <= OFF_LOOP_BYTES or media_type == CBOR:
         return read_submission(media_type, body)
     return await trio.to_thread.run_sync(read_submission, media_type, body)
 
@@ -298,14 +304,21 @@ def _answer_many(answers: Sequence[Hash | Refusal]) -> Response:
         shared = {refusal.status for refusal in refusals}
         status = shared.pop() if len(shared) == 1 else HTTPStatus.UNPROCESSABLE_ENTITY
     slowest = max(refusals, key=lambda refusal: refusal.retry_after_ms or 0, default=None)
-    # Written without the models that document it (`ItemsView`): they would cost as much as the judging.
-    items = [
-        answer.view() if isinstance(answer, Refusal) else {"transaction_id": answer.hex()}
-        for answer in answers
-    ]
-    body = json.dumps({"items": items}, ensure_ascii=False, separators=(",", ":")).encode()
+    body = _items_json(answers, set(refusals)).encode()
     headers = slowest.headers() if slowest else None
     return Response(body, status_code=status, headers=headers, media_type=JSON)
+
+
+def _items_json(answers: Sequence[Hash | Refusal], refusals: Collection[Refusal]) -> str:
+    """An `ItemsView`, written without the models that document it: they cost as much as the judging."""
+    refused = {
+        refusal: json.dumps(refusal.view(), ensure_ascii=False, separators=(",", ":")) for refusal in refusals
+    }
+    items = [
+        refused[answer] if isinstance(answer, Refusal) else f'{{"transaction_id":"{answer.hex()}"}}'
+        for answer in answers
+    ]
+    return f'{{"items":[{",".join(items)}]}}'
 
 
 def _chain_answer(request: Request, value: Any, **beside: str) -> Response:

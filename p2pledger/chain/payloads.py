@@ -188,7 +188,7 @@ class RecordAppend:
             raise ValueError("a device and its sequence number come together")
         if self.body is not None and self.commitment is not None:
             raise ValueError("a record has a body or a commitment to one, not both")
-        if len(set(self.references)) != len(self.references):
+        if self.references and len(set(self.references)) != len(self.references):
             raise ValueError("a record refers to another one once")
 
 

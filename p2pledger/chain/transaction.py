@@ -5,15 +5,16 @@ never wait for each other. The payload is the canonical encoding of the payload 
 only the ledger floor knows; here it is bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.vote import IsSigned
-from p2pledger.codec import Length, Pattern, Range, decode, encode
+from p2pledger.codec import Length, Pattern, Range, decode, decode_all, encode
 from p2pledger.crypto import Domain
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, Millis, PublicKey, Signature
@@ -28,6 +29,12 @@ Kind = Annotated[str, Length(3, 32), Pattern(r"[a-z]+\.[a-z]+")]
 """A module's name and what is to be done there: `record.append`."""
 
 _TRANSACTION_DOMAIN = Domain("p2pledger/transaction/1")
+
+_SIGNATURES = tuple(-1 - 66 * count for count in range(SIGNERS_MAX + 1))
+"""Where in an encoded transaction so many signatures begin, counted from its end.
+
+It is an array of two (1 byte), the body, then an array of at most 8 (1 byte) strings of 2 + 64 bytes.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,8 +90,7 @@ class Transaction:
 
 def is_authentic(transaction: Transaction, is_signed: IsSigned) -> bool:
     """Whether every signature is its signer's. The one expensive check of a transaction; no state needed."""
-    pairs = zip(transaction.body.signers, transaction.signatures, strict=True)
-    return all(is_signed(key, transaction.id, signature) for key, signature in pairs)
+    return all(map(is_signed, transaction.body.signers, repeat(transaction.id), transaction.signatures))
 
 
 def decode_transaction(data: bytes) -> Transaction:
@@ -95,11 +101,31 @@ def decode_transaction(data: bytes) -> Transaction:
     if len(data) > TRANSACTION_BYTES_MAX:
         raise InvalidMessage(f"a transaction has at most {TRANSACTION_BYTES_MAX} bytes", code="too_large")
     transaction: Transaction = decode(Transaction, data)
-    # An array of two (1 byte), the body, then an array of at most 8 (1 byte) strings of 2 + 64 bytes.
-    body = data[1 : len(data) - 1 - 66 * len(transaction.signatures)]
-    transaction.__dict__["encoded"] = data
-    transaction.__dict__["id"] = transaction.body.__dict__["id"] = _TRANSACTION_DOMAIN.hash(body)
+    kept = transaction.__dict__  # where the properties would put what they work out
+    kept["encoded"] = data
+    kept["id"] = kept["body"].__dict__["id"] = _TRANSACTION_DOMAIN.hash(
+        data[1 : _SIGNATURES[len(transaction.signatures)]]
+    )
     return transaction
+
+
+def decode_transactions(data: Sequence[bytes]) -> list[Transaction]:
+    """Each as `decode_transaction` does it, but together, which costs two thirds.
+
+    Raises: InvalidMessage for the first that is refused.
+    """
+    if max(map(len, data), default=0) > TRANSACTION_BYTES_MAX:
+        return [decode_transaction(one) for one in data]  # one of which is refused
+    transactions: list[Transaction] = decode_all(Transaction, data)
+    bodies = [
+        one[1 : _SIGNATURES[len(transaction.signatures)]]
+        for transaction, one in zip(transactions, data, strict=True)
+    ]
+    for transaction, one, id_ in zip(transactions, data, _TRANSACTION_DOMAIN.hash_all(bodies), strict=True):
+        kept = transaction.__dict__
+        kept["encoded"] = one
+        kept["id"] = kept["body"].__dict__["id"] = id_
+    return transactions
 
 
 BATCH_BYTES_MAX = 64 * 1024

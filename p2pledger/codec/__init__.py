@@ -20,6 +20,7 @@ The JSON form (for people and for the HTTP API) is an object of the same fields,
 hexadecimal; it is never hashed or signed.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import cbor2
@@ -39,6 +40,7 @@ __all__ = [
     "Pattern",
     "Range",
     "decode",
+    "decode_all",
     "encode",
     "from_json",
     "to_json",
@@ -70,20 +72,35 @@ def _refuse_map(*_: object) -> None:
     raise ValueError("maps are not used here")
 
 
-def _kind_of(value: Any, kind: Any) -> Any:
-    return type(value) if kind is None else kind
-
-
 def encode(value: Any, kind: Any = None) -> bytes:
     """The canonical encoding of a dataclass, or of `value` as a `kind` (a union of dataclasses).
 
     Pure. Raises ValueError when a field holds what its annotation does not allow: what this writes,
     `decode` accepts.
     """
+    cls: Any = type(value) if kind is None else kind
     try:
-        return cbor2.dumps(shape_of(_kind_of(value, kind)).write(value))
+        return shape_of(cls).write(value)
     except Refused as error:
         raise ValueError(f"{type(value).__name__} cannot be encoded: {error}") from None
+
+
+def _plain(data: bytes, nesting: int) -> Any:
+    """What cbor2 reads in these bytes, at their beginning: arrays are tuples."""
+    return cbor2.loads(
+        data,
+        semantic_decoders=_REFUSE_TAGS,
+        tag_hook=_refuse_tag,
+        object_hook=_refuse_map,
+        strict_hashable_types=True,  # keys whose hashes collide take time squared, before any hook
+        max_depth=nesting + 1,
+        allow_indefinite=False,
+        immutable=True,
+    )
+
+
+_UNREADABLE = (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError)
+"""What cbor2 raises for bytes that are no CBOR, or whose reading was refused above."""
 
 
 def decode(kind: Any, data: bytes) -> Any:
@@ -94,29 +111,35 @@ def decode(kind: Any, data: bytes) -> Any:
     """
     shape = shape_of(kind)
     try:
-        plain = cbor2.loads(
-            data,
-            semantic_decoders=_REFUSE_TAGS,
-            tag_hook=_refuse_tag,
-            object_hook=_refuse_map,
-            strict_hashable_types=True,  # keys whose hashes collide take time squared, before any hook
-            max_depth=shape.nesting + 1,
-            allow_indefinite=False,
-            immutable=True,
-        )
-        value = shape.read(plain)
+        value, size = shape.read(_plain(data, shape.nesting))
     except Refused as error:
         raise InvalidMessage(str(error)) from None
-    except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise InvalidMessage(f"not CBOR: {error}") from None
-    if shape.size(plain) != len(data):
+    if size != len(data):
         raise InvalidMessage("not the canonical encoding", code="not_canonical")
     return value
 
 
+def decode_all(kind: Any, data: Sequence[bytes]) -> list[Any]:
+    """The values of `kind` that these are the encodings of, at half the price of `decode` for each. Pure.
+
+    Raises: InvalidMessage, as `decode` does for the first that is none.
+    """
+    shape = shape_of(kind)
+    head = b"\x9b" + len(data).to_bytes(8, "big")
+    try:
+        # Read as one array. Its items take no more bytes than there are, and none takes fewer than its
+        # one encoding: when every encoding is as long as what was given, each item is what was given.
+        return shape.read_all(_plain(head + b"".join(data), shape.nesting + 1), map(len, data))
+    except (Refused, *_UNREADABLE):
+        return [decode(kind, one) for one in data]
+
+
 def to_json(value: Any, kind: Any = None) -> Json:
     """The JSON form of a dataclass (or of `value` as a union `kind`): objects, lists, text, integers."""
-    return shape_of(_kind_of(value, kind)).show(value)
+    cls: Any = type(value) if kind is None else kind
+    return shape_of(cls).show(value)
 
 
 def from_json(kind: Any, shown: Json) -> Any:

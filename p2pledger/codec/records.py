@@ -1,11 +1,12 @@
 """How dataclasses are read, written and shown, and unions of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from p2pledger.codec.shapes import Convert, Json, Shape, head_of
-from p2pledger.codec.source import Names, Refused, function, refuse_if, total
+from p2pledger.codec.heads import ARRAY, UNSIGNED, head, head_size
+from p2pledger.codec.shapes import Json, Read, Shape, Write, writer
+from p2pledger.codec.source import Names, Part, Reading, Refused, Writing, refuse_if, total
 
 
 class Record(Shape):
@@ -14,55 +15,56 @@ class Record(Shape):
     converts = True
 
     def __init__(self, cls: type, shapes: Mapping[str, Shape]) -> None:
-        self.cls, self.shapes = cls, shapes
+        self.cls, self.shapes, self.name = cls, shapes, cls.__name__
         self.nesting = 1 + max((shape.nesting for shape in shapes.values()), default=0)
-        self._variables = "".join(f"{name}_, " for name in shapes)  # so that none hides a builtin
 
-    @cached_property
-    def read(self) -> Convert:
-        """See `Shape.read`: the fields in their order, then what the class itself checks.
+    def reading(self, it: str, names: Names) -> Reading:
+        """See `Shape.reading`: the fields in their order, then what the class itself checks.
 
         The instance is filled as the `__init__` of a frozen dataclass would do it, which calls
         `object.__setattr__` for each field: most of what a small record costs.
         """
-        names, count, refused = Names(), len(self.shapes), f"fields of a {self.cls.__name__}"
-        cls, new = names.bind(self.cls), names.bind(object.__new__)
-        body = [
-            *refuse_if(f"type(it) is not tuple or len(it) != {count}", f"not the {count} {refused}"),
-            f"{self._variables}= it",
+        variables, count = {name: names.variable(name) for name in self.shapes}, len(self.shapes)
+        lines = [
+            *refuse_if(
+                f"type({it}) is not tuple or len({it}) != {count}",
+                f"not the {count} fields of a {self.name}",
+            ),
+            "".join(f"{variable}, " for variable in variables.values()) + f"= {it}",
         ]
+        sizes = []
         for name, shape in self.shapes.items():
-            body += shape.reading(f"{name}_", names)
-        body += [f"made = {new}({cls})", "fields = made.__dict__"]
-        body += [f"fields[{name!r}] = {name}_" for name in self.shapes]
+            field = shape.reading(variables[name], names)
+            lines += field.lines
+            sizes.append(field.size)
+        fields = names.variable("fields")
+        lines += [f"{it} = {names.bind(object.__new__)}({names.bind(self.cls)})", f"{fields} = {it}.__dict__"]
+        lines += [f"{fields}[{name!r}] = {variable}" for name, variable in variables.items()]
         if hasattr(self.cls, "__post_init__"):  # a class may check there what spans its fields
-            body += ["try:", "    made.__post_init__()"]
-            body += ["except ValueError as error:", "    raise Refused(str(error)) from None"]
-        return function(self.cls.__name__, [*body, "return made"], names)
+            lines += ["try:", f"    {it}.__post_init__()"]
+            lines += ["except ValueError as error:", "    raise Refused(str(error)) from None"]
+        return Reading(lines, total(head_size(count), *sizes))
 
-    @cached_property
-    def write(self) -> Convert:
-        """See `Shape.write`."""
-        names = Names()
-        body = refuse_if(f"type(it) is not {names.bind(self.cls)}", f"not a {self.cls.__name__}")
+    def writing(self, it: str, names: Names, tag: int | None = None) -> Writing:
+        """See `Shape.writing`. `tag`: stands before the fields, in a union."""
+        lines = refuse_if(f"type({it}) is not {names.bind(self.cls)}", f"not a {self.name}")
+        count = len(self.shapes)
+        parts: list[Part] = [head(ARRAY, count)]
+        if tag is not None:
+            parts = [head(ARRAY, count + 1), head(UNSIGNED, tag)]
         for name, shape in self.shapes.items():
-            body += [f"{name}_ = it.{name}", *shape.writing(f"{name}_", names)]
-        return function(self.cls.__name__, [*body, f"return ({self._variables})"], names)
-
-    @cached_property
-    def size(self) -> Callable[[Any], int]:
-        """See `Shape.size`."""
-        names, head = Names(), head_of(len(self.shapes))
-        fields = [shape.sizing(f"{name}_", names) for name, shape in self.shapes.items()]
-        body = [f"{self._variables}= it", f"return {total(head, *fields)}"]
-        return function(self.cls.__name__, body, names)
+            variable = names.variable(name)
+            field = shape.writing(variable, names)
+            lines += [f"{variable} = {it}.{name}", *field.lines]
+            parts += field.parts
+        return Writing(lines, parts)
 
     def show(self, value: Any) -> Json:
         return {name: shape.show(getattr(value, name)) for name, shape in self.shapes.items()}
 
     def parse(self, shown: Json) -> Any:
         if not isinstance(shown, Mapping):
-            raise Refused(f"not an object with the fields of a {self.cls.__name__}")
+            raise Refused(f"not an object with the fields of a {self.name}")
         if unknown := set(shown) - set(self.shapes):
             raise Refused(f"unknown field {min(map(str, unknown))!r}")
         fields = []
@@ -90,42 +92,50 @@ class Union(Shape):
         if len(self.by_tag) != len(records):
             raise TypeError("two classes of one union share a TAG")
         self.nesting = max(record.nesting for record in records)
+        self.name = " | ".join(record.name for record in records)
+
+    def reading(self, it: str, names: Names) -> Reading:
+        """See `Shape.reading`: which record it is, is seen only when it is read."""
+        size = names.variable("size")
+        return Reading([f"{it}, {size} = {names.bind(self.read)}({it})"], size)
+
+    def writing(self, it: str, names: Names) -> Writing:
+        """See `Shape.writing`."""
+        encoding = names.variable("encoding")
+        return Writing([f"{encoding} = {names.bind(self.write)}({it})"], [encoding])
 
     @cached_property
-    def read(self) -> Convert:
+    def read(self) -> Read:
         """See `Shape.read`."""
-        readers = {tag: record.read for tag, record in self.by_tag.items()}
+        readers = {}
+        for tag, record in self.by_tag.items():
+            count = len(record.shapes)
+            readers[tag] = record.read, head_size(tag) + head_size(count + 1) - head_size(count)
 
-        def read(plain: Any) -> Any:
+        def read(plain: Any) -> tuple[Any, int]:
             is_tagged = type(plain) is tuple and plain and type(plain[0]) is int
             if not is_tagged or plain[0] not in readers:
                 raise Refused("unknown tag")
-            return readers[plain[0]](plain[1:])
+            read_fields, more = readers[plain[0]]
+            value, size = read_fields(plain[1:])
+            return value, size + more
 
         return read
 
     @cached_property
-    def write(self) -> Convert:
+    def write(self) -> Write:
         """See `Shape.write`."""
-        writers = {cls: record.write for cls, record in self.by_class.items()}
+        writers = {}
+        for tag, record in self.by_tag.items():
+            names = Names()
+            writers[record.cls] = writer(record.name, record.writing("it", names, tag), names)
 
-        def write(value: Any) -> Any:
+        def write(value: Any) -> bytes:
             if type(value) not in writers:
                 raise Refused("not one of the union's classes")
-            return (value.TAG, *writers[type(value)](value))
+            return writers[type(value)](value)
 
         return write
-
-    @cached_property
-    def size(self) -> Callable[[Any], int]:
-        """See `Shape.size`."""
-        sizes = {tag: record.size for tag, record in self.by_tag.items()}
-
-        def size(plain: Any) -> int:
-            tag, *fields = plain
-            return head_of(tag) + head_of(len(plain)) - head_of(len(fields)) + sizes[tag](fields)
-
-        return size
 
     def show(self, value: Any) -> Json:
         return {"type": type(value).__name__, **self.by_class[type(value)].show(value)}

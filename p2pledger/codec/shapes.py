@@ -1,80 +1,97 @@
 """How each annotation is read, written and shown.
 
-A shape reads and writes by source: statements on a variable that hold a plain value (what cbor2 reads and
-writes) before and the field's value after, or the other way round. A record puts those of its fields into
-one function. The size of the one encoding is an expression, and a number where it is known beforehand.
+A shape reads by source: statements on a variable that holds a plain value (what cbor2 reads) before and the
+field's value after, and that work out the size of the one encoding on the way. It writes by statements that
+check a value and expressions for the parts of its encoding. A record puts those of its fields, and of the
+records among them, into one function.
 JSON, which people read, is walked shape by shape.
 """
 
 import enum
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
 import cbor2
 
+from p2pledger.codec.heads import (
+    ARRAYS,
+    BYTES,
+    NEGATIVES,
+    STRINGS,
+    TEXT,
+    UNSIGNEDS,
+    head,
+    size_source,
+)
 from p2pledger.codec.limits import Length, Range
-from p2pledger.codec.source import Lines, Names, Refused, function, indented, refuse_if, total
+from p2pledger.codec.source import (
+    Lines,
+    Names,
+    Reading,
+    Refused,
+    Writing,
+    function,
+    indented,
+    joined,
+    refuse_if,
+    sources,
+    total,
+)
 
 Json = Any
-Convert = Callable[[Any], Any]
+Read = Callable[[Any], tuple[Any, int]]
+ReadAll = Callable[[Iterable[Any], Iterable[int]], list[Any]]
+Write = Callable[[Any], bytes]
 
-_HEADS = ((24, 1), (2**8, 2), (2**16, 3), (2**32, 5), (2**64, 9))
-"""Below which number a head takes how many bytes (RFC 8949, section 3)."""
-
-
-def _head(it: str, least: int, most: int) -> str:
-    """The source of the size of the shortest head for the number `it`, which lies between two others."""
-    source = ""
-    for bound, size in _HEADS:
-        if most < bound:
-            return f"({source}{size})" if source else str(size)
-        if least < bound:
-            source += f"{size} if {it} < {bound} else "
-    raise AssertionError("no number is above 2**64 - 1")
+TEXTS_MAX = 4_096
+"""Texts that each field remembers as good: a ledger has a few dozen kinds, schemas and organisations."""
 
 
-def head_of(number: int) -> int:
-    """The size of the shortest head for a number."""
-    return int(_head("", number, number))
+def writer(name: str, writing: Writing, names: Names) -> Write:
+    """The function that writes the value `it`. `name`: whose it is, for tracebacks."""
+    return function(name, "it", [*writing.lines, f"return {joined(writing.parts)}"], names)
 
 
 class Shape:
-    """What one annotation allows. `converts`: a value is not what cbor2 reads and writes for it."""
+    """What one annotation allows. `converts`: a value is not what cbor2 reads for it."""
 
     nesting = 0
     converts = False
+    name = "field"
+    """Whose the compiled functions are, for tracebacks."""
 
     @cached_property
-    def read(self) -> Convert:
-        """The value of what cbor2 has read. Raises: Refused."""
+    def read(self) -> Read:
+        """The value of what cbor2 has read, and the size of its one encoding. Raises: Refused."""
         names = Names()
-        return function(type(self).__name__, [*self.reading("it", names), "return it"], names)
+        lines, size = self.reading("it", names)
+        return function(self.name, "it", [*lines, f"return it, {size}"], names)
 
     @cached_property
-    def write(self) -> Convert:
-        """What cbor2 writes for a value. Raises: Refused."""
+    def read_all(self) -> ReadAll:
+        """The values of many, each of which was this long. Raises: Refused."""
         names = Names()
-        return function(type(self).__name__, [*self.writing("it", names), "return it"], names)
+        lines, size = self.reading("it", names)
+        each = [*lines, *refuse_if(f"{size} != length", "not the canonical encoding"), "append(it)"]
+        body = ["values = []", "append = values.append"]
+        body += ["for it, length in zip(plain, lengths):", *indented(each), "return values"]
+        return function(self.name, "plain, lengths", body, names)
 
     @cached_property
-    def size(self) -> Callable[[Any], int]:
-        """How many bytes the one encoding of what was read takes."""
+    def write(self) -> Write:
+        """The encoding of a value. Raises: Refused."""
         names = Names()
-        return function(type(self).__name__, [f"return {self.sizing('it', names)}"], names)
+        return writer(self.name, self.writing("it", names), names)
 
-    def reading(self, it: str, names: Names) -> Lines:
+    def reading(self, it: str, names: Names) -> Reading:
         """The statements of `read` on the variable of this name."""
-        return [f"{it} = {names.bind(self.read)}({it})"]
+        raise NotImplementedError
 
-    def writing(self, it: str, names: Names) -> Lines:
-        """The statements of `write` on the variable of this name."""
-        return [f"{it} = {names.bind(self.write)}({it})"] if self.converts else self.reading(it, names)
-
-    def sizing(self, it: str, names: Names) -> str:
-        """The expression of `size` on the variable of this name: a number where every value has the same."""
-        return f"{names.bind(self.size)}({it})"
+    def writing(self, it: str, names: Names) -> Writing:
+        """The statements and the encoding of `write` for the variable of this name."""
+        raise NotImplementedError
 
     def show(self, value: Any) -> Json:
         """The JSON form of a value."""
@@ -82,46 +99,63 @@ class Shape:
 
     def parse(self, shown: Json) -> Any:
         """The value of a JSON form. Raises: Refused."""
-        return self.read(shown)
+        return self.read(shown)[0]
 
 
 class Int(Shape):
     def __init__(self, limits: Range) -> None:
         self.least, self.most = limits.least, limits.most
 
-    def reading(self, it: str, names: Names) -> Lines:
-        return refuse_if(
-            f"type({it}) is not int or not {self.least} <= {it} <= {self.most}",
-            f"not an integer from {self.least} to {self.most}",
-        )
+    def _bounded(self, it: str) -> Lines:
+        condition = f"type({it}) is not int or not {self.least} <= {it} <= {self.most}"
+        return refuse_if(condition, f"not an integer from {self.least} to {self.most}")
 
-    def sizing(self, it: str, names: Names) -> str:
+    def reading(self, it: str, names: Names) -> Reading:
         if self.least >= 0:
-            return _head(it, self.least, self.most)
-        return _head(f"({it} if {it} >= 0 else ~{it})", 0, max(self.most, ~self.least))
+            return Reading(self._bounded(it), size_source(it, self.least, self.most))
+        size = size_source(f"({it} if {it} >= 0 else ~{it})", 0, max(self.most, ~self.least))
+        return Reading(self._bounded(it), size)
+
+    def writing(self, it: str, names: Names) -> Writing:
+        encoding = f"{names.bind(UNSIGNEDS)}[{it}]"
+        if self.most >= 2**32:  # a time or a sequence number, of which few come twice
+            encoding = f"(b'\\x1b' + {it}.to_bytes(8, 'big') if {it} >= {2**32} else {encoding})"
+        if self.least < 0:
+            encoding = f"({encoding} if {it} >= 0 else {names.bind(NEGATIVES)}[~{it}])"
+        return Writing(self._bounded(it), [encoding])
 
 
 class Bool(Shape):
-    def reading(self, it: str, names: Names) -> Lines:
-        return refuse_if(f"type({it}) is not bool", "not true or false")
+    def reading(self, it: str, names: Names) -> Reading:
+        return Reading(refuse_if(f"type({it}) is not bool", "not true or false"), "1")
 
-    def sizing(self, it: str, names: Names) -> str:
-        return "1"
+    def writing(self, it: str, names: Names) -> Writing:
+        return Writing(self.reading(it, names).lines, [f"(b'\\xf5' if {it} else b'\\xf4')"])
 
 
 class Bytes(Shape):
     def __init__(self, length: Length) -> None:
         self.least, self.most = length.least, length.most
+        self.refusal = f"not {self.least} to {self.most} bytes"
 
-    def reading(self, it: str, names: Names) -> Lines:
-        return refuse_if(
-            f"type({it}) is not bytes or not {self.least} <= len({it}) <= {self.most}",
-            f"not {self.least} to {self.most} bytes",
-        )
+    def _sized(self, it: str, names: Names) -> tuple[Lines, str]:
+        """The statements that check its length, and the expression for it."""
+        if self.least == self.most:
+            return refuse_if(f"type({it}) is not bytes or len({it}) != {self.most}", self.refusal), str(
+                self.most
+            )
+        size = names.variable("size")
+        bounds = f"{self.least} <= ({size} := len({it})) <= {self.most}"
+        return refuse_if(f"type({it}) is not bytes or not {bounds}", self.refusal), size
 
-    def sizing(self, it: str, names: Names) -> str:
-        length = str(self.most) if self.least == self.most else f"len({it})"
-        return total(_head(length, self.least, self.most), length)
+    def reading(self, it: str, names: Names) -> Reading:
+        lines, size = self._sized(it, names)
+        return Reading(lines, total(size_source(size, self.least, self.most), size))
+
+    def writing(self, it: str, names: Names) -> Writing:
+        lines, size = self._sized(it, names)
+        is_fixed = self.least == self.most
+        return Writing(lines, [head(BYTES, self.most) if is_fixed else f"{names.bind(STRINGS)}[{size}]", it])
 
     def show(self, value: Any) -> Json:
         return value.hex()
@@ -129,32 +163,48 @@ class Bytes(Shape):
     def parse(self, shown: Json) -> Any:
         if type(shown) is not str or not re.fullmatch("(?:[0-9a-f]{2})*", shown):
             raise Refused("not lower-case hexadecimal")
-        return self.read(bytes.fromhex(shown))
+        return super().parse(bytes.fromhex(shown))
+
+
+class _Texts(dict[str, bytes]):
+    """The encodings of good texts. What is not in it yet is judged. Raises: Refused."""
+
+    def __init__(self, length: Length, pattern: str | None) -> None:
+        super().__init__()
+        self._least, self._most = length.least, length.most
+        self._pattern = None if pattern is None else re.compile(pattern)
+
+    def __missing__(self, text: str) -> bytes:
+        try:
+            content = text.encode()
+        except UnicodeEncodeError:
+            raise Refused("not a Unicode text") from None
+        if not self._least <= len(content) <= self._most:
+            raise Refused(f"not a text of {self._least} to {self._most} bytes")
+        if self._pattern is not None and not self._pattern.fullmatch(text):
+            raise Refused(f"does not match {self._pattern.pattern}")
+        if len(self) >= TEXTS_MAX:  # whoever fills it with texts of its own makes it no slower than without
+            self.clear()
+        self[text] = encoding = head(TEXT, len(content)) + content
+        return encoding
 
 
 class Text(Shape):
     def __init__(self, length: Length, pattern: str | None) -> None:
-        self.least, self.most, self.pattern = length.least, length.most, pattern
+        self._texts = _Texts(length, pattern)
 
-    def reading(self, it: str, names: Names) -> Lines:
-        lines = [
-            *refuse_if(f"type({it}) is not str", "not a text"),
-            "try:",
-            f"    size = len({it}.encode())",
-            "except UnicodeEncodeError:",
-            "    raise Refused('not a Unicode text') from None",
-            *refuse_if(
-                f"not {self.least} <= size <= {self.most}",
-                f"not a text of {self.least} to {self.most} bytes",
-            ),
-        ]
-        if self.pattern is not None:
-            matches = names.bind(re.compile(self.pattern).fullmatch)
-            lines += refuse_if(f"not {matches}({it})", f"does not match {self.pattern}")
-        return lines
+    def reading(self, it: str, names: Names) -> Reading:
+        lines, encoding = self._known(it, names)
+        return Reading(lines, f"len({encoding})")
 
-    def sizing(self, it: str, names: Names) -> str:
-        return total(f"(size := len({it}.encode()))", _head("size", self.least, self.most))
+    def writing(self, it: str, names: Names) -> Writing:
+        lines, encoding = self._known(it, names)
+        return Writing(lines, [encoding])
+
+    def _known(self, it: str, names: Names) -> tuple[Lines, str]:
+        encoding = names.variable("encoding")
+        lines = refuse_if(f"type({it}) is not str", "not a text")
+        return [*lines, f"{encoding} = {names.bind(self._texts)}[{it}]"], encoding
 
 
 class Enumeration(Shape):
@@ -162,25 +212,26 @@ class Enumeration(Shape):
 
     def __init__(self, members: type[enum.Enum]) -> None:
         self.members = members
+        self._refusal = f"not a {members.__name__}"
 
-    @property
-    def _refusal(self) -> str:
-        return f"not a {self.members.__name__}"
-
-    def reading(self, it: str, names: Names) -> Lines:
-        member_of = names.bind({member.value: member for member in self.members}.get)
-        return [
-            f"{it} = {member_of}({it}) if type({it}) is int or type({it}) is str else None",
-            *refuse_if(f"{it} is None", self._refusal),
-        ]
-
-    def writing(self, it: str, names: Names) -> Lines:
-        members = names.bind(self.members)
-        return [*refuse_if(f"type({it}) is not {members}", self._refusal), f"{it} = {it}._value_"]
-
-    def sizing(self, it: str, names: Names) -> str:
+    def reading(self, it: str, names: Names) -> Reading:
+        member_of = names.bind({member.value: member for member in self.members})
         sizes = {member.value: len(cbor2.dumps(member.value)) for member in self.members}
-        return str(max(sizes.values())) if len({*sizes.values()}) == 1 else f"{names.bind(sizes)}[{it}]"
+        types = [names.bind(each) for each in {type(value) for value in sizes}]
+        # True is equal to 1, and finds what stands under it.
+        lines = refuse_if(" and ".join(f"type({it}) is not {each}" for each in types), self._refusal)
+        size = str(max(sizes.values()))
+        if len({*sizes.values()}) > 1:
+            size = names.variable("size")
+            lines.append(f"{size} = {names.bind(sizes)}.get({it})")
+        lines += ["try:", f"    {it} = {member_of}[{it}]"]
+        lines += ["except KeyError:", f"    raise Refused({self._refusal!r}) from None"]
+        return Reading(lines, size)
+
+    def writing(self, it: str, names: Names) -> Writing:
+        lines = refuse_if(f"type({it}) is not {names.bind(self.members)}", self._refusal)
+        encodings = {member.value: cbor2.dumps(member.value) for member in self.members}
+        return Writing(lines, [f"{names.bind(encodings)}[{it}._value_]"])  # a member's own hash is slow
 
     def show(self, value: Any) -> Json:
         return value.name.lower()
@@ -202,24 +253,39 @@ class Tuple(Shape):
         condition = f"type({it}) is not tuple or not {self.least} <= len({it}) <= {self.most}"
         return refuse_if(condition, self._refusal)
 
-    def reading(self, it: str, names: Names) -> Lines:
-        if self.converts:
-            read = names.bind(self.item.read)
-            return [*self._bounded(it), f"{it} = tuple([{read}(item) for item in {it}])"]
-        each = f"{it}_item"
-        return [*self._bounded(it), f"for {each} in {it}:", *indented(self.item.reading(each, names))]
-
-    def writing(self, it: str, names: Names) -> Lines:
+    def _each(self, it: str, step: Lines, each: str) -> Lines:
+        """Statements for each of its items, which they turn into others if this shape converts."""
         if not self.converts:
-            return self.reading(it, names)
-        write = names.bind(self.item.write)
-        return [*self._bounded(it), f"{it} = tuple([{write}(item) for item in {it}])"]
+            return [f"for {each} in {it}:", *indented(step)]
+        return [f"if {it}:", *indented(self._made(it, step, each))]
 
-    def sizing(self, it: str, names: Names) -> str:
-        each = f"{it}_item"
-        item = self.item.sizing(each, names)
-        items = f"len({it}) * {item}" if item.isdecimal() else f"sum([{item} for {each} in {it}])"
-        return total(_head(f"len({it})", self.least, self.most), items)
+    def _made(self, it: str, step: Lines, each: str) -> Lines:
+        made = f"{each}_made"
+        step = [*step, f"{made}.append({each})"]
+        return [f"{made} = []", f"for {each} in {it}:", *indented(step), f"{it} = tuple({made})"]
+
+    def reading(self, it: str, names: Names) -> Reading:
+        each, size = names.variable("item"), names.variable("size")
+        item, head = self.item.reading(each, names), size_source(f"len({it})", self.least, self.most)
+        if not item.size.isdecimal():
+            step = [*item.lines, f"{size} += {item.size}"]
+            lines = [*self._bounded(it), f"{size} = 0", *self._each(it, step, each)]
+            return Reading(lines, total(head, size))
+        lines = [*self._bounded(it), *self._each(it, item.lines, each)]
+        return Reading(lines, total(head, f"len({it}) * {item.size}"))
+
+    def writing(self, it: str, names: Names) -> Writing:
+        each, items = names.variable("item"), names.variable("items")
+        item, length = self.item.writing(each, names), f"{names.bind(ARRAYS)}[len({it})]"
+        match item.parts:
+            case [bytes(before), str(content)] if (
+                content == each
+            ):  # byte strings of one length, such as hashes
+                lines = [*self._bounded(it), f"for {each} in {it}:", *indented(item.lines)]
+                return Writing(lines, [length, f"({before!r} + {before!r}.join({it}) if {it} else b'')"])
+        step = [*item.lines, *(f"{items}.append({source})" for source in sources(item.parts))]
+        lines = [*self._bounded(it), f"{items} = []", f"for {each} in {it}:", *indented(step)]
+        return Writing(lines, [length, f"b''.join({items})"])
 
     def show(self, value: Any) -> Json:
         return [self.item.show(item) for item in value]
@@ -234,14 +300,17 @@ class Optional(Shape):
     def __init__(self, item: Shape) -> None:
         self.item, self.nesting, self.converts = item, item.nesting, item.converts
 
-    def reading(self, it: str, names: Names) -> Lines:
-        return [f"if {it} is not None:", *indented(self.item.reading(it, names))]
+    def reading(self, it: str, names: Names) -> Reading:
+        item, size = self.item.reading(it, names), names.variable("size")
+        some = [*item.lines, f"{size} = {item.size}"]
+        return Reading([f"if {it} is None:", f"    {size} = 1", "else:", *indented(some)], size)
 
-    def writing(self, it: str, names: Names) -> Lines:
-        return [f"if {it} is not None:", *indented(self.item.writing(it, names))]
-
-    def sizing(self, it: str, names: Names) -> str:
-        return f"(1 if {it} is None else {self.item.sizing(it, names)})"
+    def writing(self, it: str, names: Names) -> Writing:
+        item, encoding = self.item.writing(it, names), names.variable("encoding")
+        some = [*item.lines, f"{encoding} = {joined(item.parts)}"]
+        return Writing(
+            [f"if {it} is None:", f"    {encoding} = b'\\xf6'", "else:", *indented(some)], [encoding]
+        )
 
     def show(self, value: Any) -> Json:
         return None if value is None else self.item.show(value)

@@ -9,7 +9,7 @@ from p2pledger.chain.genesis import Genesis, Quota
 from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import IsSigned
-from p2pledger.codec import decode
+from p2pledger.codec import decode, decode_all
 from p2pledger.crypto import is_signed as is_really_signed
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.commitment import Commitment
@@ -121,6 +121,22 @@ class Machine:
         """
         self._open(transaction)
 
+    def check_forms(self, transactions: Sequence[Transaction]) -> None:
+        """As `check_form` for each, with the payloads of each kind decoded together.
+
+        Raises: InvalidTransaction for the first that is refused.
+        """
+        genesis_hash, opened, unread = self.genesis.hash, self._opened, dict[str, list[Transaction]]()
+        for transaction in transactions:
+            body = transaction.body
+            if body.genesis_hash == genesis_hash and transaction.id not in opened:
+                unread.setdefault(body.kind, []).append(transaction)
+        for kind, some in unread.items():
+            self._read_all(RULES.get(kind), some)
+        for transaction in transactions:
+            if transaction.id not in opened or transaction.body.genesis_hash != genesis_hash:
+                self._open(transaction)  # which is refused, or there were too many to keep
+
     def trial(self, parent: StateReader, at: Round) -> "Trial":
         """A dry run of any number of transactions on one parent."""
         return Trial(self, parent, at)
@@ -210,10 +226,25 @@ class Machine:
         except InvalidMessage as error:
             raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
         self._opened[transaction.id] = opened
-        if len(self._opened) > PAYLOADS_DECODED_MAX:
-            # Another thread may be at it too: whichever of them finds nothing has nothing left to do.
-            self._opened.pop(next(iter(self._opened), transaction.id), None)
+        self._drop_opened()
         return opened
+
+    def _read_all(self, rule: Rule | None, transactions: Sequence[Transaction]) -> None:
+        """Read the payloads of transactions of one kind, unless there is one among them that is none."""
+        if rule is None:
+            return
+        try:
+            payloads = decode_all(rule.payload, [transaction.body.payload for transaction in transactions])
+        except InvalidMessage:
+            return
+        for transaction, payload in zip(transactions, payloads, strict=True):
+            self._opened[transaction.id] = rule, payload
+        self._drop_opened()
+
+    def _drop_opened(self) -> None:
+        while len(self._opened) > PAYLOADS_DECODED_MAX:
+            # Another thread may be at it too: whichever of them finds nothing has nothing left to do.
+            self._opened.pop(next(iter(self._opened), Hash(b"")), None)
 
 
 class Trial:

@@ -13,7 +13,7 @@ from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.message import Frame, Reply, Request
 from p2pledger.chain.receipt import check_final
-from p2pledger.chain.transaction import Batch, Spread, Transaction, decode_transaction
+from p2pledger.chain.transaction import Batch, Spread, Transaction, decode_transactions
 from p2pledger.chain.vote import Ballot, Evidence, Vote, check_evidence
 from p2pledger.codec import decode, encode
 from p2pledger.consensus.core import Consensus
@@ -86,7 +86,7 @@ class Exchange:
         unknown: list[Transaction] = []
         for start in range(0, len(spread.transactions), AT_ONCE):
             with self._metrics.spending("decode"):
-                some = [decode_transaction(one) for one in spread.transactions[start : start + AT_ONCE]]
+                some = decode_transactions(spread.transactions[start : start + AT_ONCE])
                 transactions += some
                 unknown += self._unknown(some)
             await trio.lowlevel.checkpoint()
@@ -102,12 +102,11 @@ class Exchange:
     def _unknown(self, transactions: Sequence[Transaction]) -> list[Transaction]:
         """Those that are not here yet. Raises: InvalidMessage for one that no state could accept."""
         unknown = [t for t in transactions if self._pool.get(t.id) is None]
-        for transaction in unknown:
-            try:
-                self._pool.check_form(transaction)
-            except InvalidTransaction as error:
-                # No honest node forwards it: the entry node has told its client no.
-                raise InvalidMessage(error.message, error.code) from None
+        try:
+            self._pool.check_forms(unknown)
+        except InvalidTransaction as error:
+            # No honest node forwards it: the entry node has told its client no.
+            raise InvalidMessage(error.message, error.code) from None
         return unknown
 
     def _check_block(self, block: FinalBlock) -> Verdict:
@@ -201,4 +200,4 @@ class Exchange:
 
 
 def _transactions(batch: Batch | Spread) -> list[Transaction]:
-    return [decode_transaction(data) for data in batch.transactions]
+    return decode_transactions(batch.transactions)

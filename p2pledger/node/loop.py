@@ -21,7 +21,7 @@ from p2pledger.chain.message import (
     Reply,
     Request,
 )
-from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
+from p2pledger.chain.transaction import Batch, Transaction, decode_transactions
 from p2pledger.chain.vote import VoteKind
 from p2pledger.codec import decode, encode
 from p2pledger.consensus import events
@@ -271,7 +271,7 @@ class Loop:
     async def _take_bodies(self, batch: Batch, request: Request) -> None:
         if not isinstance(request, BodiesRequest):
             raise InvalidMessage("transactions that were not asked for")
-        bodies = [decode_transaction(body) for body in batch.transactions]
+        bodies = decode_transactions(batch.transactions)
         if not await self._pool.take_fetched(bodies, request.ids):
             raise InvalidMessage("a body whose signatures are false")
 

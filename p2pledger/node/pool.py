@@ -12,7 +12,13 @@ from itertools import islice
 import trio
 
 from p2pledger.chain.genesis import Genesis, Quota
-from p2pledger.chain.transaction import Outcome, Transaction, decode_transaction, is_authentic
+from p2pledger.chain.transaction import (
+    Outcome,
+    Transaction,
+    decode_transaction,
+    decode_transactions,
+    is_authentic,
+)
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
@@ -110,7 +116,7 @@ class Pool:
         try:
             for start in range(0, len(taken), AT_ONCE):
                 with self._metrics.spending("decode"):
-                    answers += [self._open(data, waiting_max) for data in taken[start : start + AT_ONCE]]
+                    answers += self._open_all(taken[start : start + AT_ONCE], waiting_max)
                 await trio.lowlevel.checkpoint()
             answers += [Busy(RETRY_AFTER_MS, TOO_BUSY)] * left
             await self._judge(answers, "api")
@@ -153,22 +159,35 @@ class Pool:
         if transaction is not None:
             self._fetched_bytes -= len(transaction.encoded)
 
-    def _open(self, data: bytes, waiting_max: int) -> Transaction | Refusal:
-        """A transaction that may be worth verifying. What is refused here costs little."""
+    def _open_all(self, data: Sequence[bytes], waiting_max: int) -> list[Transaction | Refusal]:
+        """Transactions that may be worth verifying. What is refused here costs little."""
+        try:
+            transactions = decode_transactions(data)
+            self._machine.check_forms(transactions)
+        except (InvalidMessage, InvalidTransaction):
+            opened = [self._open(one) for one in data]  # each is answered for itself
+        else:
+            opened = [*transactions]
+        return [self._refuse_crowd(one, waiting_max) for one in opened]
+
+    def _open(self, data: bytes) -> Transaction | Refusal:
         try:
             transaction = decode_transaction(data)
             self._machine.check_form(transaction)
         except (InvalidMessage, InvalidTransaction) as error:
             return error
-        if transaction.id in self.mempool:
-            return transaction
-        if self.mempool.is_crowded(transaction.body.sponsor, waiting_max):
-            return Busy(RETRY_AFTER_MS, Code.TOO_MANY_PENDING)
         return transaction
 
-    def check_form(self, transaction: Transaction) -> None:
-        """Refuse what no node of this ledger could ever accept. Raises: InvalidTransaction."""
-        self._machine.check_form(transaction)
+    def _refuse_crowd(self, one: Transaction | Refusal, waiting_max: int) -> Transaction | Refusal:
+        if not isinstance(one, Transaction) or one.id in self.mempool:
+            return one
+        if self.mempool.is_crowded(one.body.sponsor, waiting_max):
+            return Busy(RETRY_AFTER_MS, Code.TOO_MANY_PENDING)
+        return one
+
+    def check_forms(self, transactions: Sequence[Transaction]) -> None:
+        """Refuse what no node of this ledger could ever accept. Raises: InvalidTransaction for the first."""
+        self._machine.check_forms(transactions)
 
     async def _judge(
         self, answers: list[Transaction | Refusal], source: str, *, verified: bool = False

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from p2pledger.chain.payloads import RecordAppend
+from p2pledger.chain.transaction import Body
 from p2pledger.ledger.machine import Machine, Trial
 from p2pledger.ledger.mempool import Mempool
 from p2pledger.storage import sqlite
@@ -46,9 +48,9 @@ def test_the_same_work_is_counted_alike(work):
 
 
 CALLED_ONCE = {
-    "decode": (counted, "decode_transaction"),
+    "decode": (Body, "__post_init__"),
     "verify": (counted, "is_authentic"),
-    "check_form": (Machine, "check_form"),
+    "check_form": (RecordAppend, "__post_init__"),
     "dry run": (Trial, "check"),
     "mempool": (Mempool, "add"),
     "build": (Machine, "_open"),

@@ -10,8 +10,8 @@ import cbor2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from p2pledger.chain.transaction import decode_transaction
-from p2pledger.codec import decode, encode, from_json, to_json
+from p2pledger.chain.transaction import TRANSACTION_BYTES_MAX, decode_transaction, decode_transactions
+from p2pledger.codec import decode, decode_all, encode, from_json, to_json
 from p2pledger.errors import InvalidMessage
 from tests.properties import cbor
 from tests.properties.cbor import ARRAY, BYTES, TAG, TEXT, head
@@ -188,6 +188,73 @@ def test_a_transactions_id_and_encoding_are_those_of_its_bytes(good, where, byte
     assert one.encoded == encode(one) == bytes(data)
     fresh = decode(type(one), bytes(data))
     assert one.id == fresh.id and "encoded" not in fresh.__dict__
+
+
+# --- many at once are what each of them is
+
+
+@st.composite
+def together(draw):
+    """Encodings of one type, now and then with one of them broken, or with bytes moved to its neighbour."""
+    name = draw(st.sampled_from(ALL))
+    kind = KINDS[name]
+    data = [encode(value, kind) for value in draw(st.lists(values(kind), max_size=4))]
+    if data and draw(st.booleans()):
+        at, byte = draw(st.integers(0, len(data) - 1)), bytes([draw(st.integers(0, 255))])
+        where = draw(st.integers(0, len(data[at])))
+        one, after = data[at], data[(at + 1) % len(data)]
+        match draw(st.sampled_from(["set", "cut", "moved", "long", "other"])):
+            case "set":
+                data[at] = one[:where] + byte + one[where + 1 :]
+            case "cut":
+                data[at] = one[:where]
+            case "moved" if len(data) > 1:
+                data[at], data[(at + 1) % len(data)] = one[:where], one[where:] + after
+            case "long":
+                data[at] = one + byte
+            case "other":
+                data[at] = draw(st.binary(max_size=20))
+    return kind, data
+
+
+def outcome(work):
+    try:
+        return work()
+    except InvalidMessage as refusal:
+        return refusal.code, str(refusal)
+
+
+@effort(400)
+@given(together())
+def test_many_are_decoded_as_each_is(some):
+    kind, data = some
+    assert outcome(lambda: decode_all(kind, data)) == outcome(lambda: [decode(kind, one) for one in data])
+
+
+@pytest.mark.parametrize("kind", {kind: None for kind, _ in VECTORS})
+def test_an_item_does_not_end_where_the_next_one_begins(kind):
+    """Read as one array they are fine, and together they are as long as they should be."""
+    good = next(data for vector, data in VECTORS if vector == kind)
+    for where in {1, len(good) // 2, len(good) - 1}:
+        for data in ([good[:where], good[where:] + good], [good + good[:where], good[where:]]):
+            with pytest.raises(InvalidMessage):
+                decode_all(kind, data)
+
+
+@given(st.sampled_from(list(TRANSACTIONS.values())), st.integers(0), st.integers(0, 255))
+def test_transactions_are_decoded_together_as_each_is(good, where, byte):
+    bad = bytearray(good.encoded)
+    bad[where % len(bad)] = byte
+    data = [*(one.encoded for one in TRANSACTIONS.values()), bytes(bad)]
+    alone = outcome(lambda: [vars(decode_transaction(one)) for one in data])
+    assert outcome(lambda: [vars(one) for one in decode_transactions(data)]) == alone
+
+
+def test_a_transaction_that_is_too_long_is_refused_among_others():
+    data = [*(one.encoded for one in TRANSACTIONS.values()), bytes(TRANSACTION_BYTES_MAX + 1)]
+    with pytest.raises(InvalidMessage) as refusal:
+        decode_transactions(data)
+    assert refusal.value.code == "too_large"
 
 
 @pytest.mark.parametrize(("kind", "data"), VECTORS)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import cbor2
 import pytest
-from p2pledger.codec import U8, U64, Length, Pattern, Range, decode, encode, from_json, to_json
+from p2pledger.codec import U8, U64, Length, Pattern, Range, decode, encode, from_json, heads, shapes, to_json
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, Height, PeerId, PublicKey, Signature
 
@@ -194,6 +194,21 @@ def test_a_field_may_have_any_name():
     cls = make_dataclass("Named", [(name, Annotated[str, Length(0, 9)]) for name in names], frozen=True)
     value = cls(*names)
     assert encode(value) == cbor2.dumps(names) and decode(cls, encode(value)) == value
+
+
+def test_more_heads_than_are_remembered(monkeypatch):
+    monkeypatch.setattr(heads, "HEADS_MAX", 3)
+    for number in [0, 1, 23, 24, 255, 256, 2**16, 2**32 - 1, 0, 1]:
+        assert encode(Inner("x", Height(number))) == cbor2.dumps(["x", number])
+
+
+def test_more_texts_than_are_remembered(monkeypatch):
+    monkeypatch.setattr(shapes, "TEXTS_MAX", 3)
+    for text in ["a", "b", "c", "d", "ß", "a", "b"]:
+        inner = Inner(text, Height(0))
+        assert decode(Inner, encode(inner)) == inner
+        with pytest.raises(InvalidMessage, match="does not match"):
+            decode(Inner, cbor2.dumps(["A", 0]))
 
 
 def test_a_list_is_not_a_tuple():

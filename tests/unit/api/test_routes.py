@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 from p2pledger.api.routes import ROUTES, Routes
+from p2pledger.api.views import ItemsView
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt, check_receipt
@@ -58,6 +59,8 @@ async def test_many_are_answered_each_on_its_own(served, media_type):
         body = json.dumps({"transactions": [to_json(t) for t in sent]}).encode()
     answer = await served.http.post("/v1/transactions", content=body, headers={"Content-Type": media_type})
     assert answer.status_code == 202
+    plainly = ItemsView.model_validate(answer.json()).model_dump(mode="json", exclude_none=True)
+    assert answer.content == json.dumps(plainly, ensure_ascii=False, separators=(",", ":")).encode()
     first, second, third = answer.json()["items"]
     assert first == {"transaction_id": good.id.hex()}
     assert (second["code"], second["transaction_id"]) == ("wrong_genesis", foreign.id.hex())

@@ -1,6 +1,7 @@
 """The envelope's codes, and what a block does as a whole."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from p2pledger import merkle
@@ -10,6 +11,7 @@ from p2pledger.chain.payloads import Action, CorrectionReason, Item, RecordAppen
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.errors import InvalidMessage, InvalidTransaction
+from p2pledger.ledger import machine as machine_module
 from p2pledger.ledger.commitment import Commitment, check_state_proof
 from p2pledger.ledger.machine import Machine
 from p2pledger.ledger.state import EmptyState, Overlay
@@ -90,6 +92,36 @@ def test_a_payload_that_is_none(ledger, payload, code):
     with pytest.raises(InvalidTransaction) as refusal:
         ledger.machine.check_form(one)
     assert refusal.value.code == code
+
+
+def test_forms_are_checked_together_as_each_is(ledger):
+    other, wrong = (
+        genesis(quota=quota(transactions=5)),
+        RecordCorrect(merkle.root([]), CorrectionReason(1), ()),
+    )
+    good = [transaction(ledger.genesis, payload, "city", "city 1") for payload in (ACT, wrong, ACT)]
+    bad = {
+        "wrong_genesis": transaction(other, ACT, "city", "city 1"),
+        "unknown_kind": transaction(ledger.genesis, b"\x80", "city", "city 1", kind="moon.walk"),
+        "malformed": transaction(ledger.genesis, b"\x80", "city", "city 1", kind=ACT.KIND),
+        "not_canonical": transaction(
+            ledger.genesis, b"\x98\x0c" + encode(ACT)[1:], "city", "city 1", kind=ACT.KIND
+        ),
+    }
+    ledger.machine.check_forms([])
+    for some in permutations(bad.items(), 2):
+        for place in range(len(good) + 1):
+            machine = Machine(ledger.genesis)
+            with pytest.raises(InvalidTransaction) as refusal:
+                machine.check_forms([*good[:place], *(one for _, one in some), *good[place:]])
+            assert refusal.value.code == some[0][0]
+
+
+def test_payloads_decoded_together_are_not_decoded_again(ledger, monkeypatch):
+    good = [transaction(ledger.genesis, ACT, "city", "city 1") for _ in range(3)]
+    ledger.machine.check_forms(good)
+    monkeypatch.setattr(machine_module, "decode", None)
+    ledger.block(*good)
 
 
 def test_time_limits_are_exact(ledger):
