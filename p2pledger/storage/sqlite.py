@@ -36,7 +36,7 @@ from p2pledger.storage.rows import (
     boundary_of_row,
     checksum_of,
     located_of,
-    transaction_row,
+    transaction_rows,
     write_boundary,
 )
 from p2pledger.storage.state_rows import StateRows
@@ -172,15 +172,10 @@ class SqliteStore:
             return rows[key] if key in rows else self._index.value(name, key)
 
         with self._database.writing() as writer:
-            writer.executemany(
-                schema.TRANSACTION_PUT,
-                [
-                    transaction_row(tip.frontier.size + result.position, transaction, result)
-                    for transaction, result in zip(transactions, execution.results, strict=True)
-                ],
-            )
+            rows = transaction_rows(tip.frontier.size, transactions, execution.results)
+            writer.executemany(schema.TRANSACTION_PUT, rows)
             self._ids.add(writer, header.time_ms, tip.frontier.size, block.transaction_ids)
-            self._results.write(writer, execution.growth.nodes)
+            self._results.write(writer, execution.growth)
             writer.execute(
                 schema.BLOCK_PUT,
                 (header.height, header.digest, frontier.size, content, checksum_of(header.height, content)),

@@ -272,7 +272,7 @@ def grown(step, **otherwise):
             ),
         ),
         lambda s: grown(s, before=Frontier()),
-        lambda s: grown(s, nodes=s.execution.growth.nodes[1:]),
+        lambda s: grown(s, levels=s.execution.growth.levels[1:]),
         lambda s: grown(s, after=s.execution.growth.before),
     ],
 )
