@@ -20,9 +20,9 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.crown import Crown
+from p2pledger.ledger.entries import Entry
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record
-from p2pledger.ledger.state import Entry
 from p2pledger.merkle import Frontier, is_consistent
 from p2pledger.storage import pruning, result_tree, schema
 from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
@@ -205,6 +205,10 @@ class SqliteStore:
     def entries(self, prefix: str) -> Sequence[Entry]:
         """See `StateReader.entries`."""
         return self._state.entries(prefix)
+
+    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+        """See `StateReader.buckets`."""
+        return self._state.buckets(prefixes)
 
     @property
     def crown(self) -> Crown:

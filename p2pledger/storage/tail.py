@@ -16,7 +16,7 @@ from itertools import islice
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
-from p2pledger.ledger.state import Entry, path_of
+from p2pledger.ledger.entries import Entry, path_of
 from p2pledger.storage import schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.journal import Effects, effects_of_row, journal_row

@@ -9,8 +9,8 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from p2pledger.ledger.entries import BUCKET_ENTRIES_MAX, DIGITS, entry_of
 from p2pledger.ledger.machine import IndexRow
-from p2pledger.ledger.state import entry_of
 from p2pledger.storage import tail
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.journal import Effects, effects_of, effects_of_row, journal_row
@@ -63,6 +63,14 @@ def state_of(store) -> list[object]:
     ]
 
 
+def check_buckets(store, oracle) -> None:
+    """Whole buckets come at one go, and none that is split comes as a whole."""
+    for prefix, entries in store.buckets(DIGITS).items():
+        whole = list(oracle.entries(prefix))
+        assert entries is None or list(entries) == whole
+        assert entries is None or len(whole) <= BUCKET_ENTRIES_MAX
+
+
 def stored_rows(store: SqliteStore) -> int:
     """How many index rows are in the tables, those of a generation that is going there too."""
     return sum(len(unpacked(row)) for row in store._database.rows("SELECT * FROM index_parcels"))
@@ -77,6 +85,7 @@ def test_after_a_crash_at_any_height_all_is_there(tmp_path):
             for each in (oracle, store):
                 each.commit(*step.everything)
             assert state_of(store) == state_of(oracle)
+            check_buckets(store, oracle)
             shutil.copytree(tmp_path / "first", tmp_path / "image")
             with closing(opened(tmp_path / "image")) as image:
                 assert state_of(image) == state_of(oracle)
@@ -95,7 +104,9 @@ def test_opened_again_and_again_it_goes_on(tmp_path):
         if random.random() < 0.4:
             store.close()
             store = opened(tmp_path)
+        check_buckets(store, oracle)
     assert state_of(store) == state_of(oracle)
+    assert any(entries is not None for entries in store.buckets(DIGITS).values())
     store.close()
 
 
