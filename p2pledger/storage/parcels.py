@@ -40,7 +40,7 @@ class Shelf(NamedTuple):
 
 def packed(number: int, keys: Sequence[bytes], rows: Mapping[bytes, bytes]) -> tuple[int, bytes, bytes, int]:
     """The row of a parcel: these keys, which ascend, and what `rows` has under them."""
-    parts = [*keys, *[rows[key] for key in keys]]
+    parts = [*keys, *map(rows.__getitem__, keys)]
     content = struct.pack(f"<{len(parts)}I", *map(len, parts)) + b"".join(parts)
     return number, keys[0], struct.pack("<I", len(parts)) + content, _checksum(number, keys[0], content)
 

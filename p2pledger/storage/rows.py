@@ -92,7 +92,8 @@ def transaction_rows(
             transaction.body.expires_ms,
             result.output,
             transaction.encoded,
-            _checksum_of_body(index, result.transaction_id, transaction.encoded),
+            # as in `_checksum_of_body`, which would be called for each
+            crc32(transaction.encoded, crc32(result.transaction_id, index & 0xFFFF_FFFF)),
         )
         for index, (transaction, result) in enumerate(zip(transactions, results, strict=True), first)
     ]

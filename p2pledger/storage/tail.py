@@ -32,8 +32,8 @@ GENERATION_BLOCKS_MAX = 16_384
 SLICE_ROWS = 256
 PACE = 1.25
 """While a generation grows, the one before goes into the tables at an even pace, so many times as fast."""
-LET_GO = 3
-"""So many journal rows that are no longer needed are removed with a commit."""
+LET_GO = 8
+"""At every eighth height up to sixteen journal rows that are no longer needed are removed."""
 
 
 class Generation:
@@ -69,7 +69,10 @@ class Generation:
         self.blocks += 1
         self.values.update(effects.writes)
         for bucket, changed in effects.entries.items():
-            self.entries.setdefault(bucket, {}).update(changed)
+            if bucket in self.entries:
+                self.entries[bucket].update(changed)
+            else:
+                self.entries[bucket] = dict(changed)
         self.nodes.update(effects.nodes)
         for name, rows in effects.index.items():
             self.index.setdefault(name, {}).update(rows)
@@ -229,7 +232,8 @@ class Tail:
         needed = self._generations[-1 if self._is_written else 0].first
         row = journal_row(height, needed, effects)
         writer.execute(schema.JOURNAL_PUT, row)
-        writer.execute(schema.JOURNAL_REMOVE, (needed, LET_GO))
+        if height % LET_GO == 0:
+            writer.execute(schema.JOURNAL_REMOVE, (needed, 2 * LET_GO))
         return Written(effects, len(row[1]), due)
 
     def _write_due(self, writer: sqlite3.Connection) -> list[Slice]:
