@@ -310,7 +310,7 @@ class SqliteStore:
             if located is None or located.transaction is None:
                 return None
             rows = reader.execute(schema.BLOCKS_FROM, (located.result.height, 1)).fetchall()
-            if not rows:
+            if not rows or not isinstance(rows[0][4], int):
                 raise Damaged(f"block {located.result.height}")
             path = result_tree.path(self._results.reading(reader), located.result_index, rows[0][4])
             return receipt_of(
