@@ -42,9 +42,14 @@ def root(leaves: Sequence[Hash]) -> Hash:
 
 def _above(level: Sequence[Hash]) -> list[Hash]:
     # A last node without a sibling rises as it is: that is the RFC's split at the largest power of two.
+    return [*_pairs(level), level[-1]] if len(level) % 2 else _pairs(level)
+
+
+def _pairs(level: Sequence[Hash]) -> list[Hash]:
+    """`node_hash` of the first and the second, the third and the fourth, and so on."""
     each = iter(level)
     pairs = [sha256(b"\x01" + left + right).digest() for left, right in zip(each, each, strict=False)]
-    return cast("list[Hash]", [*pairs, level[-1]] if len(level) % 2 else pairs)
+    return cast("list[Hash]", pairs)
 
 
 @dataclass(frozen=True)
@@ -177,16 +182,17 @@ class Frontier:
 
     def grow(self, leaves: Sequence[Hash]) -> "Growth":
         """Like `append`, with all that becomes complete by it."""
-        nodes, peaks, size = [], list(self.peaks), self.size
-        for leaf in leaves:
-            nodes.append((2 * size, leaf))
-            current, carry, level = leaf, size, 0
-            while carry % 2:
-                current, carry, level = node_hash(peaks.pop(), current), carry // 2, level + 1
-                nodes.append((node_number(level, carry), current))
-            peaks.append(current)
-            size += 1
-        return Growth(self, nodes, Frontier(size, tuple(peaks)))
+        # Level by level: a node is complete when its right child is, and a left one without it is a peak.
+        pending, peaks = list(self.peaks), list[Hash]()
+        levels: list[tuple[int, Sequence[Hash]]] = []
+        index, new = self.size, leaves
+        while new or pending:
+            levels.append((index, new))
+            both = [pending.pop(), *new] if index % 2 else new
+            if len(both) % 2:
+                peaks.append(both[-1])
+            index, new = index // 2, _pairs(both)
+        return Growth(self, levels, Frontier(self.size + len(leaves), tuple(reversed(peaks))))
 
     def root(self) -> Hash:
         """The root of the tree, as `root(leaves)` would give it."""
@@ -201,13 +207,24 @@ class Frontier:
 @dataclass(frozen=True)
 class Growth:
     """What leaves do to an append-only tree: its right edge `before` and `after` them, and between the two
-    the root of each subtree that became complete, with its `node_number`, in the order of completion.
+    the root of each subtree that became complete.
+
+    `levels` has these by the logarithm of their leaves: the index of the first one, then they themselves.
     """
 
     before: Frontier
-    nodes: Sequence[tuple[int, Hash]]
+    levels: Sequence[tuple[int, Sequence[Hash]]]
     after: Frontier
+
+    @property
+    def nodes(self) -> list[tuple[int, Hash]]:
+        """The roots of the subtrees that became complete, each with its `node_number`."""
+        return [
+            (node_number(level, index), node)
+            for level, (first, roots) in enumerate(self.levels)
+            for index, node in enumerate(roots, first)
+        ]
 
     def leaves(self) -> list[Hash]:
         """The leaf hashes that were appended."""
-        return [node for number, node in self.nodes if number % 2 == 0]
+        return list(self.levels[0][1]) if self.levels else []

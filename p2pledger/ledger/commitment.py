@@ -22,10 +22,9 @@ from p2pledger.codec import Length
 from p2pledger.crypto import Domain
 from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.crown import EMPTY, Crown, row_hash
-from p2pledger.ledger.state import DIGITS, Entry, StateReader, entry_of, lay_over, merged, path_of
+from p2pledger.ledger.entries import BUCKET_ENTRIES_MAX, DIGITS, Entry, entry_of, lay_over, merged, path_of
+from p2pledger.ledger.state import StateReader
 from p2pledger.types import Hash
-
-BUCKET_ENTRIES_MAX = 64
 
 _BUCKET_DOMAIN = Domain("p2pledger/state-bucket/1")
 
@@ -45,6 +44,8 @@ class Update:
 
 
 def _bucket_hash(entries: Sequence[Entry]) -> Hash:
+    if len(entries) == 1:  # most buckets of a state that is not large
+        return _BUCKET_DOMAIN.hash(entries[0].path + entries[0].leaf)
     if not entries:
         return EMPTY
     return _BUCKET_DOMAIN.hash(b"".join([entry.path + entry.leaf for entry in entries]))
@@ -117,18 +118,24 @@ class Commitment:
 
     def update(self, reader: StateReader, writes: Mapping[bytes, bytes | None]) -> Update:
         """What becomes of the tree once `writes` are laid over the reader's state."""
-        crown = reader.crown or Crown.empty(self._depth)
+        crown, depth = reader.crown or Crown.empty(self._depth), self._depth
         entries: dict[str, dict[Hash, Entry | None]] = {}
         for key, value in writes.items():
             path = path_of(key)
             entry = None if value is None else entry_of(key, value, path)
-            entries.setdefault(path.hex()[: self._depth], {})[path] = entry
+            entries.setdefault(path.hex()[:depth], {})[path] = entry
         if not entries:
             return Update(crown, {}, {})
-        view = _View(reader)
-        for prefix, changed in entries.items():
-            view.put(prefix, _rehash(view, prefix, changed))
-        buckets = {int(prefix, 16): view.node(prefix) for prefix in entries}
+        view, buckets = _View(reader), {}
+        for prefix, found in reader.buckets(entries).items():
+            # Nearly every bucket is whole, before and after: then its hash is all that changes.
+            now = None if found is None else merged(found, entries[prefix])
+            if now is not None and len(now) <= BUCKET_ENTRIES_MAX:
+                node = _bucket_hash(now)
+            else:
+                node = _rehash(view, prefix, entries[prefix])
+            view.put(prefix, node)
+            buckets[int(prefix, 16)] = node
         return Update(crown.grown(buckets), entries, view.nodes)
 
     def prove(self, reader: StateReader, key: bytes) -> StateProof:

@@ -14,10 +14,11 @@ from p2pledger.crypto import is_signed as is_really_signed
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.crown import Crown
+from p2pledger.ledger.entries import Entry
 from p2pledger.ledger.modules import RULES, registry
 from p2pledger.ledger.quota import apply_charge
 from p2pledger.ledger.rules import Context, IndexRow, Round, Rule
-from p2pledger.ledger.state import Changes, EmptyState, Entry, StateReader
+from p2pledger.ledger.state import Changes, EmptyState, StateReader
 from p2pledger.merkle import Frontier, Growth
 from p2pledger.types import Hash, Height
 

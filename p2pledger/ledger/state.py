@@ -4,77 +4,24 @@ The state is a map from keys to values, both bytes. It is read through a `StateR
 what is final, an `Overlay` for a block that is not.
 """
 
-from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
-from hashlib import sha256
-from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import decode, encode
-from p2pledger.crypto import Domain
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.ledger.crown import Crown
+from p2pledger.ledger.entries import Entry, lay_over, lay_over_buckets, merged
 from p2pledger.ledger.record import Record, record_of
 from p2pledger.types import Hash, Height
 
 T = TypeVar("T")
 
-DIGITS = "0123456789abcdef"
 GENESIS_HEIGHT = Height(0)
 ROWS_DECODED_MAX = 16_384
 """How many rows are kept decoded: organisations, keys and devices are read far more often than written."""
-
-_LEAF_DOMAIN = Domain("p2pledger/state-leaf/1")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One key of the state as the commitment sees it: where it hangs, and what it hangs there.
-
-    `path` is SHA-256 of the key, `leaf` the hash over key and value.
-    """
-
-    path: Hash
-    leaf: Hash
-
-
-def path_of(key: bytes) -> Hash:
-    """Where a key hangs in the commitment's tree."""
-    return Hash(sha256(key).digest())
-
-
-def entry_of(key: bytes, value: bytes, path: Hash | None = None) -> Entry:
-    """What a key and its value are to the commitment. `path`: the key's, where it is known already."""
-    return Entry(path or path_of(key), _LEAF_DOMAIN.hash(len(key).to_bytes(4, "big") + key + value))
-
-
-_path = attrgetter("path")
-
-
-def merged(entries: Sequence[Entry], changed: Mapping[Hash, Entry | None]) -> list[Entry]:
-    """These entries, which ascend by path, with the changed ones in their places."""
-    found = list(entries)
-    for path, entry in changed.items():
-        i = bisect_left(found, path, key=_path)
-        is_there = i < len(found) and found[i].path == path
-        found[i : i + is_there] = () if entry is None else (entry,)
-    return found
-
-
-def lay_over(children: list[Hash | None], prefix: str, nodes: Mapping[str, Hash | None]) -> None:
-    """Put changed nodes in the places of the sixteen just below `prefix`."""
-    for digit, child in enumerate(DIGITS):
-        if prefix + child in nodes:
-            children[digit] = nodes[prefix + child]
-
-
-def path_range(prefix: str) -> tuple[bytes, bytes]:
-    """The first and the last path that start with these hexadecimal digits, both inclusive."""
-    return bytes.fromhex(prefix.ljust(64, "0")), bytes.fromhex(prefix.ljust(64, "f"))
 
 
 class StateReader(Protocol):
@@ -85,6 +32,9 @@ class StateReader(Protocol):
 
     def entries(self, prefix: str) -> Sequence[Entry]:
         """All entries whose path starts with these hexadecimal digits, by ascending path."""
+
+    def buckets(self, prefixes: Collection[str]) -> "dict[str, Sequence[Entry] | None]":
+        """The entries of each of these buckets; None for one that is split, or may be: `node` tells."""
 
     @property
     def crown(self) -> Crown | None:
@@ -113,6 +63,10 @@ class EmptyState:
     def entries(self, prefix: str) -> Sequence[Entry]:
         """See `StateReader.entries`."""
         return ()
+
+    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+        """See `StateReader.buckets`."""
+        return dict.fromkeys(prefixes, ())
 
     @property
     def crown(self) -> Crown | None:
@@ -211,6 +165,18 @@ class Overlay:
         if len(prefix) == depth:
             return (entries,)
         return ({path: entry for path, entry in entries.items() if path.hex().startswith(prefix)},)
+
+    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+        """See `StateReader.buckets`."""
+        over: list[Mapping[str, Mapping[Hash, Entry | None]]] = []
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            over.append(reader._effects.entries)
+            reader = reader._reader
+        found = reader.buckets(prefixes)
+        for changed in reversed(over):
+            lay_over_buckets(found, changed)
+        return found
 
     @property
     def crown(self) -> Crown:

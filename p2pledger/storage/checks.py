@@ -1,7 +1,8 @@
 """What both stores refuse to write, and how both put a receipt together. Floor 5."""
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import islice, repeat
+from operator import attrgetter
 
 from p2pledger import merkle
 from p2pledger.chain.authority import AuthoritySet
@@ -14,6 +15,8 @@ from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import Execution
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.store import AUTHORITIES_INDEX, Located, Tip
+
+_place = attrgetter("transaction_id", "height", "position")
 
 
 def check_child(
@@ -35,11 +38,10 @@ def check_child(
         root,
     ):
         raise Fatal(f"the roots of block {header.height} are not those of its execution")
-    ids = tuple(transaction.id for transaction in transactions)
-    results = tuple((r.transaction_id, r.height, r.position) for r in execution.results)
-    if ids != block.transaction_ids or set(ids) != set(execution.transactions):
+    ids = tuple([transaction.id for transaction in transactions])
+    if ids != block.transaction_ids or set(ids) != execution.transactions.keys():
         raise Fatal(f"the transactions of block {header.height} are not those that it names")
-    if results != tuple((id_, header.height, position) for position, id_ in enumerate(ids)):
+    if list(map(_place, execution.results)) != list(zip(ids, repeat(header.height), range(len(ids)))):
         raise Fatal(f"the results of block {header.height} are not those of its transactions")
     if execution.growth.before != tip.frontier:
         raise Fatal(f"the tree of results of block {header.height} does not grow from the tip's")

@@ -109,6 +109,8 @@ class Database:
     def _fatal(self, error: sqlite3.Error) -> Fatal:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         meaning = next((text for start, text in _MEANINGS if name.startswith(start)), str(error))
+        if meaning.startswith("Could not decode"):  # damage has made a text of a column of bytes
+            meaning = _DAMAGED
         return Fatal(f"{self.file}: {meaning} ({name})")
 
     def _take(self) -> sqlite3.Connection:

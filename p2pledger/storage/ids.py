@@ -16,12 +16,13 @@ import sqlite3
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from p2pledger.storage import schema
 from p2pledger.storage.database import Damaged
-from p2pledger.types import Hash, Millis
+from p2pledger.types import HASH_BYTES, Hash, Millis
 
 RUN_BITS = 16
 JOINED_BITS = 4
@@ -38,6 +39,8 @@ ENTRY_BYTES = STEM_BYTES + 3
 assert RUN_BITS + JOINED_BITS <= 24
 _JOINED = 1 << JOINED_BITS
 _PLACE_BITS = 40
+_PARTS = Struct(">8xQ16x")
+"""What of an id chooses its chunk."""
 
 Ask = Callable[..., Iterable[Any]]
 """Runs a statement: `Database.rows`, or the same within a snapshot."""
@@ -73,11 +76,13 @@ class Ids:
         oldest = max(min(unexpired, end) >> RUN_BITS, newest - RECENT_MAX + 1)
         self.recent = (*_stored(reader, range(oldest, newest)), _empty(newest))
         rows = reader.execute(schema.IDS_BETWEEN, (newest << RUN_BITS, end))
+        ids: list[bytes] = []
         for expected in range(newest << RUN_BITS, end):
             index, id_ = rows.fetchone() or (None, None)
-            if index != expected or not isinstance(id_, bytes):
+            if index != expected or not isinstance(id_, bytes) or len(id_) != HASH_BYTES:
                 raise Damaged(f"the id of result {expected}")
-            self._put(self.recent[-1], index, (id_,))
+            ids.append(id_)
+        self._put(self.recent[-1], newest << RUN_BITS, ids)
 
     # --- adding
 
@@ -112,10 +117,11 @@ class Ids:
         oldest = max(self.unexpired >> RUN_BITS, self.recent[-1].number - RECENT_MAX + 1)
         self.recent = tuple(run for run in self.recent if run.number >= oldest) or self.recent[-1:]
 
-    def _put(self, run: Run, first: int, ids: Iterable[bytes]) -> None:
-        chunks, chunk_of, offset = run.chunks, self._chunk_of, first % (_JOINED << RUN_BITS)
-        for id_ in ids:
-            chunks[chunk_of(id_)] += id_[:STEM_BYTES] + offset.to_bytes(3, "big")
+    def _put(self, run: Run, first: int, ids: Sequence[bytes]) -> None:
+        chunks, offset, factor = run.chunks, first % (_JOINED << RUN_BITS), self._factor
+        shift, mask = 64 - CHUNK_BITS, (1 << CHUNK_BITS) - 1  # as in `_chunk_of`
+        for id_, parts in zip(ids, _PARTS.iter_unpack(b"".join(ids)), strict=True):
+            chunks[parts[0] * factor >> shift & mask] += id_[:STEM_BYTES] + offset.to_bytes(3, "big")
             offset += 1
 
     def _chunk_of(self, id_: bytes) -> int:

@@ -1,11 +1,11 @@
-"""The rows that modules are found by: the tables' with the newest ones in front of them. Floor 5."""
+"""The rows that modules are found by: the file's with the newest ones in front of them. Floor 5."""
 
 from collections.abc import Sequence
+from itertools import islice, takewhile
 
-from p2pledger.storage import schema
 from p2pledger.storage.checks import prefix_end
-from p2pledger.storage.database import Damaged, Database
-from p2pledger.storage.rows import checksum_of
+from p2pledger.storage.database import Database
+from p2pledger.storage.parcels import rows_from, shelves
 from p2pledger.storage.tail import Generation, Tail
 
 
@@ -19,10 +19,15 @@ class IndexRows:
         """The value of one row; None when there is none."""
 
         def read() -> bytes | None:
-            rows = self._database.rows(schema.INDEX_GET, name, key)
-            if rows and checksum_of(name, key, rows[0][0]) != rows[0][1]:
-                raise Damaged(f"a row of the index {name}")
-            return rows[0][0] if rows else None
+            with self._database.snapshot() as reader:
+                for shelf in reversed(shelves(reader, name)):
+                    if shelf.first <= key <= shelf.last:
+                        for at, value in rows_from(reader, shelf, key):
+                            if at == key:
+                                return value
+                            if at > key:
+                                break
+            return None
 
         def lay_over(found: bytes | None, newer: Generation) -> bytes | None:
             return newer.index.get(name, {}).get(key, found)
@@ -32,15 +37,27 @@ class IndexRows:
     def scan(self, name: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """See `Store.scan`."""
         end = prefix_end(prefix)
-
-        def read() -> dict[bytes, bytes]:
-            if end is None:
-                rows = self._database.rows(schema.INDEX_SCAN_TO_END, name, prefix, after, limit)
-            else:
-                rows = self._database.rows(schema.INDEX_SCAN, name, prefix, after, end, limit)
-            if any(checksum_of(name, key, value) != checksum for key, value, checksum in rows):
-                raise Damaged(f"a row of the index {name}")
-            return {key: value for key, value, _ in rows}
-
-        found = self._tail.over(read, lambda rows, newer: rows | newer.scan(name, prefix, after, end, limit))
+        found = self._tail.over(
+            lambda: self._stored(name, prefix, after, end, limit),
+            lambda rows, newer: rows | newer.scan(name, prefix, after, end, limit),
+        )
         return sorted(found.items())[:limit]
+
+    def _stored(
+        self, name: str, prefix: bytes, after: bytes, end: bytes | None, limit: int
+    ) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        with self._database.snapshot() as reader:
+            for shelf in shelves(reader, name):
+                # What is behind so many rows is not asked for: of an index by time, most shelves are.
+                is_behind = shelf.first >= end if end is not None else False
+                is_behind = is_behind or (len(found) == limit and shelf.first > max(found))
+                if is_behind or shelf.last < prefix or shelf.last <= after:
+                    continue
+                rows = takewhile(
+                    lambda row: end is None or row[0] < end, rows_from(reader, shelf, max(prefix, after))
+                )
+                found.update(islice(((k, v) for k, v in rows if k >= prefix and k > after), limit))
+                if len(found) > limit:
+                    found = dict(sorted(found.items())[:limit])
+        return found

@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Any
 from zlib import crc32
 
+from p2pledger.ledger.entries import Entry, entry_of
 from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.state import Entry, entry_of
 from p2pledger.storage.database import Damaged
 from p2pledger.types import Hash
 

@@ -9,7 +9,7 @@ on with, and the one that has just been completed by a commit that a reader does
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from p2pledger import merkle
 from p2pledger.chain.receipt import Result
@@ -36,17 +36,9 @@ class ResultTiles:
         number = size >> TILE_BITS
         self._newest = number, _from_transactions(reader, number)[: size % (1 << TILE_BITS)]
 
-    def write(self, writer: sqlite3.Connection, nodes: Iterable[tuple[int, Hash]]) -> None:
-        """Add what `result_tree.grow` gave, as part of a commit."""
-        ones = (1 << TILE_BITS) - 1
-        leaves: list[Hash] = []
-        stored: list[tuple[int, Hash]] = []
-        for number, node in nodes:
-            if not number & 1:
-                leaves.append(node)
-            elif number & ones == ones:  # so many at its end: it stands on whole tiles
-                stored.append((number, node))
-        tiles = []
+    def write(self, writer: sqlite3.Connection, growth: merkle.Growth) -> None:
+        """Add what became complete with new leaves, as part of a commit."""
+        leaves, tiles = growth.leaves(), []
         while leaves:
             tile, newest = self._newest
             some = leaves[: (1 << TILE_BITS) - len(newest)]
@@ -55,8 +47,16 @@ class ResultTiles:
             if len(newest) == 1 << TILE_BITS:
                 tiles.append((tile, b"".join(newest)))
                 self._newest = tile + 1, []
-        writer.executemany(schema.TILE_PUT, tiles)
-        writer.executemany(schema.NODE_OF_RESULTS_PUT, stored)
+        if tiles:
+            writer.executemany(schema.TILE_PUT, tiles)
+            writer.executemany(
+                schema.NODE_OF_RESULTS_PUT,
+                [
+                    (result_tree.number(level, index), node)
+                    for level, (first, nodes) in enumerate(growth.levels[TILE_BITS:], TILE_BITS)
+                    for index, node in enumerate(nodes, first)
+                ],
+            )
 
     def reading(self, reader: sqlite3.Connection) -> result_tree.ReadNode:
         """Reads nodes, by number."""

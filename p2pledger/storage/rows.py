@@ -79,19 +79,28 @@ def _decoded(kind: Any, content: bytes, what: str) -> Any:
 # --- transactions
 
 
-def transaction_row(index: int, transaction: Transaction, result: Result) -> tuple[Any, ...]:
-    """The row of a transaction and its result, which is the chain's result number `index`."""
-    id_, body = result.transaction_id, transaction.encoded
-    return (
-        index,
-        id_,
-        result.height,
-        result.position,
-        transaction.body.expires_ms,
-        result.output,
-        body,
-        crc32(body, crc32(id_, crc32(index.to_bytes(8, "big")))),
-    )
+def transaction_rows(
+    first: int, transactions: Sequence[Transaction], results: Sequence[Result]
+) -> list[tuple[Any, ...]]:
+    """The rows of a block's transactions and their results, which are the chain's from number `first` on."""
+    return [
+        (
+            index,
+            result.transaction_id,
+            result.height,
+            result.position,
+            transaction.body.expires_ms,
+            result.output,
+            transaction.encoded,
+            # as in `_checksum_of_body`, which would be called for each
+            crc32(transaction.encoded, crc32(result.transaction_id, index & 0xFFFF_FFFF)),
+        )
+        for index, (transaction, result) in enumerate(zip(transactions, results, strict=True), first)
+    ]
+
+
+def _checksum_of_body(index: int, id_: bytes, body: bytes) -> int:
+    return crc32(body, crc32(id_, index & 0xFFFF_FFFF))
 
 
 @dataclass(frozen=True)
@@ -108,15 +117,17 @@ def remnant_row(row: Sequence[Any], record: Record | None) -> tuple[Any, ...]:
     """The row of a transaction whose body is dropped."""
     index, id_, *others, _, _ = row
     body = encode(Remnant(record))
-    return (index, id_, *others, body, checksum_of(index, id_, body))
+    return (index, id_, *others, body, _checksum_of_body(index, id_, body))
 
 
 def transaction_of(index: int, id_: bytes, body: bytes, checksum: int) -> Transaction | Remnant:
     """What a row of the transactions has as its body."""
     what = f"the transaction of result {index}"
-    if checksum_of(index, id_, body) != checksum:
+    if not isinstance(body, bytes) or not isinstance(id_, bytes):
         raise Damaged(what)
-    if isinstance(body, bytes) and body[:1] == _REMNANT:
+    if _checksum_of_body(index, id_, body) != checksum:
+        raise Damaged(what)
+    if body[:1] == _REMNANT:
         remnant: Remnant = _decoded(Remnant, body, what)
         return remnant
     try:

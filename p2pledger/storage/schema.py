@@ -10,7 +10,7 @@ the tree of results, everything else against a checksum (CRC-32 over the row's k
 that the state does not have is missing from a bucket that is whole.
 """
 
-FORMAT = 3
+FORMAT = 4
 """Raised by every change of the tables that older software could not read."""
 
 TABLES = (
@@ -63,12 +63,21 @@ TABLES = (
         prefix TEXT PRIMARY KEY,
         hash BLOB NOT NULL
     ) WITHOUT ROWID""",
-    """CREATE TABLE index_rows (
+    # Index rows, some hundred in one row, and which of these belong together: see parcels.py.
+    """CREATE TABLE index_parcels (
+        number INTEGER PRIMARY KEY,
+        first BLOB NOT NULL,
+        content BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+    """CREATE TABLE index_shelves (
         name TEXT NOT NULL,
-        key BLOB NOT NULL,
-        value BLOB NOT NULL,
+        start INTEGER NOT NULL,
+        parcels INTEGER NOT NULL,
+        first BLOB NOT NULL,
+        last BLOB NOT NULL,
         checksum INTEGER NOT NULL,
-        PRIMARY KEY (name, key)
+        PRIMARY KEY (name, start)
     ) WITHOUT ROWID""",
     # What the newest blocks write to the state and to the indexes: see tail.py.
     """CREATE TABLE journal (
@@ -143,15 +152,12 @@ NODE_AND_CHILDREN = (
     "SELECT prefix, hash FROM nodes WHERE prefix BETWEEN ? AND ? || 'f' AND LENGTH(prefix) <= LENGTH(?) + 1"
 )
 
-INDEX_PUT = "INSERT OR REPLACE INTO index_rows VALUES (?, ?, ?, ?)"
-INDEX_GET = "SELECT value, checksum FROM index_rows WHERE name = ? AND key = ?"
-INDEX_SCAN = (
-    "SELECT key, value, checksum FROM index_rows WHERE name = ? AND key >= ? AND key > ? AND key < ?"
-    " ORDER BY key LIMIT ?"
-)
-INDEX_SCAN_TO_END = (
-    "SELECT key, value, checksum FROM index_rows WHERE name = ? AND key >= ? AND key > ? ORDER BY key LIMIT ?"
-)
+PARCEL_PUT = "INSERT OR REPLACE INTO index_parcels VALUES (?, ?, ?, ?)"
+"""After a crash a generation goes into the tables again, and it has grown: every parcel is written anew."""
+PARCEL = "SELECT * FROM index_parcels WHERE number = ?"
+PARCEL_FIRST = "SELECT first FROM index_parcels WHERE number = ?"
+SHELF_PUT = "INSERT INTO index_shelves VALUES (?, ?, ?, ?, ?, ?)"
+SHELVES = "SELECT * FROM index_shelves WHERE name = ? ORDER BY start"
 
 JOURNAL_PUT = "INSERT INTO journal VALUES (?, ?, ?)"
 JOURNAL_REMOVE = (

@@ -20,9 +20,9 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.crown import Crown
+from p2pledger.ledger.entries import Entry
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record
-from p2pledger.ledger.state import Entry
 from p2pledger.merkle import Frontier, is_consistent
 from p2pledger.storage import pruning, result_tree, schema
 from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
@@ -36,7 +36,7 @@ from p2pledger.storage.rows import (
     boundary_of_row,
     checksum_of,
     located_of,
-    transaction_row,
+    transaction_rows,
     write_boundary,
 )
 from p2pledger.storage.state_rows import StateRows
@@ -172,15 +172,10 @@ class SqliteStore:
             return rows[key] if key in rows else self._index.value(name, key)
 
         with self._database.writing() as writer:
-            writer.executemany(
-                schema.TRANSACTION_PUT,
-                [
-                    transaction_row(tip.frontier.size + result.position, transaction, result)
-                    for transaction, result in zip(transactions, execution.results, strict=True)
-                ],
-            )
+            rows = transaction_rows(tip.frontier.size, transactions, execution.results)
+            writer.executemany(schema.TRANSACTION_PUT, rows)
             self._ids.add(writer, header.time_ms, tip.frontier.size, block.transaction_ids)
-            self._results.write(writer, execution.growth.nodes)
+            self._results.write(writer, execution.growth)
             writer.execute(
                 schema.BLOCK_PUT,
                 (header.height, header.digest, frontier.size, content, checksum_of(header.height, content)),
@@ -210,6 +205,10 @@ class SqliteStore:
     def entries(self, prefix: str) -> Sequence[Entry]:
         """See `StateReader.entries`."""
         return self._state.entries(prefix)
+
+    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+        """See `StateReader.buckets`."""
+        return self._state.buckets(prefixes)
 
     @property
     def crown(self) -> Crown:
@@ -311,7 +310,7 @@ class SqliteStore:
             if located is None or located.transaction is None:
                 return None
             rows = reader.execute(schema.BLOCKS_FROM, (located.result.height, 1)).fetchall()
-            if not rows:
+            if not rows or not isinstance(rows[0][4], int):
                 raise Damaged(f"block {located.result.height}")
             path = result_tree.path(self._results.reading(reader), located.result_index, rows[0][4])
             return receipt_of(

@@ -5,12 +5,21 @@ the state root when the file is opened. So a damaged page is noticed by the firs
 by one that finds nothing: what is missing is missing from a bucket that is whole.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from p2pledger.ledger.commitment import node_hash, subtree_hash
 from p2pledger.ledger.crown import EMPTY, Crown
+from p2pledger.ledger.entries import (
+    DIGITS,
+    Entry,
+    entry_of,
+    lay_over,
+    lay_over_buckets,
+    merged,
+    path_of,
+    path_range,
+)
 from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.state import DIGITS, Entry, entry_of, lay_over, merged, path_of, path_range
 from p2pledger.storage import schema
 from p2pledger.storage.cache import Cache
 from p2pledger.storage.database import Damaged, Database
@@ -77,6 +86,21 @@ class StateRows:
         if len(prefix) == self._depth and prefix not in self._split:
             return self._over(prefix, lambda: self._buckets.get(prefix, self._stored_entries))
         return self._over(prefix, lambda: self._stored_entries(prefix))
+
+    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+        """See `StateReader.buckets`."""
+
+        def read() -> dict[str, Sequence[Entry] | None]:
+            split, kept, stored = self._split, self._buckets.get, self._stored_entries
+            return {prefix: None if prefix in split else kept(prefix, stored) for prefix in prefixes}
+
+        def laid_over(
+            found: dict[str, Sequence[Entry] | None], newer: Generation
+        ) -> dict[str, Sequence[Entry] | None]:
+            lay_over_buckets(found, newer.entries)
+            return found
+
+        return self._tail.over(read, laid_over)
 
     def _over(self, prefix: str, read: Callable[[], tuple[Entry, ...]]) -> tuple[Entry, ...]:
         def lay_over(entries: tuple[Entry, ...], newer: Generation) -> tuple[Entry, ...]:

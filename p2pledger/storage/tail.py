@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from threading import Lock
 from typing import NamedTuple, TypeVar
-from zlib import crc32
 
-from p2pledger.ledger.state import Entry, path_of
+from p2pledger.ledger.entries import Entry, path_of
 from p2pledger.storage import schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.journal import Effects, effects_of_row, journal_row
+from p2pledger.storage.parcels import PARCEL_BITS, Shelf, packed
 from p2pledger.types import Hash, Height
 
 T = TypeVar("T")
@@ -30,10 +30,10 @@ GENERATION_BYTES_MAX = 8 * 1024 * 1024
 GENERATION_BLOCKS_MAX = 16_384
 """A generation is full with so many rows, repeated ones too, bytes or blocks: some 8 MiB of memory."""
 SLICE_ROWS = 256
-PACE = 2
-"""For each row that a block writes, so many of the generation before go into the tables; a slice at least."""
-LET_GO = 3
-"""So many journal rows that are no longer needed are removed with a commit."""
+PACE = 1.25
+"""While a generation grows, the one before goes into the tables at an even pace, so many times as fast."""
+LET_GO = 8
+"""At every eighth height up to sixteen journal rows that are no longer needed are removed."""
 
 
 class Generation:
@@ -49,13 +49,18 @@ class Generation:
         self._sorted: dict[str, list[bytes]] = {}
 
     @property
-    def is_full(self) -> bool:
-        """Whether nothing is added any more."""
-        return (
-            self.rows >= GENERATION_ROWS_MAX
-            or self.size_bytes >= GENERATION_BYTES_MAX
-            or self.blocks >= GENERATION_BLOCKS_MAX
+    def part_full(self) -> float:
+        """How full it is; from 1 on nothing is added any more."""
+        return max(
+            self.rows / GENERATION_ROWS_MAX,
+            self.size_bytes / GENERATION_BYTES_MAX,
+            self.blocks / GENERATION_BLOCKS_MAX,
         )
+
+    @property
+    def distinct_rows(self) -> int:
+        """How many rows go into the tables: one for each key."""
+        return len(self.values) + len(self.nodes) + sum(map(len, self.index.values()))
 
     def add(self, effects: Effects, size_bytes: int) -> None:
         """Another block wrote this."""
@@ -64,7 +69,10 @@ class Generation:
         self.blocks += 1
         self.values.update(effects.writes)
         for bucket, changed in effects.entries.items():
-            self.entries.setdefault(bucket, {}).update(changed)
+            if bucket in self.entries:
+                self.entries[bucket].update(changed)
+            else:
+                self.entries[bucket] = dict(changed)
         self.nodes.update(effects.nodes)
         for name, rows in effects.index.items():
             self.index.setdefault(name, {}).update(rows)
@@ -94,15 +102,25 @@ class Slice:
         self.values: dict[bytes, bytes | None] = {}
         self.entries: dict[str, dict[Hash, Entry | None]] = {}
         self.nodes: list[tuple[str, Hash | None]] = []
-        self.index: list[tuple[str, bytes, bytes, int]] = []
+        self.parcels: list[tuple[int, bytes, bytes, int]] = []
+        self.shelves: list[Shelf] = []
+        self.index_rows = 0
+        self.is_last = False
+        """Whether the generation is in the tables as a whole with it."""
 
     @property
     def rows(self) -> int:
         """How many rows these are."""
-        return len(self.values) + len(self.nodes) + len(self.index)
+        return len(self.values) + len(self.nodes) + self.index_rows
 
     def write(self, writer: sqlite3.Connection) -> None:
         """Write the rows into their tables."""
+        if self.parcels:
+            writer.executemany(schema.PARCEL_PUT, self.parcels)
+        if self.shelves:
+            writer.executemany(schema.SHELF_PUT, [shelf.row for shelf in self.shelves])
+        if not self.values and not self.nodes:
+            return
         state: list[tuple[bytes, ...]] = []
         removed: list[tuple[bytes]] = []
         entries = [item for bucket in self.entries.values() for item in bucket.items()]
@@ -115,11 +133,15 @@ class Slice:
         writer.executemany(schema.STATE_REMOVE, removed)
         writer.executemany(schema.NODE_PUT, [node for node in self.nodes if node[1] is not None])
         writer.executemany(schema.NODE_REMOVE, [(prefix,) for prefix, node in self.nodes if node is None])
-        writer.executemany(schema.INDEX_PUT, self.index)
 
 
 def slices(generation: Generation, depth: int) -> Iterator[Slice]:
     """All that a generation holds in the order of keys, SLICE_ROWS at a time; a bucket is never cut."""
+    yield from _slices_of_state(generation, depth)
+    yield from _slices_of_index(generation)
+
+
+def _slices_of_state(generation: Generation, depth: int) -> Iterator[Slice]:
     keys: dict[str, dict[Hash, bytes]] = {}
     for key in generation.values:
         path = path_of(key)
@@ -137,13 +159,22 @@ def slices(generation: Generation, depth: int) -> Iterator[Slice]:
             yield made
             made = Slice()
     yield made
-    for name, rows in sorted(generation.index.items()):
-        ordered, start = sorted(rows), crc32(name.encode())
-        for i in range(0, len(ordered), SLICE_ROWS):
-            made = Slice()
-            some = [(key, rows[key]) for key in ordered[i : i + SLICE_ROWS]]
-            made.index = [(name, key, value, crc32(value, crc32(key, start))) for key, value in some]
+
+
+def _slices_of_index(generation: Generation) -> Iterator[Slice]:
+    last = Slice()
+    last.is_last = True
+    number = generation.first << PARCEL_BITS
+    for name in sorted(generation.index):
+        rows, keys = generation.index[name], sorted(generation.index[name])
+        starts = range(0, len(keys), SLICE_ROWS)
+        last.shelves.append(Shelf(name, number, len(starts), keys[0], keys[-1]))
+        for start in starts:
+            some, made = keys[start : start + SLICE_ROWS], Slice()
+            made.parcels.append(packed(number, some, rows))
+            made.index_rows, number = len(some), number + 1
             yield made
+    yield last
 
 
 class Written(NamedTuple):
@@ -166,6 +197,8 @@ class Tail:
         self._generations: tuple[Generation, ...] = (Generation(1),)
         """By age. Replaced as a whole: whoever sees the same one before and after has missed nothing."""
         self._slices: Iterator[Slice] = iter(())
+        self._moved = 0
+        """Rows of the older generation that are in the tables."""
         self._is_written = False
 
     def load(self, reader: sqlite3.Connection, height: Height) -> None:
@@ -191,28 +224,34 @@ class Tail:
     def write(self, writer: sqlite3.Connection, height: Height, effects: Effects) -> Written:
         """Write a block's effects, and some of what is due, as part of its commit; `add` it after that."""
         growing = self._generations[-1]
-        if growing.is_full and len(self._generations) == 1:
-            self._slices = slices(growing, self._depth)
+        if growing.part_full >= 1 and len(self._generations) == 1:
+            self._slices, self._moved = slices(growing, self._depth), 0
             full, growing = growing, Generation(height)
             self._generations = (full, growing)
-        due = self._write_due(writer, None if growing.is_full else PACE * effects.rows + 1)
+        due = self._write_due(writer)
         needed = self._generations[-1 if self._is_written else 0].first
         row = journal_row(height, needed, effects)
         writer.execute(schema.JOURNAL_PUT, row)
-        writer.execute(schema.JOURNAL_REMOVE, (needed, LET_GO))
+        if height % LET_GO == 0:
+            writer.execute(schema.JOURNAL_REMOVE, (needed, 2 * LET_GO))
         return Written(effects, len(row[1]), due)
 
-    def _write_due(self, writer: sqlite3.Connection, rows: int | None) -> list[Slice]:
-        """Write slices of about so many rows, or all that are left."""
+    def _write_due(self, writer: sqlite3.Connection) -> list[Slice]:
+        """Write what is due of the generation before."""
         written: list[Slice] = []
-        while len(self._generations) > 1 and (rows is None or rows > 0):
-            due = next(self._slices, None)
-            if due is None:
-                self._is_written = True
-                break
+        if len(self._generations) == 1:
+            return written
+        full, growing = self._generations
+        part = growing.part_full
+        due_rows = full.distinct_rows * PACE * part
+        while part >= 1 or self._moved <= due_rows:
+            due = next(self._slices)
             due.write(writer)
             written.append(due)
-            rows = None if rows is None else rows - due.rows
+            self._moved += due.rows
+            if due.is_last:
+                self._is_written = True
+                break
         return written
 
     def add(self, written: Written) -> None:

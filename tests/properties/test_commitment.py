@@ -145,6 +145,11 @@ def test_an_update_reads_only_what_it_changes():
             self.entries_read += len(found)
             return found
 
+        def buckets(self, prefixes):
+            found = self.reader.buckets(prefixes)
+            self.entries_read += sum(len(entries) for entries in found.values() if entries is not None)
+            return found
+
         def node(self, prefix):
             return self.reader.node(prefix)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from p2pledger.chain.block import FinalBlock, Header, evidence_root, genesis_digest
 from p2pledger.chain.vote import Vote, certificate_of, finalise
-from p2pledger.ledger.state import entry_of
+from p2pledger.ledger.entries import entry_of
 from p2pledger.merkle import root as root_of
 from p2pledger.node.layers import Layers
 from p2pledger.storage.memory import MemoryStore

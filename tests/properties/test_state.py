@@ -3,8 +3,9 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from p2pledger.codec import encode
+from p2pledger.ledger.entries import entry_of
 from p2pledger.ledger.modules.registry.rows import GatewayNumber
-from p2pledger.ledger.state import Changes, EmptyState, Overlay, Table, entry_of
+from p2pledger.ledger.state import Changes, EmptyState, Overlay, Table
 from tests.ledgers import Effects
 from tests.properties.effort import effort
 

@@ -63,7 +63,8 @@ from p2pledger.chain.vote import Ballot, Vote, certificate_of, evidence_of, fina
 from p2pledger.codec import encode
 from p2pledger.crypto import KeySigner
 from p2pledger.ledger.commitment import Commitment
-from p2pledger.ledger.state import EmptyState, entry_of
+from p2pledger.ledger.entries import entry_of
+from p2pledger.ledger.state import EmptyState
 from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, Signature, View
 
 PATH = Path(__file__).with_name("chain.json")

@@ -3,8 +3,9 @@ from collections import Counter
 import pytest
 from p2pledger.codec import encode
 from p2pledger.errors import Fatal
+from p2pledger.ledger.entries import path_range
 from p2pledger.ledger.quota import Usage
-from p2pledger.ledger.state import Changes, EmptyState, Overlay, Table, path_range
+from p2pledger.ledger.state import Changes, EmptyState, Overlay, Table
 from tests.ledgers import Effects
 
 

@@ -217,7 +217,16 @@ SPOIL_TILE = "UPDATE result_tiles SET leaves = zeroblob(128) WHERE number = "
         ("DELETE FROM blocks WHERE height = 2", lambda s, t: s.block(2)),
         ("DELETE FROM blocks WHERE height = 2", lambda s, t: s.blocks(1, 9)),
         ("UPDATE blocks SET height = 0 WHERE height = 2", lambda s, t: s.block(2)),
-        ("UPDATE index_rows SET value = x'00'", lambda s, t: s.scan("by_height", b"", b"", 9)),
+        *[
+            (statement, lambda s, t: s.scan("by_height", b"", b"", 9))
+            for statement in (
+                "UPDATE index_parcels SET content = CAST(content || x'00' AS BLOB)",
+                "UPDATE index_parcels SET content = x''",
+                "UPDATE index_parcels SET first = 'text'",
+                "DELETE FROM index_parcels",
+                "UPDATE index_shelves SET parcels = parcels + 1",
+            )
+        ],
         ("UPDATE boundaries SET content = content || x'00'", lambda s, t: s.boundary(0)),
     ],
 )

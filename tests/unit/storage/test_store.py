@@ -9,9 +9,9 @@ from p2pledger.chain.receipt import check_receipt
 from p2pledger.codec import encode
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Fatal
+from p2pledger.ledger.entries import entry_of, path_of
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.ledger.record import Record
-from p2pledger.ledger.state import entry_of, path_of
 from p2pledger.merkle import Frontier, is_consistent
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.storage.sqlite import SqliteStore
@@ -272,7 +272,7 @@ def grown(step, **otherwise):
             ),
         ),
         lambda s: grown(s, before=Frontier()),
-        lambda s: grown(s, nodes=s.execution.growth.nodes[1:]),
+        lambda s: grown(s, levels=s.execution.growth.levels[1:]),
         lambda s: grown(s, after=s.execution.growth.before),
     ],
 )

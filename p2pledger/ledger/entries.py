@@ -1,0 +1,75 @@
+"""Keys of the state as the commitment sees them: entries, and the buckets they hang in. Floor 4, pure."""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from operator import attrgetter
+
+from p2pledger.crypto import Domain
+from p2pledger.types import Hash
+
+DIGITS = "0123456789abcdef"
+BUCKET_ENTRIES_MAX = 64
+"""A bucket of more entries is split: see `ledger.commitment`."""
+
+_LEAF_DOMAIN = Domain("p2pledger/state-leaf/1")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One key of the state as the commitment sees it: where it hangs, and what it hangs there.
+
+    `path` is SHA-256 of the key, `leaf` the hash over key and value.
+    """
+
+    path: Hash
+    leaf: Hash
+
+
+def path_of(key: bytes) -> Hash:
+    """Where a key hangs in the commitment's tree."""
+    return Hash(sha256(key).digest())
+
+
+def entry_of(key: bytes, value: bytes, path: Hash | None = None) -> Entry:
+    """What a key and its value are to the commitment. `path`: the key's, where it is known already."""
+    return Entry(path or path_of(key), _LEAF_DOMAIN.hash(len(key).to_bytes(4, "big") + key + value))
+
+
+_path = attrgetter("path")
+
+
+def merged(entries: Sequence[Entry], changed: Mapping[Hash, Entry | None]) -> list[Entry]:
+    """These entries, which ascend by path, with the changed ones in their places."""
+    if not entries:
+        return sorted([entry for entry in changed.values() if entry is not None], key=_path)
+    found = list(entries)
+    for path, entry in changed.items():
+        i = bisect_left(found, path, key=_path)
+        is_there = i < len(found) and found[i].path == path
+        found[i : i + is_there] = () if entry is None else (entry,)
+    return found
+
+
+def lay_over(children: list[Hash | None], prefix: str, nodes: Mapping[str, Hash | None]) -> None:
+    """Put changed nodes in the places of the sixteen just below `prefix`."""
+    for digit, child in enumerate(DIGITS):
+        if prefix + child in nodes:
+            children[digit] = nodes[prefix + child]
+
+
+def lay_over_buckets(
+    buckets: dict[str, Sequence[Entry] | None], changed: Mapping[str, Mapping[Hash, Entry | None]]
+) -> None:
+    """Put changed entries in their places, in those of these buckets that are known."""
+    for prefix in changed.keys() & buckets.keys():
+        entries = buckets[prefix]
+        if entries is not None:
+            now = merged(entries, changed[prefix])
+            buckets[prefix] = now if len(now) <= BUCKET_ENTRIES_MAX else None
+
+
+def path_range(prefix: str) -> tuple[bytes, bytes]:
+    """The first and the last path that start with these hexadecimal digits, both inclusive."""
+    return bytes.fromhex(prefix.ljust(64, "0")), bytes.fromhex(prefix.ljust(64, "f"))
