@@ -1,6 +1,6 @@
 """What a message costs whatever is in it: calls at both ends, from one host to another in this process.
 
-The scheduler's turns differ a little from run to run, so each bound has a tenth of room above what was counted.
+The scheduler's turns differ a little from run to run, so each bound has a tenth of room above the count.
 """
 
 import gc
