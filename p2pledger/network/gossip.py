@@ -18,10 +18,12 @@ These faults of the library are mended here by overriding:
 
 import logging
 from collections.abc import Callable, KeysView, Mapping
+from functools import lru_cache
 
 import trio
 from google.protobuf.message import DecodeError
 from libp2p.abc import INetStream
+from libp2p.crypto.keys import PublicKey
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
@@ -49,6 +51,11 @@ SEEN_MAX = 100_000
 SUBSCRIPTIONS_MAX = 64
 STALL_S = 30.0
 STREAMS_PER_PEER = 2
+ORIGINS_MAX = 1_024
+ORIGIN_BYTES_MAX = 64
+"""An id that is a key of ours, Ed25519, has 38 bytes; what is longer is not kept."""
+
+_SIGNED_PREFIX = PUBSUB_SIGNING_PREFIX.encode()
 
 
 class SeenMessages:
@@ -93,7 +100,10 @@ class Bus(Pubsub):
         super().__init__(switchboard, router, strict_signing=True, msg_id_constructor=message_id)
         self.seen_messages.stop()
         self.seen_messages = SeenMessages()  # type: ignore[assignment]
-        self._own_bytes = self.my_id.to_bytes()
+        self._routing = router
+        self._own_id = self.my_id
+        self._own_bytes = self._own_id.to_bytes()
+        self._own_key = switchboard.get_public_key().serialize()
         switchboard.serve(PROTOCOL_ID_V11, self.stream_handler, limit=STREAMS_PER_PEER)
 
     @property
@@ -111,11 +121,13 @@ class Bus(Pubsub):
         message = rpc_pb2.Message(
             data=data, topicIDs=[topic_id], from_id=self._own_bytes, seqno=self._next_seqno()
         )
-        message.signature = self.sign_key.sign(PUBSUB_SIGNING_PREFIX.encode() + message.SerializeToString())
-        message.key = self.host.get_public_key().serialize()
-        self.seen_messages.add(message_id(message))
+        message.signature = self.sign_key.sign(_SIGNED_PREFIX + message.SerializeToString())
+        message.key = self._own_key
+        key = message_id(message)
+        self.seen_messages.add(key)
         self._meter.gossip(self._topics[topic_id], "published")
-        await self.router.publish(self.my_id, message)
+        self._routing.spread(self._own_id, message, key)
+        await trio.lowlevel.checkpoint()
 
     async def stream_handler(self, stream: INetStream) -> None:
         """Read a peer's RPCs for as long as it sends them."""
@@ -152,7 +164,7 @@ class Bus(Pubsub):
             self._meter.gossip(topic, "ignore")
             return
         self._meter.gossip(topic, "accept")
-        await self.router.publish(msg_forwarder, msg)
+        self._routing.spread(msg_forwarder, msg, key)
         try:
             await self._handler.on_gossip(topic, peer, msg.data)
         except Fatal as error:
@@ -242,7 +254,25 @@ def _decode(data: bytes) -> rpc_pb2.RPC:
 
 
 def _is_signed(message: rpc_pb2.Message) -> bool:
+    """As the library judges it, but with the key of an origin read out of its id only once."""
+    origin = message.from_id
+    if not origin or not message.signature:
+        return False
     try:
-        return bool(message.from_id) and signature_validator(message)
+        key = _key_in(origin) if len(origin) <= ORIGIN_BYTES_MAX else None
+        if key is None:
+            return bool(signature_validator(message))
+        unsigned = rpc_pb2.Message(
+            data=message.data, topicIDs=message.topicIDs, from_id=origin, seqno=message.seqno
+        )
+        return key.verify(_SIGNED_PREFIX + unsigned.SerializeToString(), message.signature)
     except Exception:  # noqa: BLE001 - an edge: the library raises whatever a peer's key makes it raise
         return False
+
+
+@lru_cache(ORIGINS_MAX)
+def _key_in(origin: bytes) -> PublicKey | None:
+    """The key that an id consists of; None when it is only a key's hash, or nothing at all."""
+    peer = ID(origin)
+    key = peer.extract_public_key()
+    return key if key is not None and ID.from_pubkey(key) == peer else None

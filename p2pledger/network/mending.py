@@ -6,6 +6,8 @@ streams), `gossip` (pubsub).
 
     unbounded protocol names      a peer announces a protocol name of any length and the negotiation reads it
     logging to the root logger    every connection writes to the root logger, and makes it a handler
+    a lock for every read         a stream takes a lock, and so a turn of the scheduler, around looking at its
+                                  own state before every read and write
 """
 
 import importlib.metadata
@@ -14,7 +16,9 @@ import logging
 from libp2p.exceptions import ParseError
 from libp2p.io.abc import Reader
 from libp2p.network.connection import swarm_connection
+from libp2p.network.stream.net_stream import NetStream, StreamState
 from libp2p.protocol_muxer import multiselect_communicator
+from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
 VERSION = "0.8.1"
@@ -53,6 +57,33 @@ def mend_logging_to_the_root_logger() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
+class UnlockedStream(NetStream):
+    """Reads and writes at once while it is open; all else is left to the library's own way."""
+
+    async def read(self, n: int | None = None) -> bytes:
+        if self._state is StreamState.OPEN:
+            try:
+                return await self.muxed_stream.read(n)
+            except MuxedStreamError:
+                pass  # it says the same again below, where the library notes and translates it
+        return await super().read(n)
+
+    async def write(self, data: bytes) -> None:
+        if self._state is StreamState.OPEN:
+            try:
+                await self.muxed_stream.write(data)
+            except MuxedStreamError:
+                pass
+            else:
+                return
+        await super().write(data)
+
+
+def mend_a_lock_for_every_read() -> None:
+    swarm_connection.NetStream = UnlockedStream  # type: ignore[attr-defined]
+
+
 check_version()
 mend_unbounded_protocol_names()
 mend_logging_to_the_root_logger()
+mend_a_lock_for_every_read()

@@ -46,7 +46,10 @@ class RecentMessages(MessageCache):
         self._n_bytes = 0
 
     def put(self, msg: rpc_pb2.Message) -> None:
-        key = message_id(msg)
+        self.keep(message_id(msg), msg)
+
+    def keep(self, key: bytes, msg: rpc_pb2.Message) -> None:
+        """Put a message whose id is known: hashing a large one takes longer than all else here."""
         if key in self.msgs:
             return
         self.msgs[key] = msg
@@ -79,7 +82,8 @@ class Router(GossipSub):
             eclipse_protection_enabled=False,
         )
         self.scorer = standing
-        self.mcache = RecentMessages()
+        self._recent = RecentMessages()
+        self.mcache = self._recent
         self._standing = standing
         self._meter = meter
         self._last_rpc: tuple[rpc_pb2.RPC, bytes] | None = None
@@ -91,8 +95,13 @@ class Router(GossipSub):
 
     async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
         """Send a checked message on."""
+        self.spread(msg_forwarder, pubsub_msg, message_id(pubsub_msg))
+        await trio.lowlevel.checkpoint()
+
+    def spread(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message, key: bytes) -> None:
+        """Queue a checked message, whose id is `key`, for all that are to have it."""
         assert self.pubsub is not None
-        self.mcache.put(pubsub_msg)
+        self._recent.keep(key, pubsub_msg)
         rpc = rpc_pb2.RPC(publish=[pubsub_msg])
         origin = pubsub_msg.from_id
         of_circle = origin in self._circle
@@ -102,7 +111,6 @@ class Router(GossipSub):
             has_it = address == origin or (of_circle and not is_own and address in self._circle)
             if peer != msg_forwarder and not has_it:
                 self.send_rpc(peer, rpc)
-        await trio.lowlevel.checkpoint()
 
     def send_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, priority: bool = False) -> None:
         """Queue an RPC for a peer; one that finds no room is counted and lost."""

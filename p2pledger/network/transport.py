@@ -5,6 +5,8 @@ The library's own classes are kept and these faults of theirs are mended by over
                                     after the handshake and before a multiplexer or protocol is spoken;
     an unbounded read before the    `BoundedConnection` never asks the socket for more than a cipher message,
     handshake                       and reads it in large pieces;
+    a tower of calls and two locks  `CipherMessages` takes apart at once what one read of the socket brought,
+    around every cipher message     and writes all that waits at once;
     inbound places are never given  `PatientSwarm` holds a place for a handshake only as long as it lasts, and
     back                            few for each address;
     dead connections are preferred  `PatientSwarm` keeps and uses the newest of a peer's connections;
@@ -27,6 +29,7 @@ from libp2p.identity.identify.identify import ID as IDENTIFY
 from libp2p.identity.identify.identify import identify_handler_for
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.io.trio import TrioTCPStream
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.raw_connection import RawConnection
@@ -35,8 +38,10 @@ from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH, NoiseTransportReadWriter
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
+from libp2p.security.secure_session import SecureSession
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.transport.exceptions import SecurityUpgradeFailure
@@ -58,13 +63,17 @@ MAX_HANDSHAKES_PER_ADDRESS = 16
 HANDSHAKE_S = 10.0
 NEGOTIATION_S = 10
 CIPHER_MESSAGE_BYTES = 65_535
+CIPHER_LENGTH_BYTES = 2
 READ_BYTES = 128 * 1024
 
 StreamHandler = Callable[[INetStream], Awaitable[None]]
 
 
 class BoundedConnection(RawConnection):
-    """A raw connection that is read through a buffer and whose `read(n)` gives all `n` bytes."""
+    """A raw connection that is read through a buffer and whose `read(n)` gives all `n` bytes.
+
+    At most one task may read and one may write at a time. Raises: ConnectionClosedError at the end.
+    """
 
     def __init__(self, conn: RawConnection) -> None:
         super().__init__(conn.stream, conn.is_initiator)
@@ -75,13 +84,69 @@ class BoundedConnection(RawConnection):
         if n is None or n > CIPHER_MESSAGE_BYTES:
             raise ConnectionClosedError(f"refused to read {n} bytes at once")
         while len(self._buffer) < n:
-            piece = await super().read(READ_BYTES)
-            if not piece:
-                raise ConnectionClosedError("closed by the peer")
-            self._buffer += piece
+            await self._fill()
         data = bytes(self._buffer[:n])
         del self._buffer[:n]
         return data
+
+    async def cipher_messages(self) -> list[bytes]:
+        """All cipher messages that are here whole, without their lengths; waits for the first of them."""
+        while not (messages := self._cut()):
+            await self._fill()
+        return messages
+
+    async def write(self, data: bytes) -> None:
+        try:
+            await self._socket.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionClosedError("the connection has ended") from error
+
+    @property
+    def _socket(self) -> trio.SocketStream:
+        # Past the library's locks: each costs a turn of the scheduler, and nobody reads or writes beside us.
+        assert isinstance(self.stream, TrioTCPStream)
+        return self.stream.stream
+
+    async def _fill(self) -> None:
+        try:
+            piece = await self._socket.receive_some(READ_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionClosedError("the connection has ended") from error
+        if not piece:
+            raise ConnectionClosedError("closed by the peer")
+        self._buffer += piece
+
+    def _cut(self) -> list[bytes]:
+        messages, at, here = [], 0, len(self._buffer)
+        with memoryview(self._buffer) as buffer:
+            while (start := at + CIPHER_LENGTH_BYTES) <= here:
+                end = start + int.from_bytes(buffer[at:start], "big")
+                if end > here:
+                    break
+                messages.append(bytes(buffer[start:end]))
+                at = end
+        del self._buffer[:at]
+        return messages
+
+
+class CipherMessages(NoiseTransportReadWriter):
+    """Reads and writes the library's cipher messages, as many at a time as there are."""
+
+    def __init__(self, conn: BoundedConnection, agreed: NoiseTransportReadWriter) -> None:
+        super().__init__(conn, agreed.noise_state)
+        self._bounded = conn
+
+    async def read_msg(self, prefix_encoded: bool = False) -> bytes:
+        """What the messages say that are here, one after the other; at least one."""
+        return b"".join(map(self.decrypt, await self._bounded.cipher_messages()))
+
+    async def write_msg(self, msg: bytes, prefix_encoded: bool = False) -> None:
+        """Say `msg` in as many messages as it takes, and in one write."""
+        parts: list[bytes] = []
+        for start in range(0, len(msg), MAX_PLAINTEXT_LENGTH):
+            encrypted = self.encrypt(msg[start : start + MAX_PLAINTEXT_LENGTH])
+            parts += (len(encrypted).to_bytes(CIPHER_LENGTH_BYTES, "big"), encrypted)
+        await self._bounded.write(b"".join(parts))
 
 
 class _Muxers(MuxerMultistream):
@@ -110,7 +175,10 @@ class Upgrader(TransportUpgrader):
     ) -> ISecureConn:
         """Raises: SecurityUpgradeFailure, also when the peer is not admitted."""
         assert isinstance(raw_conn, RawConnection)
-        secure = await super().upgrade_security(BoundedConnection(raw_conn), is_initiator, peer_id)
+        bounded = BoundedConnection(raw_conn)
+        secure = await super().upgrade_security(bounded, is_initiator, peer_id)
+        assert isinstance(secure, SecureSession) and isinstance(secure.conn, NoiseTransportReadWriter)
+        secure.conn = CipherMessages(bounded, secure.conn)
         if not self._is_admitted(secure.get_remote_peer()):
             await secure.close()
             raise SecurityUpgradeFailure("the peer is not admitted")

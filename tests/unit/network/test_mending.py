@@ -14,14 +14,22 @@ import pytest
 import trio
 import trio.testing
 from libp2p.abc import IMuxedConn
+from libp2p.exceptions import BaseLibp2pError
 from libp2p.io.exceptions import IOException
+from libp2p.network.connection import swarm_connection
 from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.stream.net_stream import NetStream, StreamState
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer import multiselect_communicator
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.mcache import MessageCache
 from libp2p.pubsub.pb import rpc_pb2
-from libp2p.stream_muxer.exceptions import MuxedStreamError
+from libp2p.stream_muxer.exceptions import (
+    MuxedStreamClosed,
+    MuxedStreamEOF,
+    MuxedStreamError,
+    MuxedStreamReset,
+)
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.utils.varint import read_delim
 from p2pledger.network import mending
@@ -83,6 +91,62 @@ def test_logging_to_the_root_logger(is_stock: bool) -> None:
         assert done.returncode == 0
         assert done.stderr == b""
     assert logging.getLogger("libp2p.network.auto_connector").level == logging.CRITICAL
+
+
+class Ready:
+    """A multiplexed stream that never waits, and breaks off when it is told to."""
+
+    muxed_conn = None
+
+    def __init__(self) -> None:
+        self.fault: MuxedStreamError | None = None
+        self.written = b""
+
+    async def read(self, n: int | None = None) -> bytes:
+        if self.fault is not None:
+            raise self.fault
+        return b"data"
+
+    async def write(self, data: bytes) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.written += data
+
+
+async def open_stream(kind: type[NetStream]) -> tuple[NetStream, Ready]:
+    ready = Ready()
+    stream = kind(ready, None, None)  # type: ignore[arg-type]
+    await stream.set_state(StreamState.OPEN)
+    return stream, ready
+
+
+@pytest.mark.parametrize("is_stock", [False, True])
+async def test_a_lock_for_every_read(is_stock: bool) -> None:
+    assert swarm_connection.NetStream is mending.UnlockedStream  # type: ignore[attr-defined]
+    stream, ready = await open_stream(NetStream if is_stock else mending.UnlockedStream)
+    heard = b""
+    with trio.CancelScope() as scope:
+        scope.cancel()  # whatever takes a turn of the scheduler ends here
+        heard = await stream.read(10)
+        await stream.write(b"said")
+    with fails_on_stock(is_stock):
+        assert (heard, ready.written) == (b"data", b"said")
+
+
+@pytest.mark.parametrize("fault", [MuxedStreamEOF(), MuxedStreamReset(), MuxedStreamClosed()])
+@pytest.mark.parametrize("verb", ["read", "write"])
+async def test_a_stream_without_the_lock_ends_as_the_librarys(verb: str, fault: MuxedStreamError) -> None:
+    ends = []
+    for kind in (NetStream, mending.UnlockedStream):
+        stream, ready = await open_stream(kind)
+        ready.fault = fault
+        argument = 10 if verb == "read" else b"data"
+        for _ in range(2):
+            with pytest.raises(BaseLibp2pError) as raised:
+                await getattr(stream, verb)(argument)
+            ends.append((type(raised.value), await stream.state))
+        assert ready.written == b""
+    assert ends[:2] == ends[2:]
 
 
 class RawStream:
