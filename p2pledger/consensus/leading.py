@@ -27,6 +27,8 @@ def propose(s: Situation) -> None:
         return
     if s.building == s.view or not s.voice.allows(notarise(s.epoch, s.view, s.base_digest)):
         return
+    if s.out.sign:
+        return  # that vote goes out before the ledger's time is taken for building: it comes back at once
     parent = choose_parent(s)
     if parent is None:
         _want_certificates(s)
@@ -46,7 +48,8 @@ def propose_ms(s: Situation, parent: Hash) -> Millis:
     """When a child of this parent is due."""
     if s.evidence:
         s.pacing.count_work(s.now)
-    return s.pacing.propose_ms(s.certified_ms.get(parent, s.pacing.entered_ms))
+    certified_ms = s.certified_ms.get(parent, s.pacing.entered_ms)
+    return s.pacing.propose_ms(s.held_ms.get(parent, certified_ms), certified_ms)
 
 
 def choose_parent(s: Situation) -> tuple[Hash, View] | None:
@@ -155,5 +158,6 @@ def on_own_notarise(s: Situation, vote: Vote) -> bool:
         return False
     block.proposal = replace(draft, vote=vote)
     s.tally.proposals[vote.ballot.view] = block.proposal
+    s.held_ms.setdefault(vote.ballot.digest, s.now)
     s.say(block.proposal)
     return True
