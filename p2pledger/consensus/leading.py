@@ -27,8 +27,6 @@ def propose(s: Situation) -> None:
         return
     if s.building == s.view or not s.voice.allows(notarise(s.epoch, s.view, s.base_digest)):
         return
-    if s.out.sign:
-        return  # that vote goes out before the ledger's time is taken for building: it comes back at once
     parent = choose_parent(s)
     if parent is None:
         _want_certificates(s)
@@ -39,7 +37,8 @@ def propose(s: Situation) -> None:
     height, time_ms = known
     if height == s.boundary_height:
         _propose_again(s, digest, view)
-    elif s.now >= propose_ms(s, digest):
+    elif s.now >= propose_ms(s, digest) and not s.out.sign:
+        # What is being signed comes back at once, and goes out before building takes the ledger's time.
         s.building = s.view
         s.out.work.append(_build(s, digest, view, height, time_ms))
 
