@@ -118,7 +118,11 @@ def throughput(
 def latency(
     authorities: int, gateways: int, seconds: float, rate: float, delay_ms: float, is_json: bool
 ) -> None:
-    """How long it takes until a client sees final, at the node that it submitted to, what it submitted."""
+    """How long it takes until a client sees final, at the node that it submitted to, what it submitted.
+
+    And how much of it is agreement: from the moment that a leader begins to build a block until clients of
+    each authority see it final.
+    """
     from p2pledger.bench import latency
     from p2pledger.bench.display import latency_table
     from p2pledger.bench.fleet import Shape

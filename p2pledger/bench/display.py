@@ -132,7 +132,8 @@ def _stretch_rows(stretch: Stretch) -> list[tuple[str, str]]:
         ("submitted", f"{stretch.submitted:,} at {stretch.per_second:,.0f}/s, {stretch.taken:,} taken"),
         ("refused", ", ".join(refused) or "none"),
         ("final, late, missing", f"{stretch.final:,}, {stretch.late:,}, {stretch.missing:,}"),
-        ("latency", _latency(stretch)),
+        ("submission to final", _latency(stretch)),
+        ("proposal to final", _proposal_to_final(stretch)),
         ("CPU ms per transaction", ", ".join(f"{k} {v}" for k, v in stretch.cpu_ms_per_transaction.items())),
         ("bytes sent per transaction", f"{stretch.sent_bytes_per_transaction}"),
         ("load generator", f"{stretch.generator_cpu_s} CPU s, late by {stretch.generator_late_ms_max} ms"),
@@ -145,6 +146,11 @@ def _stretch_rows(stretch: Stretch) -> list[tuple[str, str]]:
 def _latency(stretch: Stretch) -> str:
     found = ", ".join(f"{name} {value} ms" for name, value in stretch.latency_ms.items())
     return f"{found} of {stretch.latency_samples:,}"
+
+
+def _proposal_to_final(stretch: Stretch) -> str:
+    found = ", ".join(f"{name} {value} ms" for name, value in stretch.proposal_to_final_ms.items())
+    return f"{found} of {stretch.proposal_to_final_samples:,}, each block at each node that is followed"
 
 
 def _table(title: str, rows: Iterable[tuple[str, str]]) -> Table:

@@ -9,22 +9,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
-import httpx
 import trio
 
+from p2pledger.bench.posting import BadAnswer, Poster
 from p2pledger.bench.presigned import Parcel
 from p2pledger.chain.genesis import Genesis
 from p2pledger.client import AsyncClient
 from p2pledger.client.answers import Full, read_items
-from p2pledger.client.asynchronous import own_body
 from p2pledger.client.exchange import Answer
-from p2pledger.client.outcomes import Accepted, LedgerError, Refused
+from p2pledger.client.outcomes import Accepted, FinalEvent, LedgerError, Refused
 from p2pledger.types import Hash, Height
 
 if TYPE_CHECKING:
@@ -59,11 +58,14 @@ class Load:
 @dataclass
 class Loaded:
     """What came of a load. Of what followed nodes took, there are the latencies, `drained_s` is when the
-    last became final, and so many are `awaited` still."""
+    last became final, and so many are `awaited` still. `finals_ms` has, for each block with transactions and
+    each node that is followed, the time from the block's own, which its leader's clock told as it began to
+    build it, until a client of the node saw it final."""
 
     taken: list[Hash] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     latencies_ms: list[float] = field(default_factory=list)
+    finals_ms: list[float] = field(default_factory=list)
     drained_s: float = 0.0
     awaited: int = 0
     late_ms_max: float = 0.0
@@ -115,28 +117,23 @@ class Generator:
 
     async def run(self) -> Loaded:
         """Submit everything in its time, and wait for what followed nodes took, DRAIN_S at most."""
-        async with (
-            httpx.AsyncClient(
-                timeout=REQUEST_S,
-                trust_env=False,
-                event_hooks={"request": [own_body]},
-                limits=httpx.Limits(max_connections=IN_FLIGHT_MAX),
-            ) as http,
-            trio.open_nursery() as following,
-        ):
+        posters = [Poster(url + "/v1/transactions") for url in self._load.urls]
+        async with trio.open_nursery() as following:
             for at in range(self._load.followed):
                 await following.start(self._follow, at)
             async with trio.open_nursery() as submitting:
-                await self._submit(http, submitting)
+                await self._submit(posters, submitting)
             self._is_submitted = True
             self._check_drained()
             with trio.move_on_after(DRAIN_S):
                 await self._drained.wait()
             following.cancel_scope.cancel()
+        for poster in posters:
+            await poster.aclose()
         self._loaded.awaited = len(self._due_s)
         return self._loaded
 
-    async def _submit(self, http: httpx.AsyncClient, submitting: trio.Nursery) -> None:
+    async def _submit(self, posters: Sequence[Poster], submitting: trio.Nursery) -> None:
         load, due_s = self._load, time.monotonic() + LEAD_S
         self._on_start(due_s)
         for number, parcel in enumerate(load.parcels):
@@ -147,22 +144,14 @@ class Generator:
             at = number % len(load.urls)
             if at < load.followed:
                 self._due_s.update(dict.fromkeys(parcel.ids, due_s))
-            submitting.start_soon(self._post, http, at, parcel)
+            submitting.start_soon(self._post, posters[at], parcel)
             due_s += len(parcel.ids) / load.per_second
 
-    async def _post(self, http: httpx.AsyncClient, at: int, parcel: Parcel) -> None:
+    async def _post(self, poster: Poster, parcel: Parcel) -> None:
+        verdicts: list[str | None] = [UNAVAILABLE] * len(parcel.ids)
         try:
-            response = await http.post(
-                self._load.urls[at] + "/v1/transactions",
-                content=parcel.body,
-                headers={"Content-Type": "application/cbor"},
-            )
-            answer = Answer(response.status_code, dict(response.headers), response.content)
-            verdicts = [_code_of(item) for item in read_items(answer, list(parcel.ids))]
-        except Refused as refused:
-            verdicts = [refused.code] * len(parcel.ids)
-        except (httpx.TransportError, LedgerError):
-            verdicts = [UNAVAILABLE] * len(parcel.ids)
+            with trio.move_on_after(REQUEST_S), suppress(OSError, BadAnswer, LedgerError):
+                verdicts = _verdicts(await poster.post(parcel.body), parcel)
         finally:
             self._in_flight.release()
         for transaction_id, code in zip(parcel.ids, verdicts, strict=True):
@@ -179,10 +168,12 @@ class Generator:
             task_status.started()
             async with aclosing(client.events(after)) as events:
                 async for event in events:
-                    self._note(event.transaction_ids, time.monotonic())
+                    self._note(event, time.monotonic())
 
-    def _note(self, transaction_ids: Sequence[Hash], now_s: float) -> None:
-        for transaction_id in transaction_ids:
+    def _note(self, event: FinalEvent, now_s: float) -> None:
+        if event.transaction_ids:
+            self._loaded.finals_ms.append(time.time() * 1_000 - event.time_ms)
+        for transaction_id in event.transaction_ids:
             due_s = self._due_s.pop(transaction_id, None)
             if due_s is not None:
                 self._loaded.latencies_ms.append((now_s - due_s) * 1_000)
@@ -192,6 +183,14 @@ class Generator:
     def _check_drained(self) -> None:
         if self._is_submitted and not self._due_s:
             self._drained.set()
+
+
+def _verdicts(answer: Answer, parcel: Parcel) -> list[str | None]:
+    """What became of each transaction. Raises: LedgerError for an answer that does not say so."""
+    try:
+        return [_code_of(item) for item in read_items(answer, list(parcel.ids))]
+    except Refused as refused:
+        return [refused.code] * len(parcel.ids)
 
 
 def _code_of(item: Accepted | Refused | Full) -> str | None:

@@ -47,8 +47,9 @@ class Stretch:
 
     `window_s` is from the first request until every node had told its height after the last one; `final`
     counts what all nodes had final by then, `late` what came after, `missing` what was taken and did not
-    come. Latencies are from when a request was due until a client of the same node saw it final. What a
-    transaction cost is that of all nodes together.
+    come. Latencies are from when a request was due until a client of the same node saw it final;
+    `proposal_to_final_ms` is, for each block and each node that is followed, from when its leader began to
+    build it until a client of the node saw it final. What a transaction cost is that of all nodes together.
     """
 
     per_second: float
@@ -64,6 +65,8 @@ class Stretch:
     drain_ms: float | None
     latency_ms: dict[str, float | None]
     latency_samples: int
+    proposal_to_final_ms: dict[str, float | None]
+    proposal_to_final_samples: int
     cpu_ms_per_transaction: dict[str, float | None]
     """By stage, and `all` of it."""
     sent_bytes_per_transaction: float | None
@@ -190,6 +193,8 @@ class Stretches:
             drain_ms=round((loaded.drained_s - window.start_s - seconds) * 1_000) if is_drained else None,
             latency_ms=percentiles(loaded.latencies_ms),
             latency_samples=len(loaded.latencies_ms),
+            proposal_to_final_ms=percentiles(loaded.finals_ms),
+            proposal_to_final_samples=len(loaded.finals_ms),
             cpu_ms_per_transaction={
                 stage: share(1_000 * spent_s, accounted.final) for stage, spent_s in _spent_s(used).items()
             },

@@ -69,6 +69,8 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
         drain_ms=None,
         latency_ms={"p50": 1.0, "p95": 2.0, "p99": 3.0},
         latency_samples=150,
+        proposal_to_final_ms={"p50": 4.0, "p95": 5.0, "p99": 6.0},
+        proposal_to_final_samples=20,
         cpu_ms_per_transaction={"all": 1.5, "verify": 0.9, "rest": 0.6},
         sent_bytes_per_transaction=900.0,
         nodes={"authority-1": Use(1.0, {"verify": 0.4}, 0.6, 2 * 1024**2, 9)},
@@ -100,7 +102,9 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
     assert "4,096/s over 2.0 s" in shown and "1,000 drawn by lot" in shown
     for part in ("0.0667", "fell behind", "50 as mempool_full", "140, 9, 1", "verify 0.9, rest 0.6", "2 MiB"):
         assert part in shown
-    assert "40 ms each way" in printed(latency_table(Latency(4, 0, 40.0, stretch.latency_ms, stretch)))
+    latency = Latency(4, 0, 40.0, stretch.latency_ms, stretch.proposal_to_final_ms, stretch)
+    for part in ("40 ms each way", "p50 1.0 ms, p95 2.0 ms", "p50 4.0 ms, p95 5.0 ms, p99 6.0 ms of 20"):
+        assert part in printed(latency_table(latency))
 
 
 def test_a_table_tells_what_idle_nodes_need():

@@ -29,6 +29,7 @@ async def test_what_is_taken_is_timed_until_it_is_final(serve, nursery):
     loaded = await Generator(load, starts.append).run()
     assert set(loaded.taken) == {transaction.id for transaction in made}
     assert len(loaded.latencies_ms) == 4 and min(loaded.latencies_ms) > 0 and not loaded.awaited
+    assert len(loaded.finals_ms) == len(ledger.blocks)
     assert len(starts) == 1 and loaded.drained_s > starts[0]
 
 
