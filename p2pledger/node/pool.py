@@ -40,7 +40,7 @@ INLINE_MAX = 16
 RECHECKED_MAX = 128
 """Left-over transactions that are tried anew after a final block, at most."""
 LEFT_OVER_MS = 1_000
-"""A transaction that waits so long was left out by leaders: it is tried anew, once in such a time."""
+"""What was passed over for so long was left out by leaders: it is tried anew, once in such a time."""
 SUSPECTS_MAX = 10_000
 SPREAD_MS = 3_000
 """Gossip has reached everybody by then who could hear it."""
@@ -291,16 +291,19 @@ class Pool:
         self._fates.end_final(ids, height)
         for kind, count in Counter(transaction.body.kind for transaction in transactions).items():
             self._metrics.txs_finalized_total.at(kind, "final").inc(count)
-        for transaction_id in ids:
+        ended = frozenset(ids)
+        for transaction_id in self._fetched.keys() & ended:
             self._drop_fetched(transaction_id)
-            self._suspects.pop(transaction_id, None)
-            since = self._submitted_ms.pop(transaction_id, None)
-            if since is not None:
-                self._metrics.tx_finality_latency_seconds.observe(max(0, now - since) / 1_000)
+        for transaction_id in self._suspects.keys() & ended:
+            del self._suspects[transaction_id]
+        for transaction_id in self._submitted_ms.keys() & ended:
+            waited_ms = max(0, now - self._submitted_ms.pop(transaction_id))
+            self._metrics.tx_finality_latency_seconds.observe(waited_ms / 1_000)
+        for transaction_id in self._waiting.keys() & ended:
             self._wake(transaction_id)
-        if self._now() - self._swept_ms >= LEFT_OVER_MS:
-            self._swept_ms = self._now()
-            self.suspect(self.mempool.arrived_before(Millis(self._swept_ms - LEFT_OVER_MS)))
+        if now - self._swept_ms >= LEFT_OVER_MS:
+            self._swept_ms = now
+            self.suspect(self.mempool.arrived_before(self.mempool.passed_over_before(now, LEFT_OVER_MS)))
         self._expire(time_ms)
         self._recheck(time_ms)
 

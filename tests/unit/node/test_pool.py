@@ -182,6 +182,27 @@ async def test_what_leaders_leave_out_is_refused_with_its_code(solo, monkeypatch
     assert len(solo.pool.mempool) == 0
 
 
+async def test_only_what_younger_ones_overtook_is_tried_anew_while_the_ledger_moves(solo):
+    tried, now_ms = [], solo.clock.now()
+    solo.pool._now = lambda: now_ms
+    solo.pool._check = lambda transaction, time_ms: tried.append(transaction.id)
+
+    async def after_ms(ms):
+        nonlocal now_ms
+        now_ms += ms
+        one = fact(solo.genesis, expires_ms=now_ms + 60_000)
+        assert await solo.pool.submit([one.encoded]) == [one]
+        return one
+
+    first, waiting = await after_ms(0), await after_ms(0)
+    now_ms += 1_500
+    settle(solo, first, time_ms=now_ms)
+    assert tried == []  # it waits its turn, however long that is
+    younger = await after_ms(2 * mempool_module.OVERTAKEN_MS)
+    settle(solo, younger, time_ms=now_ms)
+    assert tried == [waiting.id]
+
+
 class Reading:
     """A store's state over a test ledger."""
 
