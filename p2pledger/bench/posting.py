@@ -66,9 +66,9 @@ class Poster:
 async def _read(stream: trio.SocketStream) -> Answer:
     received = b""
     while (end := received.find(HEAD_END)) < 0:
-        received += await _more(stream)
         if len(received) > HEAD_BYTES_MAX:
             raise BadAnswer("the head of the answer has no end")
+        received += await _more(stream)
     status, headers = _head_of(received[:end])
     try:
         length = int(headers["content-length"])

@@ -51,6 +51,13 @@ async def test_one_connection_carries_one_request_after_the_other(nursery):
     await poster.aclose()
 
 
+async def test_a_long_answer_may_come_with_its_head(nursery):
+    content = b"x" * 40_000
+    _, poster = await started(nursery, OK.replace(b"4", b"%d" % len(content)) + content)
+    assert (await poster.post(b"\x01")).content == content
+    await poster.aclose()
+
+
 async def test_requests_at_the_same_time_have_connections_of_their_own(nursery):
     server, poster = await started(nursery, *[OK + b"same"] * 8)
     async with trio.open_nursery() as posting:
