@@ -203,7 +203,6 @@ def _hold(s: Situation, proposal: Proposal) -> None:
     block = s.tree.add(Block(proposal.header, proposal.transaction_ids, proposal.evidence, proposal=proposal))
     if block.proposal is None:
         block.proposal = proposal
-    s.held_ms.setdefault(block.header.digest, s.now)
 
 
 def _on_vote(s: Situation, peer: int, vote: Vote) -> bool:
@@ -362,7 +361,6 @@ def _shift(s: Situation, by_ms: int) -> None:
     s.pacing.shift(by_ms)
     s.asking.shift(by_ms)
     s.certified_ms = {digest: Millis(at + by_ms) for digest, at in s.certified_ms.items()}
-    s.held_ms = {digest: Millis(at + by_ms) for digest, at in s.held_ms.items()}
     s.newest = {kind: (ballot, Millis(at + by_ms)) for kind, (ballot, at) in s.newest.items()}
     s.final_ms = Millis(s.final_ms + by_ms)
     s.peers = {peer: state.shifted(by_ms) for peer, state in s.peers.items()}

@@ -80,7 +80,6 @@ def _prune(s: Situation) -> None:
     s.voice.prune(s.epoch, s.final_view)
     root = s.tree.root.digest
     s.certified_ms = {d: at for d, at in s.certified_ms.items() if d == root or s.tree.get(d) is not None}
-    s.held_ms = {d: at for d, at in s.held_ms.items() if d == root or s.tree.get(d) is not None}
     s.final_certificates = {
         d: c for d, c in s.final_certificates.items() if d != root and c.ballot.view >= s.final_view
     } | {d: c for d, c in s.final_certificates.items() if s.tree.get(d) is not None}
@@ -113,7 +112,6 @@ def begin_epoch(s: Situation, boundary: Block, certificate: Certificate) -> None
     s.building = None
     s.view, s.next_view = View(0), View(1)
     s.certified_ms = {header.digest: s.now}
-    s.held_ms = {}
     s.asking.clear()
     s.pull_from = []
     if not has_voted:

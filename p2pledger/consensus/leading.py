@@ -37,8 +37,7 @@ def propose(s: Situation) -> None:
     height, time_ms = known
     if height == s.boundary_height:
         _propose_again(s, digest, view)
-    elif s.now >= propose_ms(s, digest) and not s.out.sign:
-        # What is being signed comes back at once, and goes out before building takes the ledger's time.
+    elif s.now >= propose_ms(s, digest):
         s.building = s.view
         s.out.work.append(_build(s, digest, view, height, time_ms))
 
@@ -47,8 +46,7 @@ def propose_ms(s: Situation, parent: Hash) -> Millis:
     """When a child of this parent is due."""
     if s.evidence:
         s.pacing.count_work(s.now)
-    certified_ms = s.certified_ms.get(parent, s.pacing.entered_ms)
-    return s.pacing.propose_ms(s.held_ms.get(parent, certified_ms), certified_ms)
+    return s.pacing.propose_ms(s.certified_ms.get(parent, s.pacing.entered_ms))
 
 
 def choose_parent(s: Situation) -> tuple[Hash, View] | None:
@@ -157,6 +155,5 @@ def on_own_notarise(s: Situation, vote: Vote) -> bool:
         return False
     block.proposal = replace(draft, vote=vote)
     s.tally.proposals[vote.ballot.view] = block.proposal
-    s.held_ms.setdefault(vote.ballot.digest, s.now)
     s.say(block.proposal)
     return True

@@ -26,9 +26,7 @@ class Pacing:
     now: Millis
     delta_ms: int = 0
     interval_ms: int = 0
-    """How long after its parent was certified a block with something in it is due at the latest."""
-    rest_ms: int = 0
-    """How long after that it is due at the earliest: the fuller the parent, the more of the interval."""
+    """How long after its parent a block with something in it is due."""
     entered_ms: Millis = Millis(0)
     pending_since_ms: Millis | None = None
     """Since when a transaction or evidence waits to be included in this view."""
@@ -56,10 +54,8 @@ class Pacing:
 
     def follow(self, transactions: int) -> None:
         """The next block follows one of so many transactions."""
-        interval_ms = self.parameters.block_interval_ms
-        self.interval_ms = interval_ms * min(STRETCH_MAX, 1 + transactions // FULL_TRANSACTIONS)
-        is_full = transactions >= FULL_TRANSACTIONS
-        self.rest_ms = self.interval_ms if is_full else interval_ms * transactions // FULL_TRANSACTIONS
+        stretch = min(STRETCH_MAX, 1 + transactions // FULL_TRANSACTIONS)
+        self.interval_ms = self.parameters.block_interval_ms * stretch
 
     @property
     def work_since_ms(self) -> Millis | None:
@@ -89,21 +85,11 @@ class Pacing:
             patience = min(patience, since + self.interval_ms)
         return Millis(patience + 3 * self.delta_ms)
 
-    def propose_ms(self, parent_held_ms: Millis, parent_certified_ms: Millis) -> Millis:
-        """When a leader proposes a child of a parent that it first held, and saw certified, then.
-
-        A block interval after it held the parent, so that what the certificate took to come is not waited
-        for once more, and the parent's rest after the certificate. Where nothing but the parent waits, the
-        interval counts from the certificate: F votes are under way, and mostly spare us a block. Never later
-        than that, for it is from the certificate that the others count the deadline.
-        """
-        if self.work_since_ms is None:
-            return Millis(parent_certified_ms + self.parameters.idle_interval_ms)
-        latest_ms = parent_certified_ms + self.interval_ms
-        if self.pending_since_ms is None:
-            return Millis(latest_ms)
-        due_ms = max(parent_held_ms + self.parameters.block_interval_ms, parent_certified_ms + self.rest_ms)
-        return Millis(min(due_ms, latest_ms))
+    def propose_ms(self, parent_certified_ms: Millis) -> Millis:
+        """When a leader proposes a child of a parent that it saw certified then."""
+        p = self.parameters
+        idle = self.work_since_ms is None
+        return Millis(parent_certified_ms + (p.idle_interval_ms if idle else self.interval_ms))
 
     def is_overdue(self, now: Millis) -> bool:
         """Whether the deadline has passed for the first time in this view."""

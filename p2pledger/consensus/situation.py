@@ -97,8 +97,6 @@ class Situation:
     """One above the highest certified view: where the next settling enters."""
     asking: Asking = field(default_factory=Asking)
     out: Outbox = field(default_factory=Outbox)
-    held_ms: dict[Hash, Millis] = field(default_factory=dict)
-    """When each block was first proposed here: the block interval counts from then."""
     certified_ms: dict[Hash, Millis] = field(default_factory=dict)
     final_certificates: dict[Hash, Certificate] = field(default_factory=dict)
     boundaries: dict[Epoch, Certificate] = field(default_factory=dict)

@@ -1,8 +1,6 @@
 """How long a transaction must have been here before it is proposed. Floor 6."""
 
-AGE_MS_MIN = 2
-"""Building a block and making it durable come between choosing what goes into it and its arrival elsewhere:
-bodies that were sent so shortly before have arrived by then."""
+AGE_MS_MIN = 5
 GROWTH = 1.5
 SHRINK_MS = 1.0
 """Less, with every block that was executed as it came: some ten blocks make good for one."""

@@ -15,7 +15,7 @@ from p2pledger.network.seam import Network, Topic
 from p2pledger.node.pool import Pool
 from p2pledger.types import Millis
 
-LINGER_MS = 1
+LINGER_MS = 2
 """How long the first transaction of a batch waits for company, when there was little to say."""
 LINGER_MS_MAX = 100
 LARGE_BYTES = 16 * 1024

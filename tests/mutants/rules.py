@@ -177,7 +177,7 @@ def boundary_built_upon(patch: MonkeyPatch) -> None:
     patch.setattr(leading, "_propose_again", build_on)
 
 
-@mutant("R5", "liveness", "validity", "fatal", seeds=3_000, needs=["BoundaryBreaker"])
+@mutant("R5", "liveness", "validity", "fatal", seeds=1_000, needs=["BoundaryBreaker"])
 def boundary_child_taken(patch: MonkeyPatch) -> None:
     """Voters take a child of the boundary block, should a leader be so bold."""
     missing = voting.missing_certificates
@@ -193,7 +193,7 @@ def boundary_child_taken(patch: MonkeyPatch) -> None:
 # --- R6: whoever lags is given what it lacks -------------------------------------------------------------
 
 
-@mutant("R6", "liveness", seeds=300)
+@mutant("R6", "liveness", seeds=50)
 def status_gives_nothing(patch: MonkeyPatch) -> None:
     """Whoever lags says so, and is given nothing."""
     patch.setattr(catchup, "give", lambda *_: None)

@@ -33,33 +33,9 @@ def test_work_that_comes_late_does_not_prolong_a_view(pacing):
 
 
 def test_a_leader_with_work_waits_the_block_interval_else_the_idle_interval(pacing):
-    assert pacing.propose_ms(Millis(890), Millis(900)) == 10_900
+    assert pacing.propose_ms(Millis(900)) == 10_900
     pacing.count_work(Millis(1_000))
-    assert pacing.propose_ms(Millis(900), Millis(900)) == 930
-
-
-def test_what_a_certificate_takes_is_part_of_the_block_interval(pacing):
-    pacing.count_work(Millis(1_000))
-    assert pacing.propose_ms(Millis(880), Millis(900)) == 910
-    assert pacing.propose_ms(Millis(820), Millis(900)) == 900
-    assert pacing.propose_ms(Millis(950), Millis(900)) == 930, "the proposal may come after its certificate"
-
-
-def test_the_fuller_the_parent_the_more_of_the_interval_is_a_rest_after_its_certificate(pacing):
-    pacing.count_work(Millis(1_000))
-    due = []
-    for transactions in (0, 8, 64, 127, 128, 384):
-        pacing.follow(transactions)
-        due.append(pacing.propose_ms(Millis(820), Millis(900)) - 900)
-        assert due[-1] <= pacing.interval_ms
-    assert due == [0, 1, 15, 29, 60, 120]
-
-
-def test_a_block_for_nothing_but_finality_waits_for_the_votes_that_spare_it(pacing):
-    pacing.count_unfinal(Millis(1_000), is_waiting=True)
-    assert pacing.propose_ms(Millis(820), Millis(900)) == 930
-    pacing.count_work(Millis(1_010))
-    assert pacing.propose_ms(Millis(880), Millis(900)) == 910
+    assert pacing.propose_ms(Millis(900)) == 930
 
 
 def test_patience_grows_by_half_up_to_eight_times_and_falls_back_once_something_is_final(pacing):
@@ -119,10 +95,9 @@ def test_whoever_was_silent_is_heard_anew(pacing):
 def test_full_blocks_follow_each_other_more_slowly_and_are_given_up_later(pacing):
     p = pacing.parameters
     pacing.count_work(pacing.now)
-    now = pacing.now
-    due, deadline = pacing.propose_ms(now, now), pacing.deadline_ms()
+    due, deadline = pacing.propose_ms(pacing.now), pacing.deadline_ms()
     for transactions, times in ((127, 1), (128, 2), (300, 3), (384, 4), (15_000, 4), (0, 1)):
         pacing.follow(transactions)
         later = (times - 1) * p.block_interval_ms
-        assert pacing.propose_ms(now, now) == due + later
+        assert pacing.propose_ms(pacing.now) == due + later
         assert pacing.deadline_ms() == deadline + later
