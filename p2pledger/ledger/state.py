@@ -134,6 +134,16 @@ class Overlay:
 
     # How many blocks are not final has no bound (PROTOCOL), so a stack is walked, never recursed into.
 
+    def _stack(self) -> "tuple[list[Effects], StateReader]":
+        """The effects of this overlay and of all below it, the oldest first, and what they stand on."""
+        stack: list[Effects] = []
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            stack.append(reader._effects)
+            reader = reader._reader
+        stack.reverse()
+        return stack, reader
+
     def get(self, key: bytes) -> bytes | None:
         """See `StateReader.get`."""
         reader: StateReader = self
@@ -168,14 +178,10 @@ class Overlay:
 
     def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
         """See `StateReader.buckets`."""
-        over: list[Mapping[str, Mapping[Hash, Entry | None]]] = []
-        reader: StateReader = self
-        while isinstance(reader, Overlay):
-            over.append(reader._effects.entries)
-            reader = reader._reader
-        found = reader.buckets(prefixes)
-        for changed in reversed(over):
-            lay_over_buckets(found, changed)
+        stack, below = self._stack()
+        found = below.buckets(prefixes)
+        for effects in stack:
+            lay_over_buckets(found, effects.entries)
         return found
 
     @property
@@ -195,14 +201,10 @@ class Overlay:
 
     def children(self, prefix: str) -> list[Hash | None]:
         """See `StateReader.children`."""
-        over: list[Mapping[str, Hash | None]] = []
-        reader: StateReader = self
-        while isinstance(reader, Overlay):
-            over.append(reader._effects.nodes)
-            reader = reader._reader
-        children = reader.children(prefix)
-        for nodes in reversed(over):
-            lay_over(children, prefix, nodes)
+        stack, below = self._stack()
+        children = below.children(prefix)
+        for effects in stack:
+            lay_over(children, prefix, effects.nodes)
         return children
 
     def record(self, transaction_id: Hash) -> Record | None:

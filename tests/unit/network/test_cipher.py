@@ -1,7 +1,7 @@
 """Cipher messages, ours against the library's: the same bytes on the wire, both ways."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -40,19 +40,24 @@ async def ends() -> AsyncIterator[tuple[CipherMessages, NoiseTransportReadWriter
         yield CipherMessages(ours, NoiseTransportReadWriter(ours, state)), stock, sockets[1]
 
 
+async def heard(say: Callable[[bytes], Awaitable[None]], hear: Callable[[], Awaitable[bytes]]) -> bytes:
+    """What one end hears while the other says all of SAID."""
+    said = bytearray()
+
+    async def say_all() -> None:
+        for data in SAID:
+            await say(data)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(say_all)
+        while len(said) < sum(map(len, SAID)):
+            said += await hear()
+    return bytes(said)
+
+
 async def test_the_library_reads_what_we_say() -> None:
     async with ends() as (ours, stock, _):
-        heard = bytearray()
-        async with trio.open_nursery() as nursery:
-
-            @nursery.start_soon
-            async def say() -> None:
-                for data in SAID:
-                    await ours.write_msg(data)
-
-            while len(heard) < sum(map(len, SAID)):
-                heard += await stock.read_msg()
-        assert heard == b"".join(SAID)
+        assert await heard(ours.write_msg, stock.read_msg) == b"".join(SAID)
 
 
 async def test_we_read_what_the_library_says_many_messages_at_a_time() -> None:
@@ -60,17 +65,7 @@ async def test_we_read_what_the_library_says_many_messages_at_a_time() -> None:
         for number in range(100):
             await stock.write_msg(b"%d," % number)
         assert await ours.read_msg() == b"".join(b"%d," % number for number in range(100))
-        heard = bytearray()
-        async with trio.open_nursery() as nursery:
-
-            @nursery.start_soon
-            async def say() -> None:
-                for data in SAID:
-                    await stock.write_msg(data)
-
-            while len(heard) < sum(map(len, SAID)):
-                heard += await ours.read_msg()
-        assert heard == b"".join(SAID)
+        assert await heard(stock.write_msg, ours.read_msg) == b"".join(SAID)
 
 
 async def test_a_message_in_pieces_is_waited_for_and_one_that_breaks_off_ends_the_connection() -> None:
