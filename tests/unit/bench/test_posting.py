@@ -76,6 +76,15 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again(n
     await poster.aclose()
 
 
+async def test_an_answer_that_ends_its_connection_is_one_all_the_same(nursery):
+    server, poster = await started(
+        nursery, OK[:-2] + b"Connection: close\r\n\r\n" + b"last", OK + b"next", OK + b"more"
+    )
+    assert (await poster.post(b"\x01")).content == b"last"
+    assert (await poster.post(b"\x02")).content == b"next" and server.connections == 2
+    await poster.aclose()
+
+
 @pytest.mark.parametrize(
     "answer",
     [
