@@ -1,4 +1,4 @@
-"""How the guard's SQLite file is opened, locked and synced, and what its errors ask for. Floor 5."""
+"""How the guard's SQLite file is opened and locked, and what its errors ask for. Floor 5."""
 
 import fcntl
 import os
@@ -31,32 +31,11 @@ def cure(error: sqlite3.Error) -> str:
 
 def connect(file: Path) -> sqlite3.Connection:
     """Open a file that is there: one that is not must not come into being by being looked for."""
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{file.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
     )
-
-
-def set_durable(connection: sqlite3.Connection, file: Path) -> None:
-    """From here on a commit that has returned survives a power loss, and so does all that is read.
-
-    A process that was killed between a write and its sync, or whose sync failed, has left rows in the
-    log that are read like any others and may yet be lost: a vote that is sent again because of them could
-    be contradicted. The checkpoint writes them anew, into the file itself. Syncing the emptied log keeps
-    its old frames from coming back over newer pages.
-    Raises: Fatal, sqlite3.Error, OSError.
-    """
-    if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-        raise Fatal(f"{file}: this file system cannot hold a write-ahead log; choose a local disk")
-    connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cell_size_check = ON")
-    is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if is_busy:
-        raise Fatal(f"{file}: another process uses it: stop that one first")
-    log = file.with_name(f"{file.name}-wal")
-    if log.exists():
-        _sync(log, os.O_RDWR)
-    for directory in (file.parent, file.parent.parent):  # a synced file whose name is lost is lost
-        _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
+    return connection
 
 
 def lock(directory: Path) -> int:
@@ -77,11 +56,3 @@ def lock(directory: Path) -> int:
         os.close(descriptor)
         raise Fatal(f"{directory} is held by another process: one key signs in one place only") from error
     return descriptor
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

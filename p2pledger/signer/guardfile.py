@@ -16,6 +16,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from p2pledger import wal
 from p2pledger.chain.block import Proposal
 from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
 from p2pledger.chain.vote import Ballot, Certificate, Vote, VoteKind
@@ -23,7 +24,7 @@ from p2pledger.codec import decode, encode
 from p2pledger.crypto import Domain
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.signer.guard import Guard
-from p2pledger.signer.guarddisk import REPLACE_KEY, connect, cure, lock, set_durable
+from p2pledger.signer.guarddisk import REPLACE_KEY, connect, cure, lock
 from p2pledger.types import Epoch, Hash, PublicKey, View
 
 GUARD_FILE = "guard.db"
@@ -110,6 +111,8 @@ class GuardFile:
             with self._failing():
                 self._connection = connect(self._file)
             try:
+                with self._failing():
+                    wal.rewrite_log(self._connection, self._file)
                 self._check_meta(public_key, genesis_hash)
                 self.guard = self.load().guard
             except BaseException:
@@ -135,7 +138,7 @@ class GuardFile:
             try:
                 if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
                     raise Fatal(f"{file} exists already: a guard is never made anew")
-                set_durable(connection, file)
+                wal.settle(connection, file)
                 connection.execute("BEGIN IMMEDIATE")
                 for table in _TABLES:
                     connection.execute(table)
@@ -276,7 +279,7 @@ class GuardFile:
                 " right genesis file back, or take a new guard directory and a new key for the new ledger"
             )
         with self._failing():
-            set_durable(self._connection, self._file)
+            wal.settle(self._connection, self._file)
 
     @contextmanager
     def _failing(self) -> Iterator[None]:

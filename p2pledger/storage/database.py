@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from p2pledger import wal
 from p2pledger.errors import Fatal
 
 PAGE_CACHE_KB = 32 * 1024
@@ -59,32 +60,13 @@ class Database:
             self._writer = self._open(PAGE_CACHE_KB)
         try:
             with self._failing():
-                if self._writer.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-                    raise Fatal(
-                        f"{file}: this file system cannot hold a write-ahead log; choose a local disk"
-                    )
+                wal.rewrite_log(self._writer, file)
+                wal.settle(self._writer, file)
                 self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
                 self._writer.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
-                self._settle()
         except Fatal:
             self._writer.close()
             raise
-
-    def _settle(self) -> None:
-        """Make durable what is found, so that it may be shown at once.
-
-        A process that was killed between a write and its sync, or whose sync failed, has left rows in
-        the log that are read like any others and may yet be lost. The checkpoint writes them anew, into
-        the file itself; syncing the emptied log keeps its old frames from coming back over newer pages.
-        """
-        is_busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if is_busy:
-            raise Fatal(f"{self.file}: another process uses it: stop that one first")
-        log = self.file.with_name(f"{self.file.name}-wal")
-        if log.exists():
-            _sync(log, os.O_RDWR)
-        for directory in (self.file.parent, self.file.parent.parent):  # or their names could be lost
-            _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
 
     def _open(self, cache_kb: int) -> sqlite3.Connection:
         connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False)
@@ -171,7 +153,7 @@ class Database:
 
     def sizes(self) -> dict[str, int]:
         """The bytes of the file and of its log, by file name."""
-        files = (self.file, self.file.with_name(self.file.name + "-wal"))
+        files = (self.file, wal.log_of(self.file))
         return {file.name: file.stat().st_size for file in files if file.exists()}
 
     def free_bytes(self) -> int:
@@ -184,11 +166,3 @@ class Database:
         with self._lock, self._failing():
             for connection in (*self._readers, self._writer):
                 connection.close()
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,6 +22,9 @@ MEMORY = Path("/dev/shm")
 FIRST_NOTES = 40
 """Of a start: until it has synced something of its own, what it shows rests on what it found."""
 
+OPENING_NOTES = 30
+"""Up to what a start shows first: it moves into the files what the process before it left in their logs."""
+
 GOES_ON_EVERY = 16
 
 GoesOn = Callable[[Path, Shown, Random], Awaitable[None]]
@@ -68,7 +71,7 @@ def try_images(
                         _judge(Path(image), party, shown)
                         if goes_on is not None and is_going_on:
                             trio.run(goes_on, Path(image), shown, random)
-                except (AssertionError, Fatal, GuardMissing, trio.TooSlowError) as error:
+                except (AssertionError, Fatal, GuardMissing, trio.TooSlowError, ExceptionGroup) as error:
                     raise Broken(
                         f"seed {seed}, {kind}, power lost after note {at} of {log}: {error!r}"
                     ) from error
@@ -78,13 +81,15 @@ def try_images(
 def _choose_cuts(notes: list[Note], random: Random, cuts: int) -> Counter[int]:
     """After which notes to cut, and how often.
 
-    A third just after something was shown, a third just after what a start showed first (it has synced
-    nothing of its own by then), and a third anywhere.
+    A quarter just after something was shown, a quarter just after what a start showed first (it has synced
+    nothing of its own by then), a quarter while files are opened, before anything is shown, and a quarter
+    anywhere.
     """
     marks = [at for at, note in enumerate(notes) if note.kind is Kind.MARK]
     starts = [at for at in marks if shown_by(notes[at]) == OPENED]
     first = [at for at in marks if any(start < at <= start + FIRST_NOTES for start in starts)]
-    chosen = random.choices(marks, k=cuts // 3) + random.choices(first, k=cuts // 3)
+    opening = [at for start in starts for at in range(max(start - OPENING_NOTES, 0), start)]
+    chosen = [at for where in (marks, first, opening) for at in random.choices(where, k=cuts // 4)]
     return Counter(chosen + random.choices(range(len(notes)), k=cuts - len(chosen)))
 
 

@@ -6,24 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from p2pledger import wal
 from p2pledger.chain.vote import Vote
 from p2pledger.node.finals import Finals
-from p2pledger.signer import guardfile
-from p2pledger.signer.guardfile import GuardFile
+from p2pledger.signer.guardfile import GUARD_FILE, GuardFile
 from p2pledger.storage.database import Database
+from p2pledger.storage.sqlite import CHAIN_FILE
 
 Show = Callable[[Any], None]
 
 
 def _guard_synchronous(level: str) -> Callable[[Show], None]:
     def apply(show: Show) -> None:
-        set_durable = guardfile.set_durable
-
         def set_less(connection: sqlite3.Connection, file: Path) -> None:
-            set_durable(connection, file)
-            connection.execute(f"PRAGMA synchronous = {level}")
+            settle(connection, file)
+            if file.name == GUARD_FILE:
+                connection.execute(f"PRAGMA synchronous = {level}")
 
-        guardfile.set_durable = set_less
+        settle, wal.settle = wal.settle, set_less
 
     return apply
 
@@ -64,19 +64,23 @@ def _prune_before_stored(show: Show) -> None:
     Finals._persist = persist_late
 
 
-def _guard_unsettled(show: Show) -> None:
-    set_durable = guardfile.set_durable
+def _unsettled(name: str) -> Callable[[Show], None]:
+    """A file whose log is taken for durable as it is found."""
 
-    def set_later_ones_durable(connection: sqlite3.Connection, file: Path) -> None:
-        if file.stat().st_size == 0:
-            set_durable(connection, file)
-        connection.execute("PRAGMA synchronous = FULL")
+    def apply(show: Show) -> None:
+        def settle_less(connection: sqlite3.Connection, file: Path) -> None:
+            if file.name != name or file.stat().st_size == 0:
+                settle(connection, file)
+            connection.execute("PRAGMA synchronous = FULL")
 
-    guardfile.set_durable = set_later_ones_durable
+        settle, wal.settle = wal.settle, settle_less
+        _not_rewritten(show)
+
+    return apply
 
 
-def _chain_unsettled(show: Show) -> None:
-    Database._settle = lambda self: None
+def _not_rewritten(show: Show) -> None:
+    wal.rewrite_log = lambda connection, file: None
 
 
 MUTANTS: dict[str, Callable[[Show], None]] = {
@@ -86,8 +90,9 @@ MUTANTS: dict[str, Callable[[Show], None]] = {
     "prune-before-stored": _prune_before_stored,
     "chain-off": _chain_synchronous("OFF"),
     "chain-normal": _chain_synchronous("NORMAL"),
-    "guard-unsettled": _guard_unsettled,
-    "chain-unsettled": _chain_unsettled,
+    "guard-unsettled": _unsettled(GUARD_FILE),
+    "chain-unsettled": _unsettled(CHAIN_FILE),
+    "not-rewritten": _not_rewritten,
 }
 
 
