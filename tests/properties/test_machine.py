@@ -1,0 +1,208 @@
+"""A block is what its transactions are one by one: nothing that is done for many at once may show."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from p2pledger.chain.genesis import KeyRole
+from p2pledger.chain.payloads import (
+    Action,
+    CorrectionReason,
+    DeviceEnroll,
+    DeviceRetire,
+    DeviceTransfer,
+    GatewayJoin,
+    Item,
+    KeyAdd,
+    KeyRevoke,
+    KeyRotate,
+    RecordAppend,
+    RecordBatch,
+    RecordCorrect,
+    RevocationReason,
+)
+from p2pledger.chain.transaction import Transaction
+from p2pledger.errors import InvalidTransaction
+from p2pledger.ledger.machine import IndexRow
+from p2pledger.ledger.modules.registry.rows import ORGANISATIONS, organisation
+from p2pledger.ledger.state import Changes, Overlay
+from p2pledger.types import Height, PeerId
+from tests.ledgers import START_MS, Effects, Ledger, genesis, quota, signer, transaction
+from tests.properties.effort import effort
+from tests.unit.ledger.modules.test_registry import NEW_PEER, invite
+
+METERS = (b"meter-0".ljust(16), b"meter-1".ljust(16), b"meter-2".ljust(16))
+NAMES = ("city 1", "city 2", "utility 1", "city gateway", "new", "meter 0", "meter 1", "meter 2", "a", "b")
+GENESIS = genesis(quota=quota(transactions=9, size_bytes=2_900))
+PEER = PeerId("city-gateway-peer")
+
+
+def begun() -> Ledger:
+    """Three devices, one of which comes with the block; two organisations with a gateway; one suspended."""
+    ledger = Ledger(GENESIS)
+    ledger.does(GatewayJoin(key("new"), NEW_PEER, invite(ledger, 7, "utility 1", organisation="utility")),
+                "utility", "new")  # fmt: skip
+    for number in (0, 1):
+        ledger.does(enroll(number), "city", "city gateway", f"meter {number}")
+    ledger.does(record(METERS[0], 3), "city", "meter 0")
+    changes = Changes(ledger.reader)
+    suspended = replace(organisation(ledger.reader, "authority-3"), suspended_until_ms=START_MS + 60_000)
+    ORGANISATIONS.put(changes, b"authority-3", suspended)
+    ledger.reader = Overlay(ledger.reader, Effects(ledger.reader, changes.writes(), buckets=65_536))
+    return ledger
+
+
+def key(name):
+    return signer(name).public_key
+
+
+def enroll(number):
+    return DeviceEnroll(METERS[number], key(f"meter {number}"), PEER, "meter", bytes(32))
+
+
+def record(device, seq, where=None, references=(), time_ms=START_MS, schema="sensor.reading/1"):
+    return RecordAppend(
+        schema, time_ms, device, seq, Action.OBSERVE, (Item("flow", -3, "MTQ"),),
+        where, None, None, references, None, None,
+    )  # fmt: skip
+
+
+LEDGER = begun()
+OLD = [one.id for one in LEDGER.execution.transactions.values()]
+devices, numbers = st.sampled_from(METERS), st.integers(0, 6)
+names = st.sampled_from(NAMES)
+heights = st.sampled_from([0, 0, LEDGER.height, LEDGER.height + 1, LEDGER.height + 2]).map(Height)
+references = st.lists(st.sampled_from([*OLD, bytes(32)]), max_size=2, unique=True).map(tuple)
+payloads = st.one_of(
+    st.builds(
+        record,
+        devices,
+        numbers,
+        st.sampled_from([None, "bridge"]),
+        references,
+        st.sampled_from([START_MS, START_MS + 120_003, START_MS - 5]),
+        st.sampled_from(["sensor.reading/1", "sensor.reading/1", "sensor.reading/1", "none/1"]),
+    ),
+    st.builds(lambda device, seq: record(device, seq), devices, numbers),
+    st.builds(lambda device, seq: record(device, seq), devices, numbers),
+    st.builds(lambda act: replace(record(None, None), body=bytes([act])), st.integers(0, 9)),
+    st.builds(
+        lambda device, first, count: RecordBatch(
+            "sensor.reading/1", device, first, first + count, count + 1, START_MS, START_MS, bytes(32)
+        ),
+        devices,
+        numbers,
+        st.integers(0, 3),
+    ),
+    st.builds(lambda of: RecordCorrect(of, CorrectionReason.DID_NOT_OCCUR, ()), st.sampled_from(OLD)),
+    st.builds(lambda number: enroll(number), st.integers(0, 2)),
+    st.builds(lambda device: DeviceRetire(device, bytes(32)), devices),
+    st.builds(lambda device, peer: DeviceTransfer(device, peer, bytes(32)), devices,
+              st.sampled_from([PEER, NEW_PEER])),
+    st.builds(lambda name, height: KeyAdd(key(name), KeyRole.SERVICE, None, height), names, heights),
+    st.builds(lambda old, new, height: KeyRotate(key(old), key(new), None, height), names, names, heights),
+    st.builds(lambda name, height: KeyRevoke(key(name), RevocationReason.CEASED, height), names, heights),
+)  # fmt: skip
+SIGNED_BY = dict(zip(METERS, ("meter 0", "meter 1", "meter 2"), strict=True))
+
+
+def mostly(usual, *others):
+    """The usual one nine times of ten, or one of the others."""
+    return st.sampled_from([usual] * 9 * len(others) + list(others))
+
+
+@st.composite
+def transactions(draw) -> Transaction:
+    """One that is good more often than not; each draw makes another one."""
+    payload = draw(payloads)
+    match payload:
+        case RecordAppend(device=device) | RecordBatch(device=device) | DeviceRetire(device):
+            signers = {SIGNED_BY.get(device, "city 1"), "city gateway"}
+        case DeviceEnroll(device) | DeviceTransfer(device):
+            signers = {SIGNED_BY[device], "city gateway", "new"}
+        case _:
+            signers = {"city 1", *NAMES[:6], "a", "b"}
+    usual = "utility" if getattr(payload, "gateway", None) == NEW_PEER else "city"
+    signers = draw(mostly(signers, {"a"}, {"utility 1"}, {"meter 1"}, {"city 2"}))
+    sponsor = draw(mostly(usual, "city", "utility", "authority-3", "nobody"))
+    late_ms = draw(mostly(60_000, -1, 10**9))
+    return transaction(GENESIS, payload, sponsor, *signers, expires_ms=START_MS + late_ms)
+
+
+@st.composite
+def blocks(draw) -> list[Transaction]:
+    """Candidates, of which some come twice."""
+    some = draw(st.lists(transactions(), min_size=4, max_size=24))
+    again = draw(st.lists(st.sampled_from(some), max_size=2))
+    return draw(st.permutations([*some, *again])) if again else some
+
+
+@dataclass
+class Outcome:
+    """What became of candidates, each in a block of its own at the same place in the chain.
+
+    `refused`: a candidate, how many were taken before it, and the code.
+    """
+
+    taken: list[Transaction] = field(default_factory=list)
+    refused: list[tuple[Transaction, int, str]] = field(default_factory=list)
+    rows: list[IndexRow] = field(default_factory=list)
+    state_root: bytes = LEDGER.reader.crown.root
+
+
+def one_by_one(candidates) -> Outcome:
+    reader, frontier, outcome = LEDGER.reader, LEDGER.execution.frontier, Outcome()
+    for one in candidates:
+        try:
+            execution = LEDGER.machine.execute(reader, frontier, LEDGER.next_round, [one])
+        except InvalidTransaction as error:
+            outcome.refused.append((one, len(outcome.taken), error.code))
+            continue
+        outcome.taken.append(one)
+        outcome.rows += execution.index_rows
+        outcome.state_root = execution.state_root
+        reader, frontier = Overlay(reader, execution), execution.frontier
+    return outcome
+
+
+@effort(150)
+@given(blocks())
+def test_a_block_is_what_its_transactions_are_one_by_one(candidates):
+    at, frontier, outcome = LEDGER.next_round, LEDGER.execution.frontier, one_by_one(candidates)
+    execution = LEDGER.machine.execute(LEDGER.reader, frontier, at, outcome.taken)
+    assert execution.state_root == outcome.state_root
+    assert list(execution.index_rows) == outcome.rows
+    assert [result.transaction_id for result in execution.results] == [one.id for one in outcome.taken]
+    assert [result.position for result in execution.results] == list(range(len(outcome.taken)))
+    for one, before, code in outcome.refused:
+        with pytest.raises(InvalidTransaction) as refused:
+            LEDGER.machine.execute(LEDGER.reader, frontier, at, [*outcome.taken[:before], one])
+        assert refused.value.code == code
+
+
+@effort(150)
+@given(blocks())
+def test_what_is_built_is_executed_by_others_to_the_same_end(candidates):
+    at, frontier = LEDGER.next_round, LEDGER.execution.frontier
+    built = LEDGER.machine.build(LEDGER.reader, frontier, at, candidates)
+    assert LEDGER.machine.execute(LEDGER.reader, frontier, at, built.transactions) == built.execution
+    assert len(built.transactions) + len(built.refused) == len(candidates)
+    outcome = one_by_one(built.transactions)
+    assert (tuple(outcome.taken), outcome.refused) == (built.transactions, [])
+    assert tuple(outcome.rows) == built.execution.index_rows
+    assert built.transactions == () or outcome.state_root == built.execution.state_root
+
+
+@effort(100)
+@given(blocks())
+def test_a_trial_says_of_each_what_a_block_of_it_alone_would(candidates):
+    trial = LEDGER.machine.trial(LEDGER.reader, LEDGER.next_round)
+    for one in candidates:
+        outcome = one_by_one([one])
+        try:
+            trial.check(one)
+        except InvalidTransaction as error:
+            assert [code for _, _, code in outcome.refused] == [error.code]
+        else:
+            assert outcome.taken == [one]
