@@ -21,7 +21,8 @@ from p2pledger.crypto import KeySigner
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.machine import Execution, Machine, Round
-from p2pledger.ledger.state import EmptyState, Overlay, StateReader
+from p2pledger.ledger.overlay import Overlay
+from p2pledger.ledger.state import EmptyState, StateReader
 from p2pledger.types import Epoch, Height, Millis, PeerId
 
 START_MS = 1_700_000_000_000

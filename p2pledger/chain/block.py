@@ -72,7 +72,7 @@ def tx_root(transaction_ids: Sequence[Hash]) -> Hash:
 
 @lru_cache(TX_ROOTS_MAX)
 def _tx_root(transaction_ids: tuple[Hash, ...]) -> Hash:
-    return merkle.root([merkle.leaf_hash(i) for i in transaction_ids])
+    return merkle.root(merkle.leaf_hashes(transaction_ids))
 
 
 def evidence_root(evidence: Sequence[Evidence]) -> Hash:

@@ -1,5 +1,6 @@
 """Results, and the receipts that prove them without a network. Floor 3."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from p2pledger.chain.block import Boundary, Header, receipts_root
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import TRANSACTION_BYTES_MAX, Transaction, decode_transaction, is_authentic
 from p2pledger.chain.vote import Certificate, IsSigned, VoteKind, check_certificate
-from p2pledger.codec import U32, Length, encode
+from p2pledger.codec import U32, Length, encode, encode_all
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, Height
 
@@ -37,6 +38,14 @@ class Result:
             kept["_leaf"] = merkle.leaf_hash(encode(self))
         leaf: Hash = kept["_leaf"]
         return leaf
+
+
+def leaves(results: Sequence[Result]) -> list[Hash]:
+    """`Result.leaf` of each, in half the time: for a block of thousands."""
+    hashes = merkle.leaf_hashes(encode_all(Result, results))
+    for result, leaf in zip(results, hashes, strict=True):
+        result.__dict__["_leaf"] = leaf
+    return hashes
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ The JSON form (for people and for the HTTP API) is an object of the same fields,
 hexadecimal; it is never hashed or signed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import cbor2
@@ -83,6 +83,18 @@ def encode(value: Any, kind: Any = None) -> bytes:
         return shape_of(cls).write(value)
     except Refused as error:
         raise ValueError(f"{type(value).__name__} cannot be encoded: {error}") from None
+
+
+def encode_all(kind: Any, values: Iterable[Any]) -> list[bytes]:
+    """The canonical encodings of values of one dataclass, or union of them, `kind`. Pure.
+
+    Raises: ValueError as `encode` does.
+    """
+    write = shape_of(kind).write
+    try:
+        return [write(value) for value in values]
+    except Refused as error:
+        raise ValueError(f"{kind} cannot be encoded: {error}") from None
 
 
 def _plain(data: bytes, nesting: int) -> Any:

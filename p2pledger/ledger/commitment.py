@@ -14,7 +14,7 @@ them follows (`ledger.crown`). An update reads the buckets that change, so its c
 state.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,7 +22,16 @@ from p2pledger.codec import Length
 from p2pledger.crypto import Domain
 from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.crown import EMPTY, Crown, row_hash
-from p2pledger.ledger.entries import BUCKET_ENTRIES_MAX, DIGITS, Entry, entry_of, lay_over, merged, path_of
+from p2pledger.ledger.entries import (
+    BUCKET_ENTRIES_MAX,
+    DIGITS,
+    Entry,
+    entries_of,
+    entry_of,
+    lay_over,
+    merged,
+    path_of,
+)
 from p2pledger.ledger.state import StateReader
 from p2pledger.types import Hash
 
@@ -49,6 +58,20 @@ def _bucket_hash(entries: Sequence[Entry]) -> Hash:
     if not entries:
         return EMPTY
     return _BUCKET_DOMAIN.hash(b"".join([entry.path + entry.leaf for entry in entries]))
+
+
+def _bucket_hashes(buckets: Collection[Sequence[Entry]]) -> list[Hash]:
+    """`_bucket_hash` of each, in half the time."""
+    if not all(buckets):
+        return [_bucket_hash(entries) for entries in buckets]
+    return _BUCKET_DOMAIN.hash_all(
+        [
+            entries[0].path + entries[0].leaf
+            if len(entries) == 1
+            else b"".join([entry.path + entry.leaf for entry in entries])
+            for entries in buckets
+        ]
+    )
 
 
 def node_hash(children: Sequence[Hash]) -> Hash:
@@ -120,22 +143,24 @@ class Commitment:
         """What becomes of the tree once `writes` are laid over the reader's state."""
         crown, depth = reader.crown or Crown.empty(self._depth), self._depth
         entries: dict[str, dict[Hash, Entry | None]] = {}
-        for key, value in writes.items():
-            path = path_of(key)
-            entry = None if value is None else entry_of(key, value, path)
-            entries.setdefault(path.hex()[:depth], {})[path] = entry
+        for path, entry in entries_of(writes).items():
+            digits = path.hex()[:depth]
+            if digits in entries:
+                entries[digits][path] = entry
+            else:
+                entries[digits] = {path: entry}
         if not entries:
             return Update(crown, {}, {})
-        view, buckets = _View(reader), {}
+        view, whole = _View(reader), dict[str, list[Entry]]()
         for prefix, found in reader.buckets(entries).items():
             # Nearly every bucket is whole, before and after: then its hash is all that changes.
             now = None if found is None else merged(found, entries[prefix])
             if now is not None and len(now) <= BUCKET_ENTRIES_MAX:
-                node = _bucket_hash(now)
+                whole[prefix] = now
             else:
-                node = _rehash(view, prefix, entries[prefix])
-            view.put(prefix, node)
-            buckets[int(prefix, 16)] = node
+                view.put(prefix, _rehash(view, prefix, entries[prefix]))
+        view.put_all(zip(whole, _bucket_hashes(whole.values()), strict=True))
+        buckets = {int(prefix, 16): view.nodes[prefix] or EMPTY for prefix in entries}
         return Update(crown.grown(buckets), entries, view.nodes)
 
     def prove(self, reader: StateReader, key: bytes) -> StateProof:
@@ -174,6 +199,9 @@ class _View:
 
     def put(self, prefix: str, value: Hash) -> None:
         self.nodes[prefix] = None if value == EMPTY else value
+
+    def put_all(self, values: Iterable[tuple[str, Hash]]) -> None:
+        self.nodes.update((prefix, None if value == EMPTY else value) for prefix, value in values)
 
     def is_split(self, prefix: str) -> bool:
         return any(child != EMPTY for child in self.children(prefix))

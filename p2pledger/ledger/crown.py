@@ -4,7 +4,7 @@ Floor 4, pure. What is hashed for a node is its 16 children, 512 bytes, so that 
 is a tuple of such rows. A new crown shares with the old one every row that did not change.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from p2pledger.crypto import Domain
 from p2pledger.types import ZERO_HASH, Hash
@@ -21,6 +21,13 @@ _EMPTY_ROW = EMPTY * ARITY
 def row_hash(row: bytes) -> Hash:
     """The hash of an inner node over the row of its 16 children."""
     return EMPTY if row == _EMPTY_ROW else _NODE_DOMAIN.hash(row)
+
+
+def row_hashes(rows: Sequence[bytes]) -> list[Hash]:
+    """`row_hash` of each, in half the time."""
+    if _EMPTY_ROW in rows:
+        return [row_hash(row) for row in rows]
+    return _NODE_DOMAIN.hash_all(rows)
 
 
 class Crown:
@@ -52,10 +59,11 @@ class Crown:
         for level in reversed(self._levels):
             rows = list(level)
             for number, value in changed.items():
-                above, position = divmod(number, ARITY)
-                row, start = rows[above], position * HASH_BYTES
+                above, start = number // ARITY, number % ARITY * HASH_BYTES
+                row = rows[above]
                 rows[above] = row[:start] + value + row[start + HASH_BYTES :]
-            changed = {above: row_hash(rows[above]) for above in {number // ARITY for number in changed}}
+            touched = {number // ARITY for number in changed}
+            changed = dict(zip(touched, row_hashes([rows[above] for above in touched]), strict=True))
             levels.append(tuple(rows))
         return Crown(tuple(reversed(levels)))
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from operator import attrgetter
+from typing import Any
 
 from p2pledger.crypto import Domain
 from p2pledger.types import Hash
@@ -35,6 +36,17 @@ def path_of(key: bytes) -> Hash:
 def entry_of(key: bytes, value: bytes, path: Hash | None = None) -> Entry:
     """What a key and its value are to the commitment. `path`: the key's, where it is known already."""
     return Entry(path or path_of(key), _LEAF_DOMAIN.hash(len(key).to_bytes(4, "big") + key + value))
+
+
+def entries_of(writes: Mapping[bytes, bytes | None]) -> dict[Hash, Entry | None]:
+    """What these writes are to the commitment, by path, in their order; None: the key was removed."""
+    paths: Any = [sha256(key).digest() for key in writes]
+    data = [len(key).to_bytes(4, "big") + key + (value or b"") for key, value in writes.items()]
+    entries = map(Entry, paths, _LEAF_DOMAIN.hash_all(data))
+    found: dict[Hash, Entry | None] = dict(zip(paths, entries, strict=True))
+    if None in writes.values():
+        found.update({path_of(key): None for key, value in writes.items() if value is None})
+    return found
 
 
 _path = attrgetter("path")

@@ -6,7 +6,7 @@ from typing import Any
 
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
 from p2pledger.chain.genesis import Genesis, Quota
-from p2pledger.chain.receipt import Result
+from p2pledger.chain.receipt import Result, leaves
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import IsSigned
 from p2pledger.codec import decode, decode_all
@@ -16,8 +16,9 @@ from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.entries import Entry
 from p2pledger.ledger.modules import RULES, registry
-from p2pledger.ledger.quota import apply_charge
-from p2pledger.ledger.rules import Context, IndexRow, Round, Rule
+from p2pledger.ledger.modules.registry.rows import KEYS
+from p2pledger.ledger.quota import Charges
+from p2pledger.ledger.rules import Context, IndexRow, Reads, Round, Rule
 from p2pledger.ledger.state import Changes, EmptyState, StateReader
 from p2pledger.merkle import Frontier, Growth
 from p2pledger.types import Hash, Height
@@ -146,10 +147,6 @@ class Machine:
         """The dry run of one transaction (`Trial.check`). Raises: InvalidTransaction."""
         self.trial(parent, at).check(transaction)
 
-    def _context(self, transaction: Transaction, at: Round) -> Context:
-        body = transaction.body
-        return Context(self.genesis, at, transaction.id, body.sponsor, body.signers, self._is_signed)
-
     def execute(
         self, parent: StateReader, frontier: Frontier, at: Round, transactions: Sequence[Transaction]
     ) -> Execution:
@@ -163,9 +160,11 @@ class Machine:
             raise InvalidMessage(f"a block has at most {limits.block_transactions_max} transactions")
         if sum(len(transaction.encoded) for transaction in transactions) > limits.block_bytes_max:
             raise InvalidMessage(f"a block has at most {limits.block_bytes_max} bytes of transactions")
+        known = [self._opened.get(transaction.id) for transaction in transactions]
         work = _Work(self, parent, at, transactions)
-        for transaction in transactions:
-            work.apply(transaction, *self._open(transaction))
+        work.read_ahead([opened for opened in known if opened is not None])
+        for transaction, opened in zip(transactions, known, strict=True):
+            work.apply(transaction, *(opened or self._open(transaction)))
         return work.finish(frontier)
 
     def build(
@@ -186,6 +185,7 @@ class Machine:
                 opened.append((candidate, *self._open(candidate)))
             except InvalidTransaction as error:
                 refused.append(Refusal(candidate.id, error))
+        work.read_ahead([(rule, payload) for _, rule, payload in opened])
         for candidate, rule, payload in _in_order(opened):
             if len(chosen) == places:
                 break
@@ -256,7 +256,8 @@ class Trial:
 
     def __init__(self, machine: Machine, parent: StateReader, at: Round) -> None:
         self._machine, self._parent, self._at = machine, parent, at
-        self._changes = Changes(parent)
+        self._ground = _Ground(machine, Changes(parent), at)
+        self._sponsors: dict[str, registry.Organisation] = {}
 
     def check(self, transaction: Transaction) -> Quota:
         """A dry run: raises what executing the transaction alone would raise, or returns its `quota`.
@@ -266,25 +267,52 @@ class Trial:
         rule, payload = self._machine._open(transaction)
         is_used = bool(self._parent.used([transaction.id]))
         _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
-        mark = self._changes.mark()
+        changes = self._ground.changes
+        mark = changes.mark()
         try:
-            _apply(self._changes, self._machine._context(transaction, self._at), transaction, rule, payload)
+            self._ground.apply(transaction, rule, payload)
         finally:
-            self._changes.undo(mark)
-        return registry.check_sponsor(self._changes, transaction.body.sponsor, self._at).quota
+            changes.undo(mark)
+            self._ground.context.rows.clear()
+        return registry.check_sponsor(changes, transaction.body.sponsor, self._at).quota
 
     def quota(self, transaction: Transaction) -> Quota | None:
         """The quota that a transaction is to be charged to; None when it is not entitled to any now.
 
         Raises: InvalidTransaction when no state could accept it.
         """
-        rule, payload = self._machine._open(transaction)
+        machine, ground, name = self._machine, self._ground, transaction.body.sponsor
+        rule, payload = machine._opened.get(transaction.id) or machine._open(transaction)
+        ground.context.turn_to(transaction)
         try:
-            sponsor = registry.check_sponsor(self._changes, transaction.body.sponsor, self._at)
-            rule.check_signers(self._changes, self._machine._context(transaction, self._at), payload)
+            if name not in self._sponsors:  # all that is written here is undone: it stays the same
+                self._sponsors[name] = registry.check_sponsor(ground.changes, name, self._at)
+            rule.check_signers(ground.changes, ground.context, payload)
         except InvalidTransaction:
             return None
-        return sponsor.quota
+        return self._sponsors[name].quota
+
+
+class _Ground:
+    """What transactions are carried out on: the changes so far, and what is charged for them."""
+
+    def __init__(self, machine: Machine, changes: Changes, at: Round) -> None:
+        self.changes = changes
+        self.context = Context(machine.genesis, at, machine._is_signed)
+        window_ms = machine.genesis.parameters.quota_window_ms
+        self.charges = Charges(changes, at.time_ms, window_ms)
+
+    def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> bytes:
+        """Carry a transaction out and return its output; it is not yet charged for.
+
+        Where it raises, some writes and rows may be done. Raises: InvalidTransaction.
+        """
+        changes, context = self.changes, self.context
+        context.turn_to(transaction)
+        sponsor = registry.check_sponsor(changes, context.sponsor, context.round)
+        rule.check_signers(changes, context, payload)
+        self.charges.check(context.sponsor, sponsor.quota, len(transaction.encoded))
+        return rule.apply(changes, context, payload)
 
 
 class _Work:
@@ -294,32 +322,48 @@ class _Work:
         self, machine: Machine, parent: StateReader, at: Round, candidates: Sequence[Transaction]
     ) -> None:
         self._machine, self._parent, self._at = machine, parent, at
+        self._candidates = candidates
         self._transactions: dict[Hash, Transaction] = {}
         self._used = parent.used([candidate.id for candidate in candidates])
-        self._changes = Changes(parent, at.height, self._transactions)
+        latest_ms = at.time_ms + machine.genesis.parameters.expiry_window_ms
+        self._untimely = {t.id for t in candidates if not at.time_ms <= t.body.expires_ms <= latest_ms}
+        self._ground = _Ground(machine, Changes(parent, at.height, self._transactions), at)
         self._results: list[Result] = []
-        self._rows: list[IndexRow] = []
+
+    def read_ahead(self, opened: Sequence[tuple[Rule, Any]]) -> None:
+        """Read together what these rules and payloads are going to ask for."""
+        changes, payloads = self._ground.changes, dict[Reads, list[Any]]()
+        KEYS.read_ahead(changes, {signer for t in self._candidates for signer in t.body.signers})
+        for rule, payload in opened:
+            if rule.read_ahead is not None:
+                payloads.setdefault(rule.read_ahead, []).append(payload)
+        for read_ahead, some in payloads.items():
+            read_ahead(changes, some)
 
     def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
         """Carry out one of the candidates, or raise InvalidTransaction and leave no trace of it."""
-        transaction_id = transaction.id
+        transaction_id, ground = transaction.id, self._ground
         is_used = transaction_id in self._transactions or transaction_id in self._used
-        _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
-        context, mark = self._machine._context(transaction, self._at), self._changes.mark()
+        if is_used or transaction_id in self._untimely:
+            _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
+        changes, rows = ground.changes, ground.context.rows
+        mark, row_count = changes.mark(), len(rows)
         try:
-            output = _apply(self._changes, context, transaction, rule, payload)
+            output = ground.apply(transaction, rule, payload)
         except InvalidTransaction:
-            self._changes.undo(mark)
+            changes.undo(mark)
+            del rows[row_count:]
             raise
+        ground.charges.add(transaction.body.sponsor, len(transaction.encoded))
         self._results.append(Result(transaction_id, self._at.height, len(self._results), output))
         self._transactions[transaction_id] = transaction
-        self._rows += context.rows
 
     def finish(self, frontier: Frontier) -> Execution:
         """All that follows from the transactions carried out."""
-        writes = self._changes.writes()
+        self._ground.charges.settle()
+        writes = self._ground.changes.writes()
         update = self._machine._commitment.update(self._parent, writes)
-        growth = frontier.grow([result.leaf() for result in self._results])
+        growth = frontier.grow(leaves(self._results))
         return Execution(
             height=self._at.height,
             state_root=update.crown.root,
@@ -332,20 +376,8 @@ class _Work:
             results=tuple(self._results),
             growth=growth,
             transactions=self._transactions,
-            index_rows=tuple(self._rows),
+            index_rows=tuple(self._ground.context.rows),
         )
-
-
-def _apply(changes: Changes, context: Context, transaction: Transaction, rule: Rule, payload: Any) -> bytes:
-    """Carry a transaction out and return its output. Where it raises, some writes may be done.
-
-    Raises: InvalidTransaction.
-    """
-    at, sponsor = context.round, registry.check_sponsor(changes, context.sponsor, context.round)
-    rule.check_signers(changes, context, payload)
-    window_ms, size = context.genesis.parameters.quota_window_ms, len(transaction.encoded)
-    apply_charge(changes, context.sponsor, sponsor.quota, size, at.time_ms, window_ms)
-    return rule.apply(changes, context, payload)
 
 
 def _check_once_and_in_time(genesis: Genesis, transaction: Transaction, at: Round, *, is_used: bool) -> None:

@@ -32,15 +32,42 @@ def usage(reader: Readable, organisation: str, time_ms: Millis, window_ms: int) 
     return row if row is not None and row.window == window else Usage(window, 0, 0)
 
 
-def apply_charge(
-    changes: Changes, organisation: str, quota: Quota, size_bytes: int, time_ms: Millis, window_ms: int
-) -> None:
-    """Charge one transaction of `size_bytes` to an organisation. Raises: InvalidTransaction."""
-    before = usage(changes, organisation, time_ms, window_ms)
-    after = Usage(before.window, before.transactions + 1, before.size_bytes + size_bytes)
-    if after.transactions > quota.transactions or after.size_bytes > quota.size_bytes:
-        reset_ms = (after.window + 1) * window_ms - time_ms
-        raise InvalidTransaction(
-            Code.OVER_QUOTA, f"{organisation!r} has used its quota; the next window begins in {reset_ms} ms"
-        )
-    _USAGES.put(changes, organisation.encode(), after)
+class Charges:
+    """What a block's transactions are charged with, beside what was used of their window before.
+
+    Nothing of it is written before `settle`: within a block a quota counts what the block itself holds, and
+    no rule reads it. `time_ms` is the block's.
+    """
+
+    def __init__(self, changes: Changes, time_ms: Millis, window_ms: int) -> None:
+        self._changes, self._time_ms, self._window_ms = changes, time_ms, window_ms
+        self._used: dict[str, tuple[int, int]] = {}
+        """Transactions and bytes, by organisation, of those that were looked at."""
+        self._charged: set[str] = set()
+
+    def check(self, organisation: str, quota: Quota, size_bytes: int) -> None:
+        """Refuse a transaction of this size that the quota has no room for. Raises: InvalidTransaction."""
+        transactions, used_bytes = self._used.get(organisation) or self._read(organisation)
+        if transactions >= quota.transactions or used_bytes + size_bytes > quota.size_bytes:
+            reset_ms = self._window_ms - self._time_ms % self._window_ms
+            raise InvalidTransaction(
+                Code.OVER_QUOTA,
+                f"{organisation!r} has used its quota; the next window begins in {reset_ms} ms",
+            )
+
+    def add(self, organisation: str, size_bytes: int) -> None:
+        """Charge a transaction that was checked and carried out."""
+        transactions, used_bytes = self._used[organisation]
+        self._used[organisation] = transactions + 1, used_bytes + size_bytes
+        self._charged.add(organisation)
+
+    def settle(self) -> None:
+        """Write what was charged, once for each organisation."""
+        window = self._time_ms // self._window_ms
+        for organisation in sorted(self._charged):
+            _USAGES.put(self._changes, organisation.encode(), Usage(window, *self._used[organisation]))
+
+    def _read(self, organisation: str) -> tuple[int, int]:
+        before = usage(self._changes, organisation, self._time_ms, self._window_ms)
+        self._used[organisation] = used = before.transactions, before.size_bytes
+        return used

@@ -4,11 +4,12 @@ A module is its tables, and one rule per kind of transaction. A rule is a functi
 either does all of what the payload asks, or raises InvalidTransaction and leaves nothing behind.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import IsSigned
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.state import Changes
@@ -36,27 +37,39 @@ class Round:
     time_ms: Millis
 
 
-@dataclass(slots=True)
 class Context:
-    """What a rule may know beside its payload and the state. One per transaction; only `emit` changes it."""
+    """What a rule may know beside its payload and the state: of one transaction, then of the next.
 
-    genesis: Genesis
-    round: Round
-    transaction_id: Hash
-    sponsor: str
-    signers: tuple[PublicKey, ...]
-    is_signed: IsSigned
-    rows: list[IndexRow] = field(default_factory=list)
+    Only `emit` and `turn_to` change it. `rows` are those of all transactions that were carried out.
+    """
+
+    __slots__ = ("genesis", "is_signed", "keys", "round", "rows", "signers", "sponsor", "transaction_id")
+
+    def __init__(self, genesis: Genesis, round_: Round, is_signed: IsSigned) -> None:
+        self.genesis, self.round, self.is_signed = genesis, round_, is_signed
+        self.rows: list[IndexRow] = []
+
+    def turn_to(self, transaction: Transaction) -> None:
+        """From here on it is about this transaction."""
+        body = transaction.body
+        self.transaction_id: Hash = transaction.id
+        self.sponsor: str = body.sponsor
+        self.signers: tuple[PublicKey, ...] = body.signers
+        self.keys: Any = None
+        """The signers' live keys, once the registry has looked for them (`registry.live_keys`)."""
 
     def emit(self, name: str, key: bytes, value: bytes = b"") -> None:
         """Write an index row, once the block is final."""
-        self.rows.append(IndexRow(name, key, value))
+        self.rows.append(_new_row(IndexRow, (name, key, value)))
 
     def check_signed_by(self, key: PublicKey, whose: str) -> None:
         """Refuse a transaction that this key did not sign. Raises: InvalidTransaction."""
         if key not in self.signers:
             raise InvalidTransaction(Code.MISSING_SIGNATURE, f"{whose} has to sign this too")
 
+
+_new_row = tuple.__new__
+"""`IndexRow` is a tuple; three of them are made for a record, and its own `__new__` would be a call more."""
 
 Apply = Callable[[Changes, Context, Any], bytes]
 """Carries a payload out and returns the result's output (canonical CBOR, often empty)."""
@@ -68,17 +81,23 @@ Order = Callable[[Any], tuple[bytes, int] | None]
 """The line that a payload stands in (a device) and its place there (its number); None for no line."""
 
 
+Reads = Callable[[Changes, Sequence[Any]], None]
+"""Reads together what rows these payloads are going to ask for (`Table.read_ahead`); changes no outcome."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """What one kind of transaction means.
 
-    Transactions of one line are put into a block by their place in it, when `order` names one.
+    Transactions of one line are put into a block by their place in it, when `order` names one. `read_ahead`
+    is told of all payloads of a block at once.
     """
 
     payload: type[Any]
     check_signers: CheckSigners
     apply: Apply
     order: Order | None = None
+    read_ahead: Reads | None = None
 
     @property
     def kind(self) -> str:

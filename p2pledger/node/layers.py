@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from p2pledger.chain.block import Header
 from p2pledger.chain.transaction import Transaction
 from p2pledger.ledger.machine import Execution
-from p2pledger.ledger.state import Overlay, StateReader
+from p2pledger.ledger.overlay import Overlay
+from p2pledger.ledger.state import StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.storage.store import Store
 from p2pledger.types import Hash

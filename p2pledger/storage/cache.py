@@ -5,7 +5,7 @@ only if nothing was committed meanwhile.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -32,6 +32,17 @@ class Cache(Generic[K, V]):
         except KeyError:
             return self._read(key, read)
         return value
+
+    def get_all(self, keys: Collection[K], read: Callable[[K], V]) -> dict[K, V]:
+        """As `get` of each key."""
+        kept, found = self._kept, dict[K, V]()
+        for key in keys:
+            try:
+                found[key] = kept[key]
+                kept.move_to_end(key)
+            except KeyError:
+                found[key] = self._read(key, read)
+        return found
 
     def _read(self, key: K, read: Callable[[K], V]) -> V:
         with self._lock:

@@ -15,7 +15,7 @@ or ids could be ground into one.
 import sqlite3
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -129,6 +129,21 @@ class Ids:
         return mixed >> 64 - CHUNK_BITS & (1 << CHUNK_BITS) - 1
 
     # --- looking
+
+    def doubtful(self, ids: Collection[Hash], recent: Sequence[Run], first: int) -> Collection[Hash]:
+        """Those of these ids that may be among the results from `first` on: `indexes` tells."""
+        if recent[0].number > first >> RUN_BITS:  # the disk has to be asked
+            return ids
+        chunks, factor = [run.chunks for run in recent if run.number >= first >> RUN_BITS], self._factor
+        shift, mask = 64 - CHUNK_BITS, (1 << CHUNK_BITS) - 1  # as in `_chunk_of`
+        found = []
+        for id_, parts in zip(ids, _PARTS.iter_unpack(b"".join(ids)), strict=True):
+            chunk, stem = parts[0] * factor >> shift & mask, id_[:STEM_BYTES]
+            for run in chunks:
+                if stem in run[chunk]:
+                    found.append(id_)
+                    break
+        return found
 
     def indexes(self, id_: Hash, recent: Sequence[Run], ask: Ask, first: int = 0) -> Iterator[int]:
         """The results from `first` on whose ids begin like this one, the newest runs first.

@@ -101,6 +101,10 @@ class MemoryStore:
         """See `StateReader.get`."""
         return self._values.get(key)
 
+    def get_all(self, keys: Collection[bytes]) -> dict[bytes, bytes | None]:
+        """See `StateReader.get_all`."""
+        return {key: self._values.get(key) for key in keys}
+
     def entries(self, prefix: str) -> Sequence[Entry]:
         """See `StateReader.entries`."""
         with self._lock:

@@ -202,6 +202,10 @@ class SqliteStore:
         """See `StateReader.get`."""
         return self._state.get(key)
 
+    def get_all(self, keys: Collection[bytes]) -> dict[bytes, bytes | None]:
+        """See `StateReader.get_all`."""
+        return self._state.get_all(keys)
+
     def entries(self, prefix: str) -> Sequence[Entry]:
         """See `StateReader.entries`."""
         return self._state.entries(prefix)
@@ -235,7 +239,7 @@ class SqliteStore:
             return frozenset()
         return {
             transaction_id
-            for transaction_id in transaction_ids
+            for transaction_id in self._ids.doubtful(transaction_ids, recent, self._ids.unexpired)
             if any(
                 ask(schema.IS_USED, index, transaction_id, header.time_ms)
                 for index in self._ids.indexes(transaction_id, recent, ask, self._ids.unexpired)

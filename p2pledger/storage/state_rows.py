@@ -67,6 +67,16 @@ class StateRows:
                 return newer.values[key]
         return self._rows.get(key, self._read)
 
+    def get_all(self, keys: Collection[bytes]) -> dict[bytes, bytes | None]:
+        """See `StateReader.get_all`."""
+        found = dict[bytes, bytes | None]()
+        for newer in self._tail.newest():
+            values = newer.values
+            found.update({key: values[key] for key in keys if key in values})
+            keys = [key for key in keys if key not in found]
+        found.update(self._rows.get_all(keys, self._read))
+        return found
+
     def _read(self, key: bytes) -> bytes | None:
         path = path_of(key)
         for _ in range(2):  # a commit may have brought the row between the two looks

@@ -14,6 +14,7 @@ from p2pledger.chain.payloads import RecordAppend
 from p2pledger.chain.transaction import Body
 from p2pledger.ledger.machine import Machine, Trial
 from p2pledger.ledger.mempool import Mempool
+from p2pledger.ledger.quota import Charges
 from p2pledger.storage import rows
 from tests.benchmarks import counted
 
@@ -54,7 +55,7 @@ CALLED = {
     "dry run": (Trial, "check"),
     "mempool": (Mempool, "add"),
     "build": (Machine, "_open"),
-    "execute": (Machine, "_open"),
+    "execute": (Charges, "add"),
     "commit": (rows, "crc32"),
 }
 """By step, what it calls for each transaction, once or twice: a call is planted before each of them."""

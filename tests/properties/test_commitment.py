@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.commitment import Commitment, StateProof, check_state_proof
-from p2pledger.ledger.state import EmptyState, Overlay
+from p2pledger.ledger.overlay import Overlay
+from p2pledger.ledger.state import EmptyState
 from tests.ledgers import Effects
 from tests.properties.effort import effort
 

@@ -96,8 +96,9 @@ class LayersAgainstDicts(RuleBasedStateMachine):
     def each_state_is_that_of_its_own_branch(self):
         for digest, copy in self.copies.items():
             state, frontier = self.layers.after(digest)
-            for key in (*KEY_NAMES, b"genesis", b"never"):
-                assert state.get(key) == copy.content.get(key)
+            keys = (*KEY_NAMES, b"genesis", b"never")
+            assert [state.get(key) for key in keys] == [copy.content.get(key) for key in keys]
+            assert state.get_all(keys) == {key: copy.content.get(key) for key in keys}
             entries = sorted((entry_of(k, v) for k, v in copy.content.items()), key=lambda e: e.path)
             assert list(state.entries("")) == entries
             assert state.crown.root == naive_root(copy.content)

@@ -26,7 +26,8 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.ledger.modules.registry.rows import ORGANISATIONS, organisation
-from p2pledger.ledger.state import Changes, Overlay
+from p2pledger.ledger.overlay import Overlay
+from p2pledger.ledger.state import Changes
 from p2pledger.types import Height, PeerId
 from tests.ledgers import START_MS, Effects, Ledger, genesis, quota, signer, transaction
 from tests.properties.effort import effort

@@ -61,12 +61,6 @@ def test_the_64th_gap_is_kept_and_the_65th_is_refused_until_one_closes():
     assert sequence.gaps[-1] == Gap(128, 199)
 
 
-@pytest.mark.parametrize("gaps", [((5, 9), (1, 2)), ((1, 3), (4, 6)), ((1, 5), (3, 9))])
-def test_gaps_that_touch_are_no_sequence(gaps):
-    with pytest.raises(ValueError):
-        Sequence(100, tuple(Gap(first, last) for first, last in gaps))
-
-
 def test_the_last_number_there_is():
     sequence = Sequence().accept(2**63 - 1, 2**63 - 1)
     assert sequence == Sequence(2**63, (Gap(0, 2**63 - 2),))

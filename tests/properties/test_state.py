@@ -5,7 +5,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from p2pledger.codec import encode
 from p2pledger.ledger.entries import entry_of
 from p2pledger.ledger.modules.registry.rows import GatewayNumber
-from p2pledger.ledger.state import Changes, EmptyState, Overlay, Table
+from p2pledger.ledger.overlay import Overlay
+from p2pledger.ledger.state import Changes, EmptyState, Table
 from tests.ledgers import Effects
 from tests.properties.effort import effort
 
@@ -41,6 +42,10 @@ class ChangesAgainstDicts(RuleBasedStateMachine):
     def put_row(self, key, number):
         ROWS.put(self.changes, key, GatewayNumber(number))
         self.model[ROWS.key(key)] = encode(GatewayNumber(number))
+
+    @rule(keys=st.sets(KEYS))
+    def read_ahead(self, keys):
+        ROWS.read_ahead(self.changes, keys)
 
     @rule()
     def mark(self):
@@ -84,6 +89,8 @@ class ChangesAgainstDicts(RuleBasedStateMachine):
             assert (None if row is None else encode(row)) == held
             assert self.changes.get(ROWS.key(b"key-%d" % n)) == held
             assert self.reader.get(b"key-%d" % n) == self.below.get(b"key-%d" % n)
+        keys = [b"key-%d" % n for n in range(21)]
+        assert self.reader.get_all(keys) == {key: self.below.get(key) for key in keys}
 
     @invariant()
     def entries_are_those_of_the_content(self):

@@ -6,13 +6,14 @@ ranges never overlap; a correction never edits; of a schema of class personal no
 no time finer than a day.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import RecordAppend, RecordBatch, RecordCorrect
 from p2pledger.chain.schema import SCHEMAS, SchemaClass, SchemaId, day_of
 from p2pledger.errors import Code, InvalidTransaction
-from p2pledger.ledger.modules.registry import Device, live_key
+from p2pledger.ledger.modules.registry import Device, live_keys
 from p2pledger.ledger.modules.registry.rows import DEVICES, signed_in_role
 from p2pledger.ledger.modules.sequence import Sequence
 from p2pledger.ledger.rules import Context, IndexRow, Rule
@@ -32,6 +33,7 @@ class Correction:
 
 _CORRECTIONS = Table("correction", Correction)
 _SEQUENCES = Table("sequence", Sequence)
+_UNNUMBERED = Sequence()
 
 BY_DEVICE = "records.device"
 """device id | first number (8 bytes) -> last number (8 bytes) | transaction id."""
@@ -60,7 +62,7 @@ def corrected_by(reader: Readable, transaction_id: Hash) -> Hash | None:
 
 def sequence(reader: Readable, device: bytes) -> Sequence:
     """Which numbers of a device were accepted, and which are missing."""
-    return _SEQUENCES.get(reader, device) or Sequence()
+    return _SEQUENCES.get(reader, device) or _UNNUMBERED
 
 
 def _check_author(changes: Changes, context: Context, device: bytes) -> Device:
@@ -70,12 +72,10 @@ def _check_author(changes: Changes, context: Context, device: bytes) -> Device:
         raise InvalidTransaction(Code.UNKNOWN_DEVICE, "there is no such device")
     if row.is_retired:
         raise InvalidTransaction(Code.DEVICE_RETIRED, "the device is retired")
-    for signer in context.signers:
-        key = live_key(changes, signer, context.round.height)
-        if key is None or key.organisation != row.organisation or row.organisation != context.sponsor:
-            continue
-        if key.device == device or key.peer == row.gateway:
-            return row
+    if row.organisation == context.sponsor:
+        for key in live_keys(changes, context):
+            if key.organisation == row.organisation and (key.device == device or key.peer == row.gateway):
+                return row
     raise InvalidTransaction(Code.MISSING_SIGNATURE, "neither the device nor its gateway has signed")
 
 
@@ -93,7 +93,8 @@ def _check_time(context: Context, time_ms: Millis) -> None:
 
 
 def _apply_numbers(changes: Changes, context: Context, device: bytes, first: int, last: int) -> None:
-    _SEQUENCES.put(changes, device, sequence(changes, device).accept(first, last))
+    before = _SEQUENCES.get(changes, device) or _UNNUMBERED
+    _SEQUENCES.put(changes, device, before.accept(first, last))
     value = last.to_bytes(8, "big") + context.transaction_id
     context.emit(BY_DEVICE, device + first.to_bytes(8, "big"), value)
 
@@ -172,8 +173,7 @@ def _check_own_record(changes: Changes, context: Context, transaction_id: Hash) 
         raise InvalidTransaction(
             Code.UNKNOWN_RECORD, f"{context.sponsor!r} has no record {transaction_id.hex()}"
         )
-    keys = [live_key(changes, signer, context.round.height) for signer in context.signers]
-    own = [key for key in keys if key is not None and key.organisation == context.sponsor]
+    own = [key for key in live_keys(changes, context) if key.organisation == context.sponsor]
     if not any(key.role is not KeyRole.DEVICE or key.device == row.device for key in own):
         raise InvalidTransaction(Code.MISSING_SIGNATURE, "a device corrects its own records only")
 
@@ -199,8 +199,14 @@ def _batch_order(payload: RecordBatch) -> tuple[bytes, int]:
     return payload.device, payload.from_seq
 
 
+def _read_ahead(changes: Changes, payloads: Collection[RecordAppend | RecordBatch]) -> None:
+    writers = {payload.device for payload in payloads if payload.device is not None}
+    DEVICES.read_ahead(changes, writers)
+    _SEQUENCES.read_ahead(changes, writers)
+
+
 RULES = (
-    Rule(RecordAppend, _check_append_signers, apply_append, _append_order),
-    Rule(RecordBatch, _by_machines, apply_batch, _batch_order),
+    Rule(RecordAppend, _check_append_signers, apply_append, _append_order, _read_ahead),
+    Rule(RecordBatch, _by_machines, apply_batch, _batch_order, _read_ahead),
     Rule(RecordCorrect, _by_anyone, apply_correct),
 )

@@ -6,7 +6,6 @@ gap. Nothing is lost, nothing is accepted twice, and what is missing can be seen
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated
 
 from p2pledger.chain.payloads import SeqNumber
@@ -31,24 +30,22 @@ class Sequence:
     next_number: U64 = 0
     gaps: Annotated[tuple[Gap, ...], Length(0, GAPS_MAX)] = ()
 
-    def __post_init__(self) -> None:
-        if len(self.gaps) > 1 and any(a.last + 1 >= b.first for a, b in pairwise(self.gaps)):
-            raise ValueError("gaps ascend and do not touch")
-
     def accept(self, first: int, last: int) -> "Sequence":
         """The sequence with the numbers `first` to `last` taken.
 
         Raises: InvalidTransaction with `duplicate` when one of them was taken before, `too_many_gaps`
         when it would leave more than GAPS_MAX gaps (deliver what is missing first).
         """
-        if first >= self.next_number:
-            opened = (Gap(self.next_number, first - 1),) if first > self.next_number else ()
-            return self._with(last + 1, (*self.gaps, *opened))
-        for i, gap in enumerate(self.gaps):
+        gaps, next_number = self.gaps, self.next_number
+        if first == next_number:
+            return Sequence(last + 1, gaps)
+        if first > next_number:
+            return self._with(last + 1, (*gaps, Gap(next_number, first - 1)))
+        for i, gap in enumerate(gaps):
             if gap.first <= first and last <= gap.last:
                 left = (Gap(gap.first, first - 1),) if gap.first < first else ()
                 right = (Gap(last + 1, gap.last),) if last < gap.last else ()
-                return self._with(self.next_number, (*self.gaps[:i], *left, *right, *self.gaps[i + 1 :]))
+                return self._with(next_number, (*gaps[:i], *left, *right, *gaps[i + 1 :]))
         raise InvalidTransaction(Code.DUPLICATE, f"of the numbers {first} to {last} one was accepted before")
 
     def _with(self, next_number: int, gaps: tuple[Gap, ...]) -> "Sequence":

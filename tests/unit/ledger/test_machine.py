@@ -14,7 +14,8 @@ from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.ledger import machine as machine_module
 from p2pledger.ledger.commitment import Commitment, check_state_proof
 from p2pledger.ledger.machine import Machine
-from p2pledger.ledger.state import EmptyState, Overlay
+from p2pledger.ledger.overlay import Overlay
+from p2pledger.ledger.state import EmptyState
 from p2pledger.merkle import Frontier
 from tests.ledgers import START_MS, Effects, Ledger, genesis, quota, signer, transaction
 

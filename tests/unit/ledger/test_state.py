@@ -5,27 +5,7 @@ from p2pledger.codec import encode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.entries import path_range
 from p2pledger.ledger.quota import Usage
-from p2pledger.ledger.state import Changes, EmptyState, Overlay, Table
-from tests.ledgers import Effects
-
-
-def test_a_stack_may_be_as_high_as_it_likes():
-    reader, id_ = EmptyState(), bytes(32)
-    block = Effects(reader, {b"deep": b"down"}, [id_])
-    reader = Overlay(reader, block)
-    for _ in range(5_000):
-        reader = Overlay(reader, Effects(reader, {}))
-    assert reader.get(b"deep") == b"down" and reader.get(b"none") is None
-    assert reader.crown.root == block.crown.root and len(reader.entries("")) == 1
-    assert reader.used([id_, bytes(31)]) == {id_}
-
-
-def test_the_upper_write_is_seen_removals_too():
-    lower = Overlay(EmptyState(), Effects(EmptyState(), {b"a": b"1", b"b": b"2"}))
-    upper = Overlay(lower, Effects(lower, {b"a": None, b"b": b"3"}))
-    assert (upper.get(b"a"), upper.get(b"b")) == (None, b"3")
-    assert (lower.get(b"a"), lower.get(b"b")) == (b"1", b"2")
-    assert len(lower.entries("")) == 2 and len(upper.entries("")) == 1
+from p2pledger.ledger.state import Changes, EmptyState, Table
 
 
 @pytest.mark.parametrize(
@@ -60,6 +40,9 @@ class Counted(EmptyState):
         self.reads[key] += 1
         return self.values.get(key)
 
+    def get_all(self, keys):
+        return {key: self.get(key) for key in keys}
+
 
 def test_a_row_is_read_once_and_encoded_as_it_is_in_the_end():
     state = Counted({b"usage/k": encode(Usage(1, 2, 3))})
@@ -75,8 +58,22 @@ def test_a_row_is_read_once_and_encoded_as_it_is_in_the_end():
     assert table.get(changes, b"k") == Usage(1, 3, 4) and table.get(changes, b"none") is None
     assert changes.writes() == {b"usage/k": encode(Usage(1, 3, 4))}
     changes.undo(0)
+    assert state.reads == {b"usage/k": 1, b"usage/none": 2}, "what a write hid is read anew once it is undone"
     assert table.get(changes, b"k") == Usage(1, 2, 3) and changes.writes() == {}
+
+
+def test_rows_that_were_read_ahead_are_at_hand():
+    state = Counted({b"usage/k": encode(Usage(1, 2, 3)), b"usage/w": encode(Usage(7, 7, 7))})
+    table, changes = Table("usage", Usage), Changes(state)
+    table.put(changes, b"w", Usage(1, 3, 4))
+    table.read_ahead(changes, {b"k", b"none", b"w"})
     assert state.reads == {b"usage/k": 1, b"usage/none": 1}
+    for _ in range(2):
+        rows = [table.get(changes, key) for key in (b"k", b"none", b"w")]
+        assert rows == [Usage(1, 2, 3), None, Usage(1, 3, 4)]
+    assert state.reads == {b"usage/k": 1, b"usage/none": 1}
+    with pytest.raises(Fatal, match="no Usage under"):
+        table.read_ahead(Changes(Counted({b"usage/k": b"rubbish"})), {b"k"})
 
 
 def test_rows_that_are_forgotten_are_decoded_anew(monkeypatch):

@@ -1,6 +1,7 @@
 """Every transaction is found by its id while runs of ids fill, are joined, and have been joined."""
 
 import sqlite3
+from collections.abc import Collection
 from hashlib import sha256
 from itertools import pairwise
 
@@ -58,6 +59,12 @@ class File:
     def check_all(self) -> None:
         assert all(self.index_of(id_of(index)) == index for index in range(self.end))
         assert self.index_of(id_of(self.end)) is None
+        everything = [id_of(index) for index in range(self.end + 20)]
+        for first in {0, self.end // 2, self.end, self.ids.recent[0].number * RUN}:
+            assert set(self.doubtful(everything, first)) >= set(everything[first : self.end])
+
+    def doubtful(self, some: list[Hash], first: int) -> Collection[Hash]:
+        return self.ids.doubtful(some, self.ids.recent, first)
 
     def rows(self) -> list[tuple[int, bool, int]]:
         """(first run, whether sixteen, entries) of each row of the first chunk."""
@@ -91,6 +98,17 @@ def test_all_are_found_after_a_start(file, end):
     for _ in range(40):
         file.grow(9)
     file.check_all()
+
+
+def test_what_is_in_no_run_in_memory_is_not_doubted_until_older_ones_count(file):
+    for time_ms in (0, 5_000, 9_000):
+        file.grow(20 * RUN, time_ms)
+    new = [id_of(index) for index in range(file.end, file.end + 50)]
+    oldest = file.ids.recent[0].number * RUN
+    assert oldest > 0
+    assert list(file.doubtful(new, oldest)) == []
+    assert list(file.doubtful([*new, id_of(oldest)], oldest)) == [id_of(oldest)]
+    assert list(file.doubtful(new, oldest - 1)) == new
 
 
 def test_nothing_is_written_but_full_runs(file):

@@ -122,6 +122,7 @@ def test_state_is_written_replaced_and_removed(store, chain):
     chain.commit(store, writes={b"a": b"1", b"b": b"2", b"c": b"3"})
     chain.commit(store, writes={b"a": b"9", b"b": None, b"unknown": None})
     assert [store.get(key) for key in (b"a", b"b", b"c", b"d")] == [b"9", None, b"3", None]
+    assert store.get_all([b"a", b"b", b"c", b"d"]) == {b"a": b"9", b"b": None, b"c": b"3", b"d": None}
     expected = sorted(
         (entry_of(b"a", b"9"), entry_of(b"c", b"3"), entry_of(b"genesis", b"written")), key=lambda e: e.path
     )

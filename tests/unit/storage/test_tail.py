@@ -55,6 +55,7 @@ def state_of(store) -> list[object]:
         store.crown.root,
         list(store.entries("")),
         [store.get(key) for key in (*KEYS, b"genesis")],
+        store.get_all((*KEYS, b"genesis")),
         [store.children(digit) for digit in "0123456789abcdef"],
         [store.node(digit + "3") for digit in "0123456789abcdef"],
         list(store.entries("a7")),

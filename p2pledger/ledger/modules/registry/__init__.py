@@ -20,6 +20,7 @@ from p2pledger.ledger.modules.registry.rows import (
     check_sponsor,
     gateway,
     live_key,
+    live_keys,
     organisation,
 )
 from p2pledger.ledger.rules import IndexRow
@@ -37,6 +38,7 @@ __all__ = [
     "check_sponsor",
     "gateway",
     "live_key",
+    "live_keys",
     "organisation",
 ]
 

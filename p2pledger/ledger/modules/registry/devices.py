@@ -20,6 +20,7 @@ from p2pledger.ledger.modules.registry.rows import (
     apply_gateway,
     gateway,
     live_key,
+    live_keys,
     signed_in_role,
 )
 from p2pledger.ledger.rules import Context, Rule
@@ -79,9 +80,8 @@ def _check_gateway(changes: Changes, context: Context, peer: PeerId) -> Gateway:
     row = gateway(changes, peer)
     if row is None:
         raise InvalidTransaction(Code.UNKNOWN_GATEWAY, f"no gateway connects as {peer}")
-    for signer in context.signers:
-        key = live_key(changes, signer, context.round.height)
-        if key is not None and key.peer == peer and key.organisation == context.sponsor:
+    for key in live_keys(changes, context):
+        if key.peer == peer and key.organisation == context.sponsor:
             return row
     raise InvalidTransaction(Code.MISSING_SIGNATURE, "the gateway has to sign this with a live key")
 
@@ -93,9 +93,8 @@ def _check_device(changes: Changes, context: Context, device: bytes) -> Device:
         raise InvalidTransaction(Code.UNKNOWN_DEVICE, "there is no such device")
     if row.is_retired:
         raise InvalidTransaction(Code.DEVICE_RETIRED, "the device is retired; enrol another one")
-    for signer in context.signers:
-        key = live_key(changes, signer, context.round.height)
-        if key is not None and key.device == device:
+    for key in live_keys(changes, context):
+        if key.device == device:
             return row
     raise InvalidTransaction(Code.MISSING_SIGNATURE, "the device has to sign this with a live key")
 

@@ -21,7 +21,7 @@ from p2pledger.ledger.modules.registry.rows import (
     Organisation,
     apply_gateway,
     gateway,
-    live_key,
+    live_keys,
     organisation,
     signed_in_role,
 )
@@ -54,14 +54,8 @@ def _height(context: Context, asked: Height) -> Height:
 def _check_admins(changes: Changes, context: Context) -> Organisation:
     row = organisation(changes, context.sponsor)
     assert row is not None, "the machine has checked the sponsor"
-    height = context.round.height
-    signed = sum(
-        1
-        for signer in context.signers
-        if (key := live_key(changes, signer, height)) is not None
-        and key.organisation == context.sponsor
-        and key.role is KeyRole.ADMIN
-    )
+    own = [key for key in live_keys(changes, context) if key.organisation == context.sponsor]
+    signed = sum(1 for key in own if key.role is KeyRole.ADMIN)
     if signed < row.threshold:
         raise InvalidTransaction(Code.TOO_FEW_ADMINS, f"{signed} admins signed, {row.threshold} have to")
     return row

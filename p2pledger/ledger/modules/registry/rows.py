@@ -4,6 +4,7 @@ Validity is an interval of heights, never a flag: a key is live from one height 
 both are known at least one block ahead. Residents have no row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -120,6 +121,22 @@ def live_key(reader: Readable, key: PublicKey, height: Height) -> Key | None:
     return row if row is not None and row.is_live(height) else None
 
 
+def live_keys(changes: Changes, context: Context) -> Sequence[Key]:
+    """The keys of a transaction's signers that may sign in its block, in the signers' order.
+
+    Looked for once: what a transaction itself does to keys works from the next block on.
+    """
+    found: Sequence[Key] | None = context.keys
+    if found is None:
+        height, found = context.round.height, []
+        for signer in context.signers:
+            row = KEYS.get(changes, signer)
+            if row is not None and row.is_live(height):
+                found.append(row)
+        context.keys = found
+    return found
+
+
 def gateway(reader: Readable, peer: PeerId) -> Gateway | None:
     """A gateway by its peer id, live or not."""
     number = GATEWAY_NUMBERS.get(reader, peer.encode())
@@ -160,7 +177,7 @@ def apply_gateway(changes: Changes, row: Gateway) -> None:
 
 def check_sponsor(reader: Readable, name: str, round_: Round) -> Organisation:
     """The sponsor of a transaction. Raises: InvalidTransaction when it is unknown or suspended."""
-    row = organisation(reader, name)
+    row = ORGANISATIONS.get(reader, name.encode())
     if row is None:
         raise InvalidTransaction(Code.UNKNOWN_SPONSOR, f"there is no organisation {name!r}")
     if round_.time_ms < row.suspended_until_ms:
@@ -174,9 +191,8 @@ def signed_in_role(*roles: KeyRole) -> CheckSigners:
     """The check that one of the signers is a live key of the sponsor in one of these roles."""
 
     def check_signers(changes: Changes, context: Context, payload: object) -> None:
-        for signer in context.signers:
-            row = live_key(changes, signer, context.round.height)
-            if row is not None and row.organisation == context.sponsor and row.role in roles:
+        for key in live_keys(changes, context):
+            if key.organisation == context.sponsor and key.role in roles:
                 return
         allowed = ", ".join(role.name.lower() for role in roles)
         raise InvalidTransaction(

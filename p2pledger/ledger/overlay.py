@@ -1,0 +1,160 @@
+"""The states after blocks that are not yet final, each over the state before it. Floor 4, pure."""
+
+from collections.abc import Collection, Mapping, Sequence, Set
+from typing import Protocol
+
+from p2pledger.chain.transaction import Transaction
+from p2pledger.ledger.crown import Crown
+from p2pledger.ledger.entries import Entry, lay_over, lay_over_buckets, merged
+from p2pledger.ledger.record import Record, record_of
+from p2pledger.ledger.state import StateReader
+from p2pledger.types import Hash, Height
+
+
+class Effects(Protocol):
+    """What a block does to the state: the part of an `Execution` that a later block reads."""
+
+    @property
+    def writes(self) -> Mapping[bytes, bytes | None]:
+        """The last write to each key; None: removed."""
+
+    @property
+    def crown(self) -> Crown:
+        """The commitment's nodes down to the buckets, after the block."""
+
+    @property
+    def entries(self) -> Mapping[str, Mapping[Hash, Entry | None]]:
+        """The changed entries by the digits of their bucket and by path; None: removed."""
+
+    @property
+    def nodes(self) -> Mapping[str, Hash | None]:
+        """The commitment's new nodes from the buckets on downwards; None: removed."""
+
+    @property
+    def transactions(self) -> Mapping[Hash, Transaction]:
+        """The block's transactions by id."""
+
+    @property
+    def height(self) -> Height:
+        """The block's height."""
+
+
+class Overlay:
+    """A `StateReader`: the state after a block that is not yet final, over the state before it.
+
+    Overlays stack: the reader below is the parent's. The effects must not change any more.
+    """
+
+    def __init__(self, reader: StateReader, effects: Effects) -> None:
+        self._reader = reader
+        self._effects = effects
+
+    def rebase(self, reader: StateReader) -> None:
+        """Stand on another reader of the same content: the store, once it holds the parent."""
+        self._reader = reader
+
+    # How many blocks are not final has no bound (PROTOCOL), so a stack is walked, never recursed into.
+
+    def _stack(self) -> "tuple[list[Effects], StateReader]":
+        """The effects of this overlay and of all below it, the oldest first, and what they stand on."""
+        stack: list[Effects] = []
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            stack.append(reader._effects)
+            reader = reader._reader
+        stack.reverse()
+        return stack, reader
+
+    def get(self, key: bytes) -> bytes | None:
+        """See `StateReader.get`."""
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            writes = reader._effects.writes
+            if key in writes:
+                return writes[key]
+            reader = reader._reader
+        return reader.get(key)
+
+    def get_all(self, keys: Collection[bytes]) -> dict[bytes, bytes | None]:
+        """See `StateReader.get_all`."""
+        asked, written = set(keys), dict[bytes, bytes | None]()
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            writes = reader._effects.writes
+            for key in asked & writes.keys():
+                written[key] = writes[key]
+                asked.remove(key)
+            reader = reader._reader
+        return reader.get_all(asked) | written
+
+    def entries(self, prefix: str) -> Sequence[Entry]:
+        """See `StateReader.entries`."""
+        changed: dict[Hash, Entry | None] = {}
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            for bucket in reader._changed(prefix):
+                changed = {**bucket, **changed}
+            reader = reader._reader
+        below = reader.entries(prefix)
+        return merged(below, changed) if changed else below
+
+    def _changed(self, prefix: str) -> Sequence[Mapping[Hash, Entry | None]]:
+        """The changed entries that start with these digits, bucket by bucket."""
+        buckets, depth = self._effects.entries, self._effects.crown.depth
+        if len(prefix) < depth:
+            return [entries for bucket, entries in buckets.items() if bucket.startswith(prefix)]
+        if (entries := buckets.get(prefix[:depth])) is None:
+            return ()
+        if len(prefix) == depth:
+            return (entries,)
+        return ({path: entry for path, entry in entries.items() if path.hex().startswith(prefix)},)
+
+    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+        """See `StateReader.buckets`."""
+        stack, below = self._stack()
+        found = below.buckets(prefixes)
+        for effects in stack:
+            lay_over_buckets(found, effects.entries)
+        return found
+
+    @property
+    def crown(self) -> Crown:
+        """See `StateReader.crown`."""
+        return self._effects.crown
+
+    def node(self, prefix: str) -> Hash | None:
+        """See `StateReader.node`."""
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            nodes = reader._effects.nodes
+            if prefix in nodes:
+                return nodes[prefix]
+            reader = reader._reader
+        return reader.node(prefix)
+
+    def children(self, prefix: str) -> list[Hash | None]:
+        """See `StateReader.children`."""
+        stack, below = self._stack()
+        children = below.children(prefix)
+        for effects in stack:
+            lay_over(children, prefix, effects.nodes)
+        return children
+
+    def record(self, transaction_id: Hash) -> Record | None:
+        """See `StateReader.record`."""
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            effects = reader._effects
+            if (transaction := effects.transactions.get(transaction_id)) is not None:
+                return record_of(transaction, effects.height)
+            reader = reader._reader
+        return reader.record(transaction_id)
+
+    def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
+        """See `StateReader.used`."""
+        asked, found = set(transaction_ids), set[Hash]()
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            found |= asked & reader._effects.transactions.keys()
+            reader = reader._reader
+        return found | reader.used(asked - found)
