@@ -4,8 +4,9 @@ Every accepted id ends as exactly one of: final, refused with a code, expired. T
 is final for ever; this remembers the rest, and the recent, within a bound.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 
 from p2pledger.chain.transaction import Outcome
 from p2pledger.types import Hash, Height
@@ -53,14 +54,26 @@ class Fates:
             del self._ends[next(iter(self._ends))]
         return True
 
-    def end_final(self, transaction_ids: Iterable[Hash], height: Height) -> None:
-        """Note the transactions of a final block."""
-        fate = Fate(Outcome.FINAL, height=height)
-        for transaction_id in transaction_ids:
-            self.end(transaction_id, fate)
-
-    def reopen(self, transaction_id: Hash) -> None:
-        """Forget an end that was not final: the id was sent again and accepted again."""
-        known = self._ends.get(transaction_id)
-        if known is not None and known.outcome is not Outcome.FINAL:
+    def end_final(self, transaction_ids: Collection[Hash], height: Height) -> None:
+        """Note the transactions of a final block, each as `end` would."""
+        known = self.among(transaction_ids)
+        final = {i for i in known if self._ends[i].outcome is Outcome.FINAL}
+        for transaction_id in known - final:
             del self._ends[transaction_id]
+        fate = Fate(Outcome.FINAL, height=height)
+        self._ends.update(dict.fromkeys([i for i in transaction_ids if i not in final], fate))
+        # All at once: the first of a dict in which many have been deleted is looked for past all of those.
+        for oldest in list(islice(self._ends, max(0, len(self._ends) - self._count_max))):
+            del self._ends[oldest]
+
+    def among(self, transaction_ids: Collection[Hash]) -> set[Hash]:
+        """Those of these that have ended."""
+        if self._ends.keys().isdisjoint(transaction_ids):
+            return set()
+        return {transaction_id for transaction_id in transaction_ids if transaction_id in self._ends}
+
+    def reopen(self, transaction_ids: Collection[Hash]) -> None:
+        """Forget ends that were not final: the ids were sent again and accepted again."""
+        for transaction_id in self.among(transaction_ids):
+            if self._ends[transaction_id].outcome is not Outcome.FINAL:
+                del self._ends[transaction_id]

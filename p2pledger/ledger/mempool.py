@@ -5,10 +5,9 @@ is in a block that is not final, because that block may never be: leaders and co
 ids of the ancestors, and it is removed when its fate is known.
 """
 
-from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import filterfalse, islice, takewhile
 from typing import NamedTuple
 
 from p2pledger.chain.genesis import Quota
@@ -51,14 +50,24 @@ class Share(NamedTuple):
     bytes_max: int
 
 
-@dataclass
-class _Pending:
-    transaction: Transaction
-    arrived_ms: Millis
-    account: str
-    views: int = 0
-    progress: int = 0
-    """As far as the ledger had come when `views` began to be counted."""
+@dataclass(slots=True)
+class _Account:
+    """What an account holds now."""
+
+    name: str
+    count: int = 0
+    size_bytes: int = 0
+
+
+_NOBODY = _Account("")
+"""Stands for every account that holds nothing: never charged."""
+
+
+class _Arrival(NamedTuple):
+    """When transactions came, and whose account holds them: one for all that came together."""
+
+    at_ms: Millis
+    account: _Account
 
 
 class Mempool:
@@ -67,15 +76,17 @@ class Mempool:
     def __init__(self, count_max: int, bytes_max: int, retry_after_ms: int) -> None:
         self._count_max, self._bytes_max = count_max, bytes_max
         self._retry_after_ms = retry_after_ms
-        self._pending: dict[Hash, _Pending] = {}
+        self._pending: dict[Hash, Transaction] = {}
+        self._arrivals: dict[Hash, _Arrival] = {}
+        self._accounts: dict[str, _Account] = {}
         self._size_bytes = 0
-        self._counts: Counter[str] = Counter()
-        self._sizes_bytes: Counter[str] = Counter()
-        self._expiring: dict[int, dict[Hash, Millis]] = {}
+        self._expiring: dict[int, dict[Hash, Transaction]] = {}
         self._turn: tuple[Epoch, View] | None = None
-        self._uncounted: dict[Hash, None] = {}
+        self._uncounted: dict[Hash, Transaction] = {}
+        self._views: dict[Hash, int] = {}
+        """In how many views each has counted since something became final; `_views_most` is the greatest."""
+        self._views_most = 0
         self._held: set[Hash] = set()
-        self._progress = 0
         self._settled_ms = self._overtaken_ms = Millis(0)
 
     def __len__(self) -> int:
@@ -92,17 +103,20 @@ class Mempool:
     @property
     def oldest_ms(self) -> Millis | None:
         """When the one arrived that waits longest; None when none waits."""
-        oldest = next(iter(self._pending.values()), None)
-        return oldest.arrived_ms if oldest is not None else None
+        oldest = next(iter(self._pending), None)
+        return self._arrivals[oldest].at_ms if oldest is not None else None
 
     def get(self, transaction_id: Hash) -> Transaction | None:
         """A transaction by id; None when it is not here."""
-        pending = self._pending.get(transaction_id)
-        return None if pending is None else pending.transaction
+        return self._pending.get(transaction_id)
+
+    def lacking(self, transactions: Iterable[Transaction]) -> list[Transaction]:
+        """Those of these that are not here."""
+        return [transaction for transaction in transactions if transaction.id not in self._pending]
 
     def transactions(self) -> list[Transaction]:
         """All of them, in the order of arrival."""
-        return [pending.transaction for pending in self._pending.values()]
+        return list(self._pending.values())
 
     def share(self, sponsor: str, quota: Quota | None) -> Share:
         """A sponsor's share: what its quota allows in a window, within SPONSOR_PART of the whole.
@@ -120,57 +134,106 @@ class Mempool:
 
     def is_crowded(self, sponsor: str, waiting_max: int) -> bool:
         """Whether a sponsor has its part of so many transactions waiting already."""
-        return self._counts[sponsor] >= waiting_max // SPONSOR_PART
+        return self._accounts.get(sponsor, _NOBODY).count >= waiting_max // SPONSOR_PART
 
     def add(self, transaction: Transaction, now: Millis, share: Share) -> bool:
         """Take a transaction; False when it is here already. Raises: Full, ShareFull."""
         if transaction.id in self._pending:
             return False
         size = len(transaction.encoded)
-        if len(self._pending) >= self._count_max or self._size_bytes + size > self._bytes_max:
+        if not self._has_room(1, size):
             raise Full(self._retry_after_ms)
-        account = share.account
-        if self._counts[account] >= share.count_max or self._sizes_bytes[account] + size > share.bytes_max:
+        if not self._has_share(share, 1, size):
             raise ShareFull(self._retry_after_ms)
-        self._pending[transaction.id] = _Pending(transaction, now, account)
-        self._size_bytes += size
-        self._counts[account] += 1
-        self._sizes_bytes[account] += size
-        expires_ms = transaction.body.expires_ms
-        self._expiring.setdefault(expires_ms // _EXPIRY_SLOT_MS, {})[transaction.id] = expires_ms
-        self._uncounted[transaction.id] = None
+        self._take({transaction.id: transaction}, {share: [transaction]}, now)
         return True
+
+    def add_many(
+        self, transactions: Sequence[Transaction], now: Millis, shares: Sequence[Share]
+    ) -> list[bool | Full]:
+        """What `add` returns or raises for one after the other, each with its share.
+
+        For much less where all of them are new and find room, which is told from their sums.
+        """
+        new = {transaction.id: transaction for transaction in transactions}
+        parts = _parts(transactions, shares)
+        is_new = len(new) == len(transactions) and self._pending.keys().isdisjoint(new)
+        if not is_new or not self._fits(parts):
+            return [self._try(*offered, now) for offered in zip(transactions, shares, strict=True)]
+        self._take(new, parts, now)
+        return [True] * len(transactions)
+
+    def _try(self, transaction: Transaction, share: Share, now: Millis) -> bool | Full:
+        try:
+            return self.add(transaction, now, share)
+        except Full as full:
+            return full
+
+    def _fits(self, parts: Mapping[Share, Sequence[Transaction]]) -> bool:
+        """Whether none of so many would be refused: the last one of an account finds the least room."""
+        sizes = {share: _size_bytes(part) for share, part in parts.items()}
+        return (
+            len({share.account for share in parts}) == len(parts)
+            and self._has_room(sum(map(len, parts.values())), sum(sizes.values()))
+            and all(self._has_share(share, len(part), sizes[share]) for share, part in parts.items())
+        )
+
+    def _has_room(self, count: int, size: int) -> bool:
+        return len(self._pending) + count <= self._count_max and self._size_bytes + size <= self._bytes_max
+
+    def _has_share(self, share: Share, count: int, size: int) -> bool:
+        account = self._accounts.get(share.account, _NOBODY)
+        return account.count + count <= share.count_max and account.size_bytes + size <= share.bytes_max
+
+    def _take(
+        self, new: Mapping[Hash, Transaction], parts: Mapping[Share, Sequence[Transaction]], now: Millis
+    ) -> None:
+        """Let in what was found new, and to have room. `parts`: the same by their shares."""
+        self._pending.update(new)
+        self._uncounted.update(new)
+        for share, part in parts.items():
+            account = self._accounts.setdefault(share.account, _Account(share.account))
+            size = _size_bytes(part)
+            account.count += len(part)
+            account.size_bytes += size
+            self._size_bytes += size
+            arrival = _Arrival(now, account)
+            self._arrivals.update(dict.fromkeys([transaction.id for transaction in part], arrival))
+        for transaction_id, transaction in new.items():
+            slot = transaction.body.expires_ms // _EXPIRY_SLOT_MS
+            expiring = self._expiring.get(slot)
+            if expiring is None:
+                expiring = self._expiring[slot] = {}
+            expiring[transaction_id] = transaction
 
     def hold(self, transaction_ids: Iterable[Hash]) -> None:
         """Have nobody count on these before they were sent to others: see `release`."""
-        self._held.update(transaction_id for transaction_id in transaction_ids if transaction_id in self)
+        self._held.update(filter(self._pending.__contains__, transaction_ids))
 
     def release(self, transaction_ids: Iterable[Hash], now: Millis) -> None:
         """What was held was sent to others: it counts from now on, as if it had arrived now."""
-        for transaction_id in transaction_ids:
-            if transaction_id in self._held:
-                self._held.remove(transaction_id)
-                pending = self._pending.pop(transaction_id)
-                pending.arrived_ms = now
-                self._pending[transaction_id] = pending
+        for transaction_id in filter(self._held.__contains__, transaction_ids):
+            self._held.remove(transaction_id)
+            self._arrivals[transaction_id] = _Arrival(now, self._arrivals[transaction_id].account)
+            self._pending[transaction_id] = self._pending.pop(transaction_id)
 
     def arrived_ms(self, transaction_id: Hash) -> Millis | None:
         """When a transaction was taken; None when it is not here."""
-        pending = self._pending.get(transaction_id)
-        return None if pending is None else pending.arrived_ms
+        arrival = self._arrivals.get(transaction_id)
+        return None if arrival is None else arrival.at_ms
 
     def arrived_before(self, time_ms: Millis) -> list[Hash]:
         """The ids of those that have waited since before this time, the longest first."""
-        waiting = takewhile(lambda item: item[1].arrived_ms < time_ms, self._pending.items())
-        return [transaction_id for transaction_id, _ in waiting]
+        arrivals = self._arrivals
+        return list(takewhile(lambda i: arrivals[i].at_ms < time_ms, self._pending))
 
     def settle(self, transaction_ids: Iterable[Hash], now: Millis) -> None:
         """Let go of what became final; what still waits begins to count anew (`count_for_view`)."""
-        ids = [transaction_id for transaction_id in transaction_ids if transaction_id in self._pending]
+        ids = list(filter(self._pending.__contains__, transaction_ids))
         if ids:
-            self._progress += 1
+            self._views, self._views_most = {}, 0
             self._settled_ms = now
-            newest = max(self._pending[transaction_id].arrived_ms for transaction_id in ids)
+            newest = max([self._arrivals[transaction_id].at_ms for transaction_id in ids])
             self._overtaken_ms = max(self._overtaken_ms, newest)
         self.remove(ids)
 
@@ -187,23 +250,24 @@ class Mempool:
     def remove(self, transaction_ids: Iterable[Hash]) -> None:
         """Let go of transactions whose fate is known. Unknown ids are passed over."""
         for transaction_id in transaction_ids:
-            pending = self._pending.pop(transaction_id, None)
-            if pending is None:
+            transaction = self._pending.pop(transaction_id, None)
+            if transaction is None:
                 continue
-            self._give_back(pending.account, len(pending.transaction.encoded))
+            size = len(transaction.encoded)
+            self._size_bytes -= size
+            account = self._arrivals.pop(transaction_id).account
+            account.size_bytes -= size
+            account.count -= 1
+            if not account.count:
+                del self._accounts[account.name]
             self._uncounted.pop(transaction_id, None)
+            self._views.pop(transaction_id, None)
             self._held.discard(transaction_id)
-            slot = pending.transaction.body.expires_ms // _EXPIRY_SLOT_MS
-            del self._expiring[slot][transaction_id]
-            if not self._expiring[slot]:
+            slot = transaction.body.expires_ms // _EXPIRY_SLOT_MS
+            expiring = self._expiring[slot]
+            del expiring[transaction_id]
+            if not expiring:
                 del self._expiring[slot]
-
-    def _give_back(self, account: str, size: int) -> None:
-        self._size_bytes -= size
-        self._sizes_bytes[account] -= size
-        self._counts[account] -= 1
-        if not self._counts[account]:
-            del self._counts[account], self._sizes_bytes[account]
 
     def expire(self, time_ms: Millis) -> list[Hash]:
         """Let go of what no block of this time or later may hold, and return the ids.
@@ -214,8 +278,8 @@ class Mempool:
         expired = [
             transaction_id
             for slot in slots
-            for transaction_id, expires_ms in self._expiring[slot].items()
-            if expires_ms < time_ms
+            for transaction_id, transaction in self._expiring[slot].items()
+            if transaction.body.expires_ms < time_ms
         ]
         self.remove(expired)
         return expired
@@ -229,19 +293,20 @@ class Mempool:
         than `min_age_ms` ago, so that voters have had time to get it too.
         """
         chosen: list[Transaction] = []
-        for transaction_id, pending in self._pending.items():
-            if len(chosen) == count_max:
+        for transaction_id in islice(self._free(self._pending, exclude), count_max):
+            if self._arrivals[transaction_id].at_ms + min_age_ms > now:
                 break
-            if transaction_id in self._held or transaction_id in exclude:
-                continue
-            if pending.arrived_ms + min_age_ms > now:
-                break
-            size = len(pending.transaction.encoded)
+            transaction = self._pending[transaction_id]
+            size = len(transaction.encoded)
             if size > bytes_max:
                 break
             bytes_max -= size
-            chosen.append(pending.transaction)
+            chosen.append(transaction)
         return chosen
+
+    def _free(self, ids: Iterable[Hash], exclude: Container[Hash]) -> Iterator[Hash]:
+        """Those of them that are neither held nor among `exclude`; a call of Python for none of them."""
+        return filterfalse(self._held.__contains__, filterfalse(exclude.__contains__, ids))
 
     def count_for_view(
         self,
@@ -263,28 +328,39 @@ class Mempool:
         """
         if self._turn != (epoch, view):
             self._turn = (epoch, view)
-            self._uncounted = dict.fromkeys(self._pending)
-        counted: list[Transaction] = []
-        done: list[Hash] = []
-        for transaction_id in self._uncounted:
-            if len(counted) == COUNTED_MAX:
-                break
-            pending = self._pending[transaction_id]
-            if pending.progress != self._progress:
-                pending.views, pending.progress = 0, self._progress
-            if pending.views >= views_max:
-                done.append(transaction_id)
-                continue
-            is_early = transaction_id in self._held or pending.arrived_ms > arrived_by_ms
-            if is_early or transaction_id in exclude:
-                continue
-            pending.views += 1
-            counted.append(pending.transaction)
-            done.append(transaction_id)
-        for transaction_id in done:
-            del self._uncounted[transaction_id]
-        return counted
+            self._uncounted = self._pending.copy()
+        spent: set[Hash] = set()
+        if self._views_most >= views_max:
+            spent = {transaction_id for transaction_id, views in self._views.items() if views >= views_max}
+        waiting = filterfalse(spent.__contains__, self._free(self._uncounted, exclude))
+        arrivals = self._arrivals
+        counted = list(islice((i for i in waiting if arrivals[i].at_ms <= arrived_by_ms), COUNTED_MAX))
+        if spent:  # what was passed on the way does not count in this view any more, whatever comes
+            is_cut = len(counted) == COUNTED_MAX
+            passed = takewhile(counted[-1].__ne__, self._uncounted) if is_cut else self._uncounted
+            for transaction_id in spent.intersection(passed):
+                del self._uncounted[transaction_id]
+        for transaction_id in counted:
+            views = self._views[transaction_id] = self._views.get(transaction_id, 0) + 1
+            self._views_most = max(self._views_most, views)
+        return [self._uncounted.pop(transaction_id) for transaction_id in counted]
 
     def has_uncounted(self, exclude: Container[Hash]) -> bool:
         """Whether a later `count_for_view` in the present view may find more: one too young is waiting."""
-        return any(i not in exclude and i not in self._held for i in self._uncounted)
+        return next(self._free(self._uncounted, exclude), None) is not None
+
+
+def _parts(
+    transactions: Sequence[Transaction], shares: Sequence[Share]
+) -> Mapping[Share, Sequence[Transaction]]:
+    """Transactions by their shares."""
+    if shares and shares.count(shares[0]) == len(shares):
+        return {shares[0]: transactions}
+    parts: dict[Share, list[Transaction]] = {}
+    for transaction, share in zip(transactions, shares, strict=True):
+        parts.setdefault(share, []).append(transaction)
+    return parts
+
+
+def _size_bytes(transactions: Iterable[Transaction]) -> int:
+    return sum([len(transaction.encoded) for transaction in transactions])

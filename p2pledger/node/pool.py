@@ -6,12 +6,12 @@ What was accepted ends as exactly one of final, refused with a code, or expired.
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 
 import trio
 
-from p2pledger.chain.genesis import Genesis, Quota
+from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import (
     Outcome,
     Transaction,
@@ -22,11 +22,11 @@ from p2pledger.chain.transaction import (
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
-from p2pledger.ledger.machine import Machine, Round, Trial
-from p2pledger.ledger.mempool import Full, Mempool, ShareFull
+from p2pledger.ledger.machine import Machine, Round
+from p2pledger.ledger.mempool import Mempool, Share, ShareFull
 from p2pledger.metrics import Metrics
 from p2pledger.node.backlog import Backlog
-from p2pledger.node.service import TOO_BUSY, Busy
+from p2pledger.node.service import MEMPOOL_FULL, TOO_BUSY, Busy
 from p2pledger.storage.store import Store
 from p2pledger.types import Epoch, Hash, Height, Millis
 
@@ -119,12 +119,15 @@ class Pool:
                     answers += self._open_all(taken[start : start + AT_ONCE], waiting_max)
                 await trio.lowlevel.checkpoint()
             answers += [Busy(RETRY_AFTER_MS, TOO_BUSY)] * left
-            await self._judge(answers, "api")
+            opened = {i: answer for i, answer in enumerate(answers) if isinstance(answer, Transaction)}
+            fresh = {i: one for i, one in opened.items() if one.id not in self.mempool}
+            await self._judge(answers, fresh, "api")
         finally:
             self._under_way -= len(taken)
+        now = self._now()
         for answer in answers:
             if isinstance(answer, Transaction) and answer.id in self.mempool:
-                self._submitted_ms.setdefault(answer.id, self._now())
+                self._submitted_ms.setdefault(answer.id, now)
         return answers
 
     async def take(self, transactions: Sequence[Transaction], *, verified: bool) -> bool:
@@ -133,10 +136,8 @@ class Pool:
         A body that is held for some block is pending from now on, since that block may lose. An id does not
         cover the signatures, so it is the verified body that is taken.
         """
-        fresh = (t for t in transactions if t.id not in self.mempool)
-        answers: list[Transaction | Refusal] = [self._fetched.get(t.id, t) for t in fresh]
-        await self._judge(answers, "gossip", verified=verified)
-        return not any(isinstance(a, InvalidTransaction) and a.code == Code.BAD_SIGNATURE for a in answers)
+        fresh = [self._fetched.get(t.id, t) for t in self.mempool.lacking(transactions)]
+        return await self._judge([*fresh], dict(enumerate(fresh)), "gossip", verified=verified)
 
     async def take_fetched(self, transactions: Sequence[Transaction], asked: Collection[Hash]) -> bool:
         """Keep bodies that were asked for; whoever takes a body verifies it. False: one was forged."""
@@ -190,55 +191,70 @@ class Pool:
         self._machine.check_forms(transactions)
 
     async def _judge(
-        self, answers: list[Transaction | Refusal], source: str, *, verified: bool = False
-    ) -> None:
-        """Verify, try and take each transaction; put the refusal in the place of a bad one."""
-        fresh = {
-            i: answer
-            for i, answer in enumerate(answers)
-            if isinstance(answer, Transaction) and answer.id not in self.mempool
-        }
-        verdicts = [True] * len(fresh) if verified else await authentic(list(fresh.values()), self._metrics)
-        is_news = False
-        trial = self._machine.trial(self._store, self._round(self._now()))
+        self,
+        answers: list[Transaction | Refusal],
+        fresh: Mapping[int, Transaction],
+        source: str,
+        *,
+        verified: bool = False,
+    ) -> bool:
+        """Verify, try and take what is fresh among the answers; put the refusal in the place of a bad one.
+
+        False: one was forged. `fresh`: by their places, those that are not pending.
+        """
+        verdicts = [True] * len(fresh) if verified else await authentic([*fresh.values()], self._metrics)
         with self._metrics.spending("admit"):
-            for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
-                try:
-                    if not is_good:
-                        raise InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
-                    is_news |= self._admit(transaction, source, trial)
-                except InvalidTransaction as error:
-                    answers[i] = error
-                except ShareFull as full:
-                    answers[i] = Busy(full.retry_after_ms, Code.TOO_MANY_PENDING)
-                except Full as full:
-                    answers[i] = Busy(full.retry_after_ms)
+            is_news = self._admit(answers, fresh, verdicts, source)
         self._count(answers, fresh, source)
         if is_news:
             self.on_news()
+        return all(verdicts)
 
-    def _admit(self, transaction: Transaction, source: str, trial: Trial) -> bool:
-        """Try a verified transaction and take it; False when it is pending already.
-
-        Raises: InvalidTransaction, Full.
-        """
-        if source == "api":
-            quota: Quota | None = trial.check(transaction)
-        else:
-            self._check_lightly(transaction)
-            quota = trial.quota(transaction)
-        share = self.mempool.share(transaction.body.sponsor, quota)
-        is_new = self.mempool.add(transaction, self._now(), share)
-        self._fates.reopen(transaction.id)
-        return is_new
+    def _admit(
+        self,
+        answers: list[Transaction | Refusal],
+        fresh: Mapping[int, Transaction],
+        verdicts: Sequence[bool],
+        source: str,
+    ) -> bool:
+        """Try verified transactions and take them all at once; whether one of them was news."""
+        now = self._now()
+        trial = self._machine.trial(self._store, self._round(now))
+        doubted = self._doubted(fresh.values(), now) if source != "api" else ()
+        offered: dict[int, Transaction] = {}
+        shares: list[Share] = []
+        share_of: dict[tuple[str, bool], Share] = {}
+        for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
+            try:
+                if not is_good:
+                    raise InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
+                if transaction.id in doubted:
+                    self._check_lightly(transaction, now)
+                quota = trial.check(transaction) if source == "api" else trial.quota(transaction)
+            except InvalidTransaction as error:
+                answers[i] = error
+                continue
+            sponsor = transaction.body.sponsor, quota is None
+            if sponsor not in share_of:  # on one parent a sponsor has one quota
+                share_of[sponsor] = self.mempool.share(sponsor[0], quota)
+            offered[i] = transaction
+            shares.append(share_of[sponsor])
+        taken = self.mempool.add_many([*offered.values()], now, shares)
+        for i, is_new in zip(offered, taken, strict=True):
+            if not isinstance(is_new, bool):
+                code = Code.TOO_MANY_PENDING if isinstance(is_new, ShareFull) else MEMPOOL_FULL
+                answers[i] = Busy(is_new.retry_after_ms, code)
+        self._fates.reopen([one.id for i, one in offered.items() if answers[i] is one])
+        return True in taken
 
     def _count(self, answers: Sequence[Transaction | Refusal], fresh: Collection[int], source: str) -> None:
-        results = Counter(
-            answer.code if isinstance(answer, Refusal) else "accepted" if i in fresh else "repeated"
-            for i, answer in enumerate(answers)
-        )
+        results = Counter(answer.code for answer in answers if not isinstance(answer, Transaction))
+        good = len(answers) - results.total()
+        results["accepted"] = sum([isinstance(answers[i], Transaction) for i in fresh])
+        results["repeated"] = good - results["accepted"]
         for result, count in results.items():
-            self._metrics.mempool_txs_received_total.at(source, result).inc(count)
+            if count:
+                self._metrics.mempool_txs_received_total.at(source, result).inc(count)
 
     def _check(self, transaction: Transaction, time_ms: Millis) -> None:
         """A dry run on the final state. Raises: InvalidTransaction."""
@@ -249,7 +265,17 @@ class Pool:
         epoch = Epoch(height // self._genesis.parameters.epoch_blocks)
         return Round(epoch, Height(height + 1), time_ms)
 
-    def _check_lightly(self, transaction: Transaction) -> None:
+    def _doubted(self, transactions: Collection[Transaction], now: Millis) -> set[Hash]:
+        """Those of a peer's transactions that may fail `_check_lightly`: mostly none."""
+        latest_ms = self._latest_ms(now)
+        doubted = {t.id for t in transactions if not now <= t.body.expires_ms <= latest_ms}
+        return doubted | self._fates.among([t.id for t in transactions])
+
+    def _latest_ms(self, now: Millis) -> int:
+        parameters = self._genesis.parameters
+        return now + parameters.expiry_window_ms + parameters.clock_drift_ms
+
+    def _check_lightly(self, transaction: Transaction, now: Millis) -> None:
         """What a peer's transaction must pass: the entry node has made the dry run, leaders make it again.
 
         Raises: InvalidTransaction.
@@ -257,10 +283,9 @@ class Pool:
         known = self._fates.get(transaction.id)
         if known is not None and known.outcome is Outcome.FINAL:
             raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
-        left_ms, parameters = transaction.body.expires_ms - self._now(), self._genesis.parameters
-        if left_ms < 0:
+        if transaction.body.expires_ms < now:
             raise InvalidTransaction(Code.EXPIRED, "it has expired")
-        if left_ms > parameters.expiry_window_ms + parameters.clock_drift_ms:
+        if transaction.body.expires_ms > self._latest_ms(now):
             # It would stay in the mempool, and no block may hold it.
             raise InvalidTransaction(Code.EXPIRES_TOO_LATE, "it expires beyond the window of any block")
 

@@ -72,9 +72,9 @@ def _walk(ledger: Solo, encoded: Sequence[bytes]) -> dict[str, int]:
     submitted, gossiped = machine.trial(state, at), machine.trial(state, at)
     opened: list[Transaction] = []
 
-    def take(transaction: Transaction) -> None:
-        quota = gossiped.quota(transaction)
-        mempool.add(transaction, at.time_ms, mempool.share(SPONSOR, quota))
+    def take() -> None:
+        quotas = [gossiped.quota(transaction) for transaction in opened]
+        mempool.add_many(opened, at.time_ms, [mempool.share(SPONSOR, quotas[0])] * len(quotas))
 
     def each(step: Callable[[Transaction], object]) -> int:
         return calls(lambda: [step(transaction) for transaction in opened])
@@ -83,7 +83,7 @@ def _walk(ledger: Solo, encoded: Sequence[bytes]) -> dict[str, int]:
     counted["verify"] = each(lambda transaction: is_authentic(transaction, lambda *_: True))
     counted["check_form"] = calls(lambda: machine.check_forms(opened))
     counted["dry run"] = each(lambda transaction: submitted.check(transaction))
-    counted["mempool"] = each(take)
+    counted["mempool"] = calls(take)
     waiting = mempool.candidates(TRANSACTIONS, 2**30, 0, at.time_ms, ())
     counted["build"] = calls(lambda: machine.build(state, frontier, at, waiting))
     blocks = []

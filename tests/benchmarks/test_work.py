@@ -13,7 +13,6 @@ import pytest
 from p2pledger.chain.payloads import RecordAppend
 from p2pledger.chain.transaction import Body
 from p2pledger.ledger.machine import Machine, Trial
-from p2pledger.ledger.mempool import Mempool
 from p2pledger.ledger.quota import Charges
 from p2pledger.storage import rows
 from tests.benchmarks import counted
@@ -53,7 +52,7 @@ CALLED = {
     "verify": (counted, "is_authentic"),
     "check_form": (RecordAppend, "__post_init__"),
     "dry run": (Trial, "check"),
-    "mempool": (Mempool, "add"),
+    "mempool": (Trial, "quota"),
     "build": (Machine, "_open"),
     "execute": (Charges, "add"),
     "commit": (rows, "crc32"),

@@ -27,6 +27,7 @@ SHARES = {
     "unknown": ("", 1, BYTES_MAX // 16),
 }
 """Account, transactions and bytes: what a quota allows, and half of the whole at most."""
+sponsors = st.sampled_from([*QUOTAS, "brief", "brief"])
 chosen = st.integers(0, len(POOL) - 1).map(lambda n: POOL[n])
 
 
@@ -41,27 +42,41 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         self.ended: dict[bytes, Fate] = {}
         self.now, self.view = START_MS, 1
 
-    @rule(one=chosen, sponsor=st.sampled_from([*QUOTAS, "brief", "brief"]))
+    @rule(one=chosen, sponsor=sponsors)
     def add(self, one, sponsor):
         if one.id in self.ended:
             return
-        account, count_max, bytes_max = SHARES[sponsor]
-        share = self.mempool.share(sponsor, QUOTAS[sponsor])
-        own = [i for i, payer in self.payers.items() if payer == account]
-        is_full = len(self.model) == COUNT_MAX or self.held(self.model) + SIZES[one.id] > BYTES_MAX
-        is_share_full = len(own) >= count_max or self.held(own) + SIZES[one.id] > bytes_max
+        expected = self.expect(one, sponsor)
         try:
-            taken = self.mempool.add(one, self.now, share)
+            taken = self.mempool.add(one, self.now, self.mempool.share(sponsor, QUOTAS[sponsor]))
         except Full as full:
-            assert one.id not in self.model and full.retry_after_ms == 70
-            assert is_full or is_share_full
-            assert isinstance(full, ShareFull) == (not is_full)
-            return
-        assert taken == (one.id not in self.model)
-        if taken:
-            assert not is_full and not is_share_full
-            self.model[one.id], self.payers[one.id] = self.now, account
-            self.views[one.id] = set()
+            taken = full
+        self.check_same([taken], [expected])
+
+    @rule(many=st.lists(st.tuples(chosen, sponsors), max_size=24), one_sponsor=st.none() | sponsors)
+    def add_many(self, many, one_sponsor):
+        many = [(one, one_sponsor or sponsor) for one, sponsor in many if one.id not in self.ended]
+        expected = [self.expect(one, sponsor) for one, sponsor in many]
+        shares = [self.mempool.share(sponsor, QUOTAS[sponsor]) for _, sponsor in many]
+        self.check_same(self.mempool.add_many([one for one, _ in many], self.now, shares), expected)
+
+    def check_same(self, taken, expected):
+        assert [one if isinstance(one, bool) else type(one) for one in taken] == expected
+        assert all(one.retry_after_ms == 70 for one in taken if isinstance(one, Full))
+
+    def expect(self, one, sponsor):
+        """What comes of offering one by itself, and the model after that."""
+        if one.id in self.model:
+            return False
+        account, count_max, bytes_max = SHARES[sponsor]
+        own = [i for i, payer in self.payers.items() if payer == account]
+        if len(self.model) == COUNT_MAX or self.held(self.model) + SIZES[one.id] > BYTES_MAX:
+            return Full
+        if len(own) >= count_max or self.held(own) + SIZES[one.id] > bytes_max:
+            return ShareFull
+        self.model[one.id], self.payers[one.id] = self.now, account
+        self.views[one.id] = set()
+        return True
 
     def held(self, ids):
         return sum(SIZES[one] for one in ids)

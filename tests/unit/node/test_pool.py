@@ -99,6 +99,42 @@ async def test_what_peers_send_is_taken_once_and_forgery_is_told(solo):
     assert len(solo.pool.mempool) == 1
 
 
+async def test_each_of_many_that_a_peer_sends_is_judged_on_its_own(solo):
+    now, parameters = solo.clock.now(), solo.genesis.parameters
+    final, good, strange = fact(solo.genesis), fact(solo.genesis), fact(solo.genesis, "a stranger")
+    late = fact(solo.genesis, expires_ms=now - 1_000)
+    far = fact(solo.genesis, expires_ms=now + 2 * parameters.expiry_window_ms + parameters.clock_drift_ms)
+    foreign, other = fact(genesis(quota=ledgers.quota(7))), fact(solo.genesis, "utility 1", "utility")
+    await solo.pool.submit([final.encoded])
+    settle(solo, final)
+    sent = [final, good, late, forged(fact(solo.genesis)), far, foreign, strange, good, other]
+    assert not await solo.pool.take(sent, verified=False)
+    assert solo.pool.mempool.transactions() == [good, strange, other]
+    refused = ("replayed", "expired", "bad_signature", "expires_too_late", "wrong_genesis")
+    for result, count in (*((code, 1) for code in refused), ("accepted", 4), ("repeated", 0)):
+        assert solo.count("mempool_txs_received_total", source="gossip", result=result) == count
+    assert await solo.pool.take([good, other], verified=False)
+    assert solo.count("mempool_txs_received_total", source="gossip", result="accepted") == 4
+
+
+async def test_where_room_ends_what_comes_with_it_and_has_room_is_taken(solo):
+    many = [fact(solo.genesis) for _ in range(52)]
+    others = [fact(solo.genesis, "utility 1", "utility") for _ in range(2)]
+    assert await solo.pool.take([*many[:51], others[0], many[51], others[1]], verified=True)
+    assert solo.pool.mempool.transactions() == [*many[:50], *others]
+    assert solo.count("mempool_txs_received_total", source="gossip", result="too_many_pending") == 2
+    assert solo.count("mempool_txs_received_total", source="gossip", result="accepted") == 52
+
+
+async def test_what_had_expired_here_and_is_sent_again_is_open_again(solo):
+    one = fact(solo.genesis)
+    await solo.pool.submit([one.encoded])
+    settle(solo, time_ms=one.body.expires_ms + 1)
+    assert solo.pool.fate(one.id).outcome is Outcome.EXPIRED
+    assert await solo.pool.take([one], verified=True)
+    assert solo.pool.fate(one.id).outcome is Outcome.PENDING
+
+
 async def test_a_body_kept_for_a_block_that_lost_is_pending_once_somebody_sends_it(solo):
     one = fact(solo.genesis)
     solo.pool.keep([one])  # what a guard file kept, or a proposal needed
