@@ -84,8 +84,8 @@ class Mempool:
         self._turn: tuple[Epoch, View] | None = None
         self._uncounted: dict[Hash, Transaction] = {}
         self._views: dict[Hash, int] = {}
-        """In how many views each has counted since something became final; `_views_most` is the greatest."""
-        self._views_most = 0
+        """In how many views each has counted since something became final: in `_views_begun` at most."""
+        self._views_begun = 0
         self._held: set[Hash] = set()
         self._settled_ms = self._overtaken_ms = Millis(0)
 
@@ -217,10 +217,11 @@ class Mempool:
             self._arrivals[transaction_id] = _Arrival(now, self._arrivals[transaction_id].account)
             self._pending[transaction_id] = self._pending.pop(transaction_id)
 
-    def arrived_ms(self, transaction_id: Hash) -> Millis | None:
-        """When a transaction was taken; None when it is not here."""
-        arrival = self._arrivals.get(transaction_id)
-        return None if arrival is None else arrival.at_ms
+    def of_before(self, transactions: Iterable[Transaction], time_ms: Millis) -> list[Transaction]:
+        """Those of these that are here, and have been since before this time."""
+        arrivals = self._arrivals
+        found = [(transaction, arrivals.get(transaction.id)) for transaction in transactions]
+        return [transaction for transaction, arrival in found if arrival and arrival.at_ms < time_ms]
 
     def arrived_before(self, time_ms: Millis) -> list[Hash]:
         """The ids of those that have waited since before this time, the longest first."""
@@ -231,7 +232,7 @@ class Mempool:
         """Let go of what became final; what still waits begins to count anew (`count_for_view`)."""
         ids = list(filter(self._pending.__contains__, transaction_ids))
         if ids:
-            self._views, self._views_most = {}, 0
+            self._views, self._views_begun = {}, 1
             self._settled_ms = now
             newest = max([self._arrivals[transaction_id].at_ms for transaction_id in ids])
             self._overtaken_ms = max(self._overtaken_ms, newest)
@@ -328,9 +329,10 @@ class Mempool:
         """
         if self._turn != (epoch, view):
             self._turn = (epoch, view)
+            self._views_begun += 1
             self._uncounted = self._pending.copy()
         spent: set[Hash] = set()
-        if self._views_most >= views_max:
+        if self._views_begun >= views_max:
             spent = {transaction_id for transaction_id, views in self._views.items() if views >= views_max}
         waiting = filterfalse(spent.__contains__, self._free(self._uncounted, exclude))
         arrivals = self._arrivals
@@ -340,9 +342,7 @@ class Mempool:
             passed = takewhile(counted[-1].__ne__, self._uncounted) if is_cut else self._uncounted
             for transaction_id in spent.intersection(passed):
                 del self._uncounted[transaction_id]
-        for transaction_id in counted:
-            views = self._views[transaction_id] = self._views.get(transaction_id, 0) + 1
-            self._views_most = max(self._views_most, views)
+        self._views.update({i: self._views.get(i, 0) + 1 for i in counted})
         return [self._uncounted.pop(transaction_id) for transaction_id in counted]
 
     def has_uncounted(self, exclude: Container[Hash]) -> bool:

@@ -3,7 +3,9 @@
 Kept apart from the loop so that a simulator's nodes count with the same code. No clock of its own.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 
 from p2pledger.chain.transaction import BATCH_BYTES_MAX, Transaction
 from p2pledger.consensus.events import Enter, Pending
@@ -48,11 +50,7 @@ class Turn:
     def late(self, counted: Sequence[Transaction], now: Millis, patience_ms: int) -> list[Transaction]:
         """Of these, what was passed over although gossip has had time to spread it: for the leader."""
         before = self._mempool.passed_over_before(now, patience_ms)
-        chosen: list[Transaction] = []
-        size = 0
-        for transaction in counted:
-            arrived = self._mempool.arrived_ms(transaction.id)
-            size += len(transaction.encoded)
-            if arrived is not None and arrived < before and size < BATCH_BYTES_MAX:
-                chosen.append(transaction)
-        return chosen
+        if not self._mempool.of_before(counted, before):
+            return []
+        sizes = list(accumulate(len(transaction.encoded) for transaction in counted))
+        return self._mempool.of_before(counted[: bisect_left(sizes, BATCH_BYTES_MAX)], before)

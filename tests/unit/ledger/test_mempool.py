@@ -131,7 +131,7 @@ def test_what_is_too_young_for_its_leader_counts_later_in_the_same_view():
     (one,) = make(1)
     mempool = Mempool(10, 10**6, retry_after_ms=1)
     mempool.add(one, START_MS, ALL)
-    assert mempool.arrived_ms(one.id) == START_MS
+    assert mempool.of_before([one], START_MS) == [] and mempool.of_before([one], START_MS + 1) == [one]
     assert mempool.count_for_view(0, 1, 4, set(), START_MS - 1) == []
     assert mempool.count_for_view(0, 1, 4, set(), START_MS) == [one]
 
