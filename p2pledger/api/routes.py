@@ -148,7 +148,7 @@ class Routes:
         readable = [item for item in submission.items if isinstance(item, bytes)]
         judged = iter(await self._service.submit(readable) if readable else ())
         answers: list[Hash | Refusal] = []
-        busy: dict[Exception, Refusal] = {}  # a node that has much to do says the same to many
+        busy: dict[tuple[str, int], Refusal] = {}  # a node that has much to do says the same to many
         for item in submission.items:
             if isinstance(item, InvalidMessage):
                 self._count_unreadable(item.code)
@@ -156,9 +156,10 @@ class Routes:
             if not isinstance(verdict, Exception):
                 answers.append(verdict)
             elif isinstance(verdict, Busy) and verdict.code != MEMPOOL_FULL:
-                if verdict not in busy:  # and says so without looking for ids
-                    busy[verdict] = refusal_of(verdict)
-                answers.append(busy[verdict])
+                said = verdict.code, verdict.retry_after_ms
+                if said not in busy:  # and says so without looking for ids
+                    busy[said] = refusal_of(verdict)
+                answers.append(busy[said])
             else:
                 answers.append(refusal_of(verdict, id_of(item)))
         return _answer_many(answers) if submission.many else _answer_one(answers[0])

@@ -82,32 +82,36 @@ class Exchange:
     async def _check_batch(self, data: bytes) -> Verdict:
         with self._metrics.spending("decode"):
             spread: Spread = decode(Spread, data)
-        transactions: list[Transaction] = []
-        unknown: list[Transaction] = []
-        for start in range(0, len(spread.transactions), AT_ONCE):
+            transactions, unknown = self._read(spread.transactions[:AT_ONCE])
+        await trio.lowlevel.checkpoint()
+        for start in range(AT_ONCE, len(spread.transactions), AT_ONCE):
             with self._metrics.spending("decode"):
-                some = decode_transactions(spread.transactions[start : start + AT_ONCE])
-                transactions += some
-                unknown += self._unknown(some)
+                some, some_unknown = self._read(spread.transactions[start : start + AT_ONCE])
+            transactions += some
+            unknown += some_unknown
             await trio.lowlevel.checkpoint()
         if not all(await authentic(unknown, self._metrics)):
             raise InvalidMessage("a transaction whose signatures are false", code="bad_signature")
         self._keep_checked(data, transactions)
         return Verdict.ACCEPT
 
-    def _keep_checked(self, data: bytes, checked: list[Transaction] | FinalBlock) -> None:
-        if len(self._checked) < CHECKED_MAX:
-            self._checked[data] = checked
+    def _read(self, encoded: Sequence[bytes]) -> tuple[list[Transaction], list[Transaction]]:
+        """Transactions, and those of them that are not here yet.
 
-    def _unknown(self, transactions: Sequence[Transaction]) -> list[Transaction]:
-        """Those that are not here yet. Raises: InvalidMessage for one that no state could accept."""
-        unknown = [t for t in transactions if self._pool.get(t.id) is None]
+        Raises: InvalidMessage for one that is none, or that no state could accept.
+        """
+        transactions = decode_transactions(encoded)
+        unknown = self._pool.lacking(transactions)
         try:
             self._pool.check_forms(unknown)
         except InvalidTransaction as error:
             # No honest node forwards it: the entry node has told its client no.
             raise InvalidMessage(error.message, error.code) from None
-        return unknown
+        return transactions, unknown
+
+    def _keep_checked(self, data: bytes, checked: list[Transaction] | FinalBlock) -> None:
+        if len(self._checked) < CHECKED_MAX:
+            self._checked[data] = checked
 
     def _check_block(self, block: FinalBlock) -> Verdict:
         s = self._core.situation

@@ -106,6 +106,10 @@ class Pool:
         """A body that is not in the chain yet, its signatures verified."""
         return self.mempool.get(transaction_id) or self._fetched.get(transaction_id)
 
+    def lacking(self, transactions: Iterable[Transaction]) -> list[Transaction]:
+        """Those of these whose bodies `get` does not have."""
+        return [one for one in self.mempool.lacking(transactions) if one.id not in self._fetched]
+
     async def submit(self, encoded: Sequence[bytes]) -> list[Transaction | Refusal]:
         """Judge transactions from a client; the good ones are pending when this returns."""
         answers: list[Transaction | Refusal] = []
@@ -141,7 +145,7 @@ class Pool:
 
     async def take_fetched(self, transactions: Sequence[Transaction], asked: Collection[Hash]) -> bool:
         """Keep bodies that were asked for; whoever takes a body verifies it. False: one was forged."""
-        wanted = [t for t in transactions if t.id in asked and self.get(t.id) is None]
+        wanted = [t for t in self.lacking(transactions) if t.id in asked]
         verdicts = await authentic(wanted, self._metrics)
         self.keep([t for t, is_good in zip(wanted, verdicts, strict=True) if is_good])
         return all(verdicts)
@@ -169,7 +173,8 @@ class Pool:
             opened = [self._open(one) for one in data]  # each is answered for itself
         else:
             opened = [*transactions]
-        return [self._refuse_crowd(one, waiting_max) for one in opened]
+        self._refuse_crowds(opened, waiting_max)
+        return opened
 
     def _open(self, data: bytes) -> Transaction | Refusal:
         try:
@@ -179,12 +184,16 @@ class Pool:
             return error
         return transaction
 
-    def _refuse_crowd(self, one: Transaction | Refusal, waiting_max: int) -> Transaction | Refusal:
-        if not isinstance(one, Transaction) or one.id in self.mempool:
-            return one
-        if self.mempool.is_crowded(one.body.sponsor, waiting_max):
-            return Busy(RETRY_AFTER_MS, Code.TOO_MANY_PENDING)
-        return one
+    def _refuse_crowds(self, opened: list[Transaction | Refusal], waiting_max: int) -> None:
+        """Put one refusal in the places of all that is new and whose sponsors have too much waiting."""
+        sponsors = {one.body.sponsor for one in opened if isinstance(one, Transaction)}
+        crowded = {sponsor for sponsor in sponsors if self.mempool.is_crowded(sponsor, waiting_max)}
+        if not crowded:
+            return
+        busy = Busy(RETRY_AFTER_MS, Code.TOO_MANY_PENDING)
+        for i, one in enumerate(opened):
+            if isinstance(one, Transaction) and one.body.sponsor in crowded and one.id not in self.mempool:
+                opened[i] = busy
 
     def check_forms(self, transactions: Sequence[Transaction]) -> None:
         """Refuse what no node of this ledger could ever accept. Raises: InvalidTransaction for the first."""

@@ -81,6 +81,22 @@ async def test_more_than_becomes_final_soon_is_refused_before_it_is_looked_at(so
     assert len(await solo.pool.submit([fact(solo.genesis).encoded])) == 1
 
 
+async def test_a_crowd_is_refused_each_for_itself_among_what_is_not_of_it(solo, monkeypatch):
+    monkeypatch.setattr(backlog, "WAITING_MIN", 20)
+    waiting = [fact(solo.genesis) for _ in range(10)]
+    await solo.pool.submit([one.encoded for one in waiting])
+    new, other = fact(solo.genesis), fact(solo.genesis, "utility 1", "utility")
+    foreign = fact(genesis(quota=ledgers.quota(7)))
+    offered = [new, waiting[3], other, foreign, new]
+    answers = await solo.pool.submit([new.encoded[:-1], *(one.encoded for one in offered)])
+    codes = [getattr(answer, "code", "accepted") for answer in answers]
+    crowd = "too_many_pending"
+    assert codes == ["malformed", crowd, "accepted", "accepted", "wrong_genesis", crowd]
+    assert solo.pool.mempool.transactions() == [*waiting, other]
+    for result, count in ((crowd, 2), ("repeated", 1), ("accepted", 11), ("malformed", 1)):
+        assert solo.count("mempool_txs_received_total", source="api", result=result) == count
+
+
 async def test_what_strangers_sign_takes_nothing_from_the_sponsor_that_they_name(solo):
     strange = [fact(solo.genesis, "a stranger") for _ in range(20)]
     assert await solo.pool.take(strange, verified=True)
