@@ -1,6 +1,6 @@
 """Executes blocks: a pure function from a state and transactions to everything that follows. Floor 4."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,7 +162,7 @@ class Machine:
             raise InvalidMessage(f"a block has at most {limits.block_bytes_max} bytes of transactions")
         known = [self._opened.get(transaction.id) for transaction in transactions]
         work = _Work(self, parent, at, transactions)
-        work.read_ahead([opened for opened in known if opened is not None])
+        work.ground.read_ahead(transactions, [opened for opened in known if opened is not None])
         for transaction, opened in zip(transactions, known, strict=True):
             work.apply(transaction, *(opened or self._open(transaction)))
         return work.finish(frontier)
@@ -185,7 +185,7 @@ class Machine:
                 opened.append((candidate, *self._open(candidate)))
             except InvalidTransaction as error:
                 refused.append(Refusal(candidate.id, error))
-        work.read_ahead([(rule, payload) for _, rule, payload in opened])
+        work.ground.read_ahead(candidates, [(rule, payload) for _, rule, payload in opened])
         for candidate, rule, payload in _in_order(opened):
             if len(chosen) == places:
                 break
@@ -258,6 +258,19 @@ class Trial:
         self._machine, self._parent, self._at = machine, parent, at
         self._ground = _Ground(machine, Changes(parent), at)
         self._sponsors: dict[str, registry.Organisation] = {}
+        self._unused: Set[Hash] = frozenset()
+
+    def read_ahead(self, transactions: Collection[Transaction]) -> None:
+        """Read together what `check` is going to ask for: it answers as before, for less."""
+        opened = self._machine._opened
+        known = [opened[transaction.id] for transaction in transactions if transaction.id in opened]
+        self._ground.read_ahead(transactions, known)
+        ids = {transaction.id for transaction in transactions}
+        self._unused = ids - self._parent.used(ids)
+
+    def read_keys_ahead(self, transactions: Collection[Transaction]) -> None:
+        """Read together what `quota` is going to ask for: it answers as before, for less."""
+        self._ground.read_ahead(transactions, ())
 
     def check(self, transaction: Transaction) -> Quota:
         """A dry run: raises what executing the transaction alone would raise, or returns its `quota`.
@@ -265,7 +278,7 @@ class Trial:
         Raises: InvalidTransaction.
         """
         rule, payload = self._machine._open(transaction)
-        is_used = bool(self._parent.used([transaction.id]))
+        is_used = transaction.id not in self._unused and bool(self._parent.used([transaction.id]))
         _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
         changes = self._ground.changes
         mark = changes.mark()
@@ -302,6 +315,16 @@ class _Ground:
         window_ms = machine.genesis.parameters.quota_window_ms
         self.charges = Charges(changes, at.time_ms, window_ms)
 
+    def read_ahead(self, transactions: Iterable[Transaction], opened: Iterable[tuple[Rule, Any]]) -> None:
+        """Read together the keys of transactions, and what these rules and payloads are going to ask for."""
+        KEYS.read_ahead(self.changes, {signer for one in transactions for signer in one.body.signers})
+        payloads = dict[Reads, list[Any]]()
+        for rule, payload in opened:
+            if rule.read_ahead is not None:
+                payloads.setdefault(rule.read_ahead, []).append(payload)
+        for read_ahead, some in payloads.items():
+            read_ahead(self.changes, some)
+
     def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> bytes:
         """Carry a transaction out and return its output; it is not yet charged for.
 
@@ -322,27 +345,16 @@ class _Work:
         self, machine: Machine, parent: StateReader, at: Round, candidates: Sequence[Transaction]
     ) -> None:
         self._machine, self._parent, self._at = machine, parent, at
-        self._candidates = candidates
         self._transactions: dict[Hash, Transaction] = {}
         self._used = parent.used([candidate.id for candidate in candidates])
         latest_ms = at.time_ms + machine.genesis.parameters.expiry_window_ms
         self._untimely = {t.id for t in candidates if not at.time_ms <= t.body.expires_ms <= latest_ms}
-        self._ground = _Ground(machine, Changes(parent, at.height, self._transactions), at)
+        self.ground = _Ground(machine, Changes(parent, at.height, self._transactions), at)
         self._results: list[Result] = []
-
-    def read_ahead(self, opened: Sequence[tuple[Rule, Any]]) -> None:
-        """Read together what these rules and payloads are going to ask for."""
-        changes, payloads = self._ground.changes, dict[Reads, list[Any]]()
-        KEYS.read_ahead(changes, {signer for t in self._candidates for signer in t.body.signers})
-        for rule, payload in opened:
-            if rule.read_ahead is not None:
-                payloads.setdefault(rule.read_ahead, []).append(payload)
-        for read_ahead, some in payloads.items():
-            read_ahead(changes, some)
 
     def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
         """Carry out one of the candidates, or raise InvalidTransaction and leave no trace of it."""
-        transaction_id, ground = transaction.id, self._ground
+        transaction_id, ground = transaction.id, self.ground
         is_used = transaction_id in self._transactions or transaction_id in self._used
         if is_used or transaction_id in self._untimely:
             _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
@@ -360,8 +372,8 @@ class _Work:
 
     def finish(self, frontier: Frontier) -> Execution:
         """All that follows from the transactions carried out."""
-        self._ground.charges.settle()
-        writes = self._ground.changes.writes()
+        self.ground.charges.settle()
+        writes = self.ground.changes.writes()
         update = self._machine._commitment.update(self._parent, writes)
         growth = frontier.grow(leaves(self._results))
         return Execution(
@@ -376,7 +388,7 @@ class _Work:
             results=tuple(self._results),
             growth=growth,
             transactions=self._transactions,
-            index_rows=tuple(self._ground.context.rows),
+            index_rows=tuple(self.ground.context.rows),
         )
 
 

@@ -229,7 +229,12 @@ class Pool:
         """Try verified transactions and take them all at once; whether one of them was news."""
         now = self._now()
         trial = self._machine.trial(self._store, self._round(now))
-        doubted = self._doubted(fresh.values(), now) if source != "api" else ()
+        if source == "api":
+            trial.read_ahead(fresh.values())
+            doubted = set[Hash]()
+        else:
+            trial.read_keys_ahead(fresh.values())
+            doubted = self._doubted(fresh.values(), now)
         offered: dict[int, Transaction] = {}
         shares: list[Share] = []
         share_of: dict[tuple[str, bool], Share] = {}

@@ -105,6 +105,7 @@ payloads = st.one_of(
     st.builds(lambda old, new, height: KeyRotate(key(old), key(new), None, height), names, names, heights),
     st.builds(lambda name, height: KeyRevoke(key(name), RevocationReason.CEASED, height), names, heights),
 )  # fmt: skip
+UNENTITLED = ("unknown_sponsor", "sponsor_suspended", "not_entitled")
 SIGNED_BY = dict(zip(METERS, ("meter 0", "meter 1", "meter 2"), strict=True))
 
 
@@ -196,13 +197,18 @@ def test_what_is_built_is_executed_by_others_to_the_same_end(candidates):
 
 
 @effort(100)
-@given(blocks())
-def test_a_trial_says_of_each_what_a_block_of_it_alone_would(candidates):
+@given(blocks(), st.booleans())
+def test_a_trial_says_of_each_what_a_block_of_it_alone_would(candidates, is_read_ahead):
     trial = LEDGER.machine.trial(LEDGER.reader, LEDGER.next_round)
+    entitled = LEDGER.machine.trial(LEDGER.reader, LEDGER.next_round)
+    if is_read_ahead:
+        trial.read_ahead(candidates)
+        entitled.read_keys_ahead(candidates)
     for one in candidates:
-        outcome = one_by_one([one])
+        outcome, quota = one_by_one([one]), entitled.quota(one)
+        assert quota is None or not any(code in UNENTITLED for _, _, code in outcome.refused)
         try:
-            trial.check(one)
+            assert trial.check(one) == quota
         except InvalidTransaction as error:
             assert [code for _, _, code in outcome.refused] == [error.code]
         else:
