@@ -115,8 +115,9 @@ class Solo:
     Raises: Fatal when the disk fails, or the directory holds another chain.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, interval_ms: int | None = None) -> None:
         self.genesis = solo_genesis()
+        self._interval_ms = interval_ms or self.genesis.parameters.block_interval_ms
         self.machine = Machine(self.genesis)
         self._directory, self._start = directory, self.machine.start()
         self._open()
@@ -132,9 +133,9 @@ class Solo:
 
     @property
     def next_round(self) -> Round:
-        """Where the next block stands; blocks follow each other as fast as the genesis file lets them."""
+        """Where the next block stands."""
         height = Height(self.store.tip().height + 1)
-        return Round(Epoch(0), height, Millis(START_MS + height * self.genesis.parameters.block_interval_ms))
+        return Round(Epoch(0), height, Millis(START_MS + height * self._interval_ms))
 
     @property
     def expires_ms(self) -> int:
@@ -209,9 +210,9 @@ class Solo:
 
 
 @contextmanager
-def solo(directory: Path) -> Iterator[Solo]:
-    """A ledger of one in a directory."""
-    opened = Solo(directory)
+def solo(directory: Path, interval_ms: int | None = None) -> Iterator[Solo]:
+    """A ledger of one in a directory; blocks are `interval_ms` apart, without it as the genesis file says."""
+    opened = Solo(directory, interval_ms)
     try:
         yield opened
     finally:
