@@ -145,7 +145,10 @@ class Mempool:
             raise Full(self._retry_after_ms)
         if not self._has_share(share, 1, size):
             raise ShareFull(self._retry_after_ms)
-        self._take({transaction.id: transaction}, {share: [transaction]}, now)
+        self._pending[transaction.id] = self._uncounted[transaction.id] = transaction
+        self._arrivals[transaction.id] = self._charge(share.account, 1, size, now)
+        slot = transaction.body.expires_ms // _EXPIRY_SLOT_MS
+        self._expiring.setdefault(slot, {})[transaction.id] = transaction
         return True
 
     def add_many(
@@ -160,7 +163,14 @@ class Mempool:
         is_new = len(new) == len(transactions) and self._pending.keys().isdisjoint(new)
         if not is_new or not self._fits(parts):
             return [self._try(*offered, now) for offered in zip(transactions, shares, strict=True)]
-        self._take(new, parts, now)
+        self._pending.update(new)
+        self._uncounted.update(new)
+        for share, (ids, size) in parts.items():
+            arrival = self._charge(share.account, len(ids), size, now)
+            self._arrivals.update(dict.fromkeys(ids, arrival))
+        for transaction in transactions:
+            slot = transaction.body.expires_ms // _EXPIRY_SLOT_MS
+            self._expiring.setdefault(slot, {})[transaction.id] = transaction
         return [True] * len(transactions)
 
     def _try(self, transaction: Transaction, share: Share, now: Millis) -> bool | Full:
@@ -169,13 +179,13 @@ class Mempool:
         except Full as full:
             return full
 
-    def _fits(self, parts: Mapping[Share, Sequence[Transaction]]) -> bool:
+    def _fits(self, parts: "_Parts") -> bool:
         """Whether none of so many would be refused: the last one of an account finds the least room."""
-        sizes = {share: _size_bytes(part) for share, part in parts.items()}
+        count, size = sum([len(ids) for ids, _ in parts.values()]), sum([part[1] for part in parts.values()])
         return (
             len({share.account for share in parts}) == len(parts)
-            and self._has_room(sum(map(len, parts.values())), sum(sizes.values()))
-            and all(self._has_share(share, len(part), sizes[share]) for share, part in parts.items())
+            and self._has_room(count, size)
+            and all(self._has_share(share, len(ids), size) for share, (ids, size) in parts.items())
         )
 
     def _has_room(self, count: int, size: int) -> bool:
@@ -185,26 +195,15 @@ class Mempool:
         account = self._accounts.get(share.account, _NOBODY)
         return account.count + count <= share.count_max and account.size_bytes + size <= share.bytes_max
 
-    def _take(
-        self, new: Mapping[Hash, Transaction], parts: Mapping[Share, Sequence[Transaction]], now: Millis
-    ) -> None:
-        """Let in what was found new, and to have room. `parts`: the same by their shares."""
-        self._pending.update(new)
-        self._uncounted.update(new)
-        for share, part in parts.items():
-            account = self._accounts.setdefault(share.account, _Account(share.account))
-            size = _size_bytes(part)
-            account.count += len(part)
-            account.size_bytes += size
-            self._size_bytes += size
-            arrival = _Arrival(now, account)
-            self._arrivals.update(dict.fromkeys([transaction.id for transaction in part], arrival))
-        for transaction_id, transaction in new.items():
-            slot = transaction.body.expires_ms // _EXPIRY_SLOT_MS
-            expiring = self._expiring.get(slot)
-            if expiring is None:
-                expiring = self._expiring[slot] = {}
-            expiring[transaction_id] = transaction
+    def _charge(self, name: str, count: int, size: int, now: Millis) -> _Arrival:
+        """Have an account hold so many more, of so many bytes together, and give their arrival."""
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = _Account(name)
+        account.count += count
+        account.size_bytes += size
+        self._size_bytes += size
+        return _Arrival(now, account)
 
     def hold(self, transaction_ids: Iterable[Hash]) -> None:
         """Have nobody count on these before they were sent to others: see `release`."""
@@ -212,9 +211,13 @@ class Mempool:
 
     def release(self, transaction_ids: Iterable[Hash], now: Millis) -> None:
         """What was held was sent to others: it counts from now on, as if it had arrived now."""
+        arrivals: dict[str, _Arrival] = {}
         for transaction_id in filter(self._held.__contains__, transaction_ids):
             self._held.remove(transaction_id)
-            self._arrivals[transaction_id] = _Arrival(now, self._arrivals[transaction_id].account)
+            account = self._arrivals[transaction_id].account
+            if account.name not in arrivals:
+                arrivals[account.name] = _Arrival(now, account)
+            self._arrivals[transaction_id] = arrivals[account.name]
             self._pending[transaction_id] = self._pending.pop(transaction_id)
 
     def of_before(self, transactions: Iterable[Transaction], time_ms: Millis) -> list[Transaction]:
@@ -350,17 +353,19 @@ class Mempool:
         return next(self._free(self._uncounted, exclude), None) is not None
 
 
-def _parts(
-    transactions: Sequence[Transaction], shares: Sequence[Share]
-) -> Mapping[Share, Sequence[Transaction]]:
-    """Transactions by their shares."""
+_Parts = Mapping[Share, tuple[Sequence[Hash], int]]
+"""By their shares, the ids of transactions and how many bytes these have together."""
+
+
+def _parts(transactions: Sequence[Transaction], shares: Sequence[Share]) -> _Parts:
     if shares and shares.count(shares[0]) == len(shares):
-        return {shares[0]: transactions}
+        return {shares[0]: _sum(transactions)}
     parts: dict[Share, list[Transaction]] = {}
     for transaction, share in zip(transactions, shares, strict=True):
         parts.setdefault(share, []).append(transaction)
-    return parts
+    return {share: _sum(part) for share, part in parts.items()}
 
 
-def _size_bytes(transactions: Iterable[Transaction]) -> int:
-    return sum([len(transaction.encoded) for transaction in transactions])
+def _sum(transactions: Sequence[Transaction]) -> tuple[Sequence[Hash], int]:
+    ids = [transaction.id for transaction in transactions]
+    return ids, sum([len(transaction.encoded) for transaction in transactions])

@@ -39,6 +39,9 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         self.model: dict[bytes, int] = {}
         self.payers: dict[bytes, str] = {}
         self.views: dict[bytes, set[int]] = {}
+        self.budgets: dict[bytes, int] = {}
+        self.held: set[bytes] = set()
+        self.passed: set[bytes] = set()
         self.ended: dict[bytes, Fate] = {}
         self.now, self.view = START_MS, 1
 
@@ -70,15 +73,15 @@ class MempoolAgainstAList(RuleBasedStateMachine):
             return False
         account, count_max, bytes_max = SHARES[sponsor]
         own = [i for i, payer in self.payers.items() if payer == account]
-        if len(self.model) == COUNT_MAX or self.held(self.model) + SIZES[one.id] > BYTES_MAX:
+        if len(self.model) == COUNT_MAX or self.bytes_of(self.model) + SIZES[one.id] > BYTES_MAX:
             return Full
-        if len(own) >= count_max or self.held(own) + SIZES[one.id] > bytes_max:
+        if len(own) >= count_max or self.bytes_of(own) + SIZES[one.id] > bytes_max:
             return ShareFull
         self.model[one.id], self.payers[one.id] = self.now, account
-        self.views[one.id] = set()
+        self.views[one.id], self.budgets[one.id] = set(), AUTHORITIES
         return True
 
-    def held(self, ids):
+    def bytes_of(self, ids):
         return sum(SIZES[one] for one in ids)
 
     @rule(one=chosen, refused=st.booleans())
@@ -90,6 +93,32 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         del self.model[one.id], self.payers[one.id]
         assert self.fates.end(one.id, fate)
         self.ended[one.id] = fate
+
+    @rule(some=st.sets(chosen.map(lambda one: one.id), max_size=4))
+    def settle(self, some):
+        self.mempool.settle([*some, bytes(32)], self.now)
+        final = some & self.model.keys()
+        if final:
+            self.budgets = dict.fromkeys(self.budgets, AUTHORITIES)
+        self.fates.end_final(final, 4)
+        for one in final:
+            del self.model[one], self.payers[one]
+            self.ended[one] = Fate(Outcome.FINAL, height=4)
+
+    @rule(some=st.lists(chosen.map(lambda one: one.id), max_size=6))
+    def hold(self, some):
+        self.mempool.hold(some)
+        self.held |= set(some) & self.model.keys()
+
+    @rule(some=st.lists(chosen.map(lambda one: one.id), max_size=6))
+    def release(self, some):
+        self.mempool.release(some, self.now)
+        for one in some:
+            if one in self.held:
+                self.held.remove(one)
+                if one in self.model:
+                    del self.model[one]
+                    self.model[one] = self.now
 
     @rule(by_ms=st.integers(0, 800))
     def time_passes(self, by_ms):
@@ -119,10 +148,10 @@ class MempoolAgainstAList(RuleBasedStateMachine):
     def offer(self, exclude, min_age_ms, count, size):
         fitting = []
         for one, came in self.model.items():
-            if came + min_age_ms > self.now:
-                break
-            if one not in exclude:
-                if len(fitting) == count or self.held([*fitting, one]) > size:
+            if one not in exclude and one not in self.held:
+                if came + min_age_ms > self.now:
+                    break
+                if len(fitting) == count or self.bytes_of([*fitting, one]) > size:
                     break
                 fitting.append(one)
         offered = self.mempool.candidates(count, size, min_age_ms, self.now, exclude)
@@ -135,29 +164,25 @@ class MempoolAgainstAList(RuleBasedStateMachine):
     )
     def count(self, exclude, enter, age_ms):
         self.view += enter
+        self.passed = set() if enter else self.passed
         by_ms = self.now - age_ms
         found = self.mempool.count_for_view(0, self.view, AUTHORITIES, exclude, by_ms)
         counted = [one.id for one in found]
-        expected = [
-            i
-            for i, came in self.model.items()
-            if i not in exclude
-            and came <= by_ms
-            and self.view not in self.views[i]
-            and len(self.views[i]) < AUTHORITIES
-        ]
+        self.passed |= {i for i in self.model if not self.budgets[i] and self.view not in self.views[i]}
+        left = [i for i in self.model if self.view not in self.views[i] and i not in self.passed]
+        free = [i for i in left if i not in exclude and i not in self.held]
+        expected = [i for i in free if self.model[i] <= by_ms]
         assert sorted(counted) == sorted(expected)
         for one in counted:
             self.views[one].add(self.view)
-        young = [i for i, came in self.model.items() if came > by_ms and len(self.views[i]) < AUTHORITIES]
-        waiting = [i for i in young if i not in exclude and self.view not in self.views[i]]
-        assert self.mempool.has_uncounted(exclude) == bool(waiting)
+            self.budgets[one] -= 1
+        assert self.mempool.has_uncounted(exclude) == (len(expected) < len(free))
 
     @invariant()
     def holds_what_it_should_within_bounds(self):
         assert [one.id for one in self.mempool.transactions()] == list(self.model)
         assert len(self.mempool) == len(self.model) <= COUNT_MAX
-        assert self.mempool.size_bytes == self.held(self.model) <= BYTES_MAX
+        assert self.mempool.size_bytes == self.bytes_of(self.model) <= BYTES_MAX
 
     @invariant()
     def knows_who_waits_since_when(self):
