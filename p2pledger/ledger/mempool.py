@@ -223,8 +223,7 @@ class Mempool:
     def of_before(self, transactions: Iterable[Transaction], time_ms: Millis) -> list[Transaction]:
         """Those of these that are here, and have been since before this time."""
         arrivals = self._arrivals
-        found = [(transaction, arrivals.get(transaction.id)) for transaction in transactions]
-        return [transaction for transaction, arrival in found if arrival and arrival.at_ms < time_ms]
+        return [one for one in transactions if one.id in arrivals and arrivals[one.id].at_ms < time_ms]
 
     def arrived_before(self, time_ms: Millis) -> list[Hash]:
         """The ids of those that have waited since before this time, the longest first."""
@@ -337,7 +336,9 @@ class Mempool:
         spent: set[Hash] = set()
         if self._views_begun >= views_max:
             spent = {transaction_id for transaction_id, views in self._views.items() if views >= views_max}
-        waiting = filterfalse(spent.__contains__, self._free(self._uncounted, exclude))
+        waiting = self._free(self._uncounted, exclude)
+        if spent:
+            waiting = filterfalse(spent.__contains__, waiting)
         arrivals = self._arrivals
         counted = list(islice((i for i in waiting if arrivals[i].at_ms <= arrived_by_ms), COUNTED_MAX))
         if spent:  # what was passed on the way does not count in this view any more, whatever comes
