@@ -4,9 +4,9 @@ Every accepted id ends as exactly one of: final, refused with a code, expired. T
 is final for ever; this remembers the rest, and the recent, within a bound.
 """
 
+from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import islice
 
 from p2pledger.chain.transaction import Outcome
 from p2pledger.types import Hash, Height
@@ -30,7 +30,7 @@ class Fates:
 
     def __init__(self, count_max: int) -> None:
         self._count_max = count_max
-        self._ends: dict[Hash, Fate] = {}
+        self._ends: OrderedDict[Hash, Fate] = OrderedDict()
 
     def get(self, transaction_id: Hash) -> Fate | None:
         """How an id ended; None when it has not, or long ago."""
@@ -51,7 +51,7 @@ class Fates:
         self._ends.pop(transaction_id, None)
         self._ends[transaction_id] = fate
         if len(self._ends) > self._count_max:
-            del self._ends[next(iter(self._ends))]
+            self._ends.popitem(last=False)
         return True
 
     def end_final(self, transaction_ids: Collection[Hash], height: Height) -> None:
@@ -62,9 +62,8 @@ class Fates:
             del self._ends[transaction_id]
         fate = Fate(Outcome.FINAL, height=height)
         self._ends.update(dict.fromkeys([i for i in transaction_ids if i not in final], fate))
-        # All at once: the first of a dict in which many have been deleted is looked for past all of those.
-        for oldest in list(islice(self._ends, max(0, len(self._ends) - self._count_max))):
-            del self._ends[oldest]
+        while len(self._ends) > self._count_max:
+            self._ends.popitem(last=False)
 
     def among(self, transaction_ids: Collection[Hash]) -> set[Hash]:
         """Those of these that have ended."""

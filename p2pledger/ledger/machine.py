@@ -1,5 +1,6 @@
 """Executes blocks: a pure function from a state and transactions to everything that follows. Floor 4."""
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,7 @@ class Machine:
         self.genesis = genesis
         self._is_signed = is_signed
         self._commitment = Commitment(genesis.parameters.state_buckets)
-        self._opened: dict[Hash, tuple[Rule, Any]] = {}
+        self._opened: OrderedDict[Hash, tuple[Rule, Any]] = OrderedDict()
         """A payload is decoded once although it is looked at when it arrives, is proposed and is executed."""
 
     def start(self) -> Execution:
@@ -244,8 +245,7 @@ class Machine:
 
     def _drop_opened(self) -> None:
         while len(self._opened) > PAYLOADS_DECODED_MAX:
-            # Another thread may be at it too: whichever of them finds nothing has nothing left to do.
-            self._opened.pop(next(iter(self._opened), Hash(b"")), None)
+            self._opened.popitem(last=False)
 
 
 class Trial:

@@ -17,6 +17,7 @@ These faults of the library are mended here by overriding:
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, KeysView, Mapping
 from functools import lru_cache
 
@@ -62,7 +63,7 @@ class SeenMessages:
     """Ids seen in the last SEEN_S seconds, at most SEEN_MAX of them; the library's runs a thread for it."""
 
     def __init__(self) -> None:
-        self._seen_at: dict[bytes, float] = {}
+        self._seen_at: OrderedDict[bytes, float] = OrderedDict()
 
     def has(self, key: bytes) -> bool:
         return key in self._seen_at

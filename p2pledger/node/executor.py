@@ -39,12 +39,12 @@ class Executor:
 
     def unfinal_ids(self, digest: Hash) -> frozenset[Hash]:
         """The ids in a block and its ancestors that are not stored yet."""
-        return frozenset(t.id for layer in self._layers.branch(digest) for t in layer.transactions)
+        return frozenset().union(*(layer.execution.transactions for layer in self._layers.branch(digest)))
 
     def body(self, digest: Hash, transaction_id: Hash) -> Transaction | None:
         """A transaction of a block that was executed here and is not stored yet."""
         layer = self._layers.get(digest)
-        return next((t for t in layer.transactions if t.id == transaction_id), None) if layer else None
+        return layer.execution.transactions.get(transaction_id) if layer else None
 
     def execute(self, work: events.Execute) -> events.Executed:
         """Whether a block's claims hold on its parent's state; the ids of the bodies that are lacking."""

@@ -5,7 +5,7 @@ layer of a block stays until the store holds it, so a crash at any point finds e
 """
 
 import math
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ class GossipSeen:
     """Which final blocks came by gossip lately: those need not be relayed from here."""
 
     def __init__(self) -> None:
-        self._digests: dict[Hash, None] = {}
+        self._digests: OrderedDict[Hash, None] = OrderedDict()
         self.best_height = Height(0)
 
     def __contains__(self, digest: Hash) -> bool:
@@ -60,7 +60,7 @@ class GossipSeen:
         is_new = block.header.digest not in self._digests
         self._digests[block.header.digest] = None
         if len(self._digests) > SEEN_MAX:
-            del self._digests[next(iter(self._digests))]
+            self._digests.popitem(last=False)
         return is_new
 
 
