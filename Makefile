@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
+WORKERS ?= 3
 SEEDS ?= 2000
 FIRST ?= 1000000
 IMAGES ?= 2000
@@ -17,8 +18,8 @@ help:  ## this list
 testnet: prerequisites .venv/.runtime  ## start a ledger on real data; ARGS="--duration 30 --json"
 	@$(BIN)/p2pledger testnet up $(ARGS)
 
-test: prerequisites .venv/.development  ## all tests; ARGS="tests/unit -k codec"
-	$(BIN)/pytest $(ARGS)
+test: prerequisites .venv/.development  ## all tests; ARGS="tests/unit -k codec"; three at a time, WORKERS=0 one by one
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 check: prerequisites .venv/.development  ## style, types, floors
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ A campaign that fails prints how to repeat it, and what it found becomes an exam
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.properties.effort import FACTOR, IS_CAMPAIGN
+from tests.workers import Workers
 
 settings.register_profile("every time", derandomize=True, database=None, deadline=None)
 settings.register_profile(
@@ -26,3 +27,9 @@ settings.load_profile("campaign" if IS_CAMPAIGN else "every time")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make scenarios` and `make work` write anew what a run is compared with."""
     parser.addoption("--rewrite", action="store_true", help="write what is compared with anew")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Workers:
+    """`make test` runs several tests at a time; tests/workers.py says which."""
+    return Workers(config, log)
