@@ -13,7 +13,8 @@ from p2pledger.network.seam import PeerAddress, Topic, Verdict
 from p2pledger.types import PeerId
 
 CHAIN_TAG = "00112233445566aa"
-PATIENCE_S = 20
+PATIENCE_S = 60
+"""Until what waits in vain fails: processes of other tests load meanwhile, and each takes seconds to."""
 
 
 class Counts:
