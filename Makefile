@@ -19,7 +19,7 @@ testnet: prerequisites .venv/.runtime  ## start a ledger on real data; ARGS="--d
 	@$(BIN)/p2pledger testnet up $(ARGS)
 
 test: prerequisites .venv/.development  ## all tests; ARGS="tests/unit -k codec"; three at a time, WORKERS=0 one by one
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --max-worker-restart 0 $(ARGS)
 
 check: prerequisites .venv/.development  ## style, types, floors
 	$(BIN)/ruff check .
