@@ -31,5 +31,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Workers:
-    """`make test` runs several tests at a time; tests/workers.py says which."""
+    """`make test WORKERS=3` runs several tests at a time; tests/workers.py says which."""
     return Workers(config, log)

@@ -8,7 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import pytest
 from tests.net.test_testnet import PATIENCE_S, launched
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """By a short name: a path to the socket has 107 bytes at most, of which a worker of xdist takes some."""
+    return tmp_path_factory.mktemp("up")
 
 
 def fault(directory: Path, *arguments: str, code: int = 0) -> str:

@@ -35,6 +35,12 @@ REPORT = [
 ]
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """By a short name: a path to the socket has 107 bytes at most, of which a worker of xdist takes some."""
+    return tmp_path_factory.mktemp("up")
+
+
 class Launcher:
     """`p2pledger testnet up` as a process, its output in files."""
 
