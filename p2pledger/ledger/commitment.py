@@ -53,25 +53,21 @@ class Update:
 
 
 def _bucket_hash(entries: Sequence[Entry]) -> Hash:
-    if len(entries) == 1:  # most buckets of a state that is not large
-        return _BUCKET_DOMAIN.hash(entries[0].path + entries[0].leaf)
-    if not entries:
-        return EMPTY
-    return _BUCKET_DOMAIN.hash(b"".join([entry.path + entry.leaf for entry in entries]))
+    return _bucket_hashes([entries])[0]
 
 
 def _bucket_hashes(buckets: Collection[Sequence[Entry]]) -> list[Hash]:
-    """`_bucket_hash` of each, in half the time."""
-    if not all(buckets):
-        return [_bucket_hash(entries) for entries in buckets]
-    return _BUCKET_DOMAIN.hash_all(
+    hashes = _BUCKET_DOMAIN.hash_all(
         [
             entries[0].path + entries[0].leaf
-            if len(entries) == 1
+            if len(entries) == 1  # most buckets of a state that is not large
             else b"".join([entry.path + entry.leaf for entry in entries])
             for entries in buckets
         ]
     )
+    if all(buckets):
+        return hashes
+    return [node if entries else EMPTY for node, entries in zip(hashes, buckets, strict=True)]
 
 
 def node_hash(children: Sequence[Hash]) -> Hash:
