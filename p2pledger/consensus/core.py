@@ -242,6 +242,7 @@ def _count(s: Situation, counted: Counted, peer: int | None) -> None:
 
 
 def _record_evidence(s: Situation, evidence: Evidence) -> None:
+    s.face((evidence.offence,))
     if s.lacks_evidence(evidence.offence):
         s.evidence[evidence.offence] = evidence
         s.out.misbehaved.append(Misbehaved(evidence.first.signer, "equivocation", evidence))
@@ -256,9 +257,6 @@ def _on_evidence(s: Situation, evidence: Evidence) -> None:
         check_evidence(evidence, s.setting.genesis_hash, accused, s.setting.is_signed)
     except InvalidMessage:
         return  # the node has checked what comes by gossip; whoever relays is not to blame here
-    for vote in (evidence.first, evidence.second):
-        if catchup.is_own(s, vote):
-            s.voice.meet(vote)
     _record_evidence(s, evidence)
 
 

@@ -48,6 +48,7 @@ def recover(setting: Setting, found: Recovered, now: Millis) -> Situation:
     finals = [c.ballot for c in found.certificates if c.ballot.kind is VoteKind.FINALISE]
     s.voice.floor = max(((ballot.epoch, ballot.view) for ballot in finals), default=s.voice.floor)
     replay(s, found)
+    s.face(s.offences)
     s.listen()
     return s
 

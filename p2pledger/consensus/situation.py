@@ -1,5 +1,6 @@
 """All that one agreement core knows, and what it is about to say. Rules are functions over this."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from p2pledger.chain.authority import AuthoritySet
@@ -188,6 +189,18 @@ class Situation:
             return False
         of_one = sum((e, who) == (epoch, signer) for e, _, who in (*self.offences, *self.evidence))
         return self.epoch - 1 <= epoch <= self.epoch and of_one < EVIDENCE_OF_ONE_MAX
+
+    def face(self, offences: Iterable[Offence]) -> None:
+        """Fall silent if one of these proven offences is this key's.
+
+        A guard never gives two votes that contradict each other, so the second is somebody else's, however
+        long ago its view was and whatever this guard has let go of since (R8).
+        """
+        key = self.setting.key
+        for epoch, _, signer in offences:
+            accused = self.sets.get(epoch)
+            if accused is not None and key is not None and signer == accused.index_of(key):
+                self.voice.fall_silent()
 
     def known(self, digest: Hash) -> tuple[Height, Millis] | None:
         """Height and time of a block that is the root or held above it."""

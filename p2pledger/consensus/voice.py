@@ -87,9 +87,13 @@ class Voice:
         else:
             is_unknown = True
         if is_unknown and not self._lost:
-            self._lost = LOST_GUARD
+            self.fall_silent()
             return True
         return False
+
+    def fall_silent(self) -> None:
+        """This key is at work elsewhere: it says nothing more, and follows (R8)."""
+        self._lost = self._lost or LOST_GUARD
 
     def latest(self, views: int) -> list[Vote]:
         """Its own votes of its highest views, to be said again."""

@@ -10,7 +10,7 @@ it has voted.
 
 from pathlib import Path
 
-from p2pledger.chain.vote import Ballot, Vote, VoteKind, skip
+from p2pledger.chain.vote import Ballot, VoteKind, skip
 from p2pledger.consensus import recovery
 from p2pledger.consensus.core import Consensus
 from p2pledger.consensus.events import Event, Output
@@ -29,9 +29,8 @@ class TwinVoice(Voice):
     def wait(self) -> None:
         """It does not."""
 
-    def meet(self, vote: Vote) -> bool:
+    def fall_silent(self) -> None:
         """It looks the other way."""
-        return False
 
     def allows(self, ballot: Ballot) -> bool:
         """A skip of a final view, if its own guard allows it."""

@@ -249,7 +249,7 @@ def no_listening(patch: MonkeyPatch) -> None:
 @mutant("R8", "silence", "equivocation", seeds=500)
 def own_signature_ignored(patch: MonkeyPatch) -> None:
     """It is shown that its guard was restored from a backup, and votes on."""
-    patch.setattr(Voice, "meet", lambda self, vote: False)
+    patch.setattr(Voice, "fall_silent", lambda self: None)
 
 
 @mutant(

@@ -15,7 +15,7 @@ from p2pledger.chain.block import FinalBlock, Header, Proposal
 from p2pledger.chain.message import Frame, Reply, Request
 from p2pledger.chain.vote import Ballot, Certificate, Evidence, Vote, certificate_of
 from p2pledger.consensus.events import Build, Send
-from p2pledger.consensus.voice import Voice
+from p2pledger.consensus.voice import LOST_GUARD, Voice
 from p2pledger.types import Hash, Signature
 
 if TYPE_CHECKING:
@@ -112,10 +112,11 @@ class Shameless(Voice):
 
     def __init__(self, voice: Voice) -> None:
         vars(self).update(vars(voice))
+        if self._lost == LOST_GUARD:
+            self._lost = ""  # its start found in the chain what it is accused of
 
-    def meet(self, vote: Vote) -> bool:
-        """See `Voice.meet`."""
-        return False
+    def fall_silent(self) -> None:
+        """See `Voice.fall_silent`."""
 
 
 # --- what liars are made of ------------------------------------------------------------------------------
