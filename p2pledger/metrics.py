@@ -11,8 +11,8 @@ Not pure, but it does no I/O of its own: it only counts, times, and reads /proc 
 
 import itertools
 import time
-from collections.abc import Iterable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -47,7 +47,10 @@ DIAL_RESULTS = ("ok", "error")
 GOSSIP_RESULTS = ("accept", "ignore", "reject", "duplicate", "published")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 STORE_FILES = ("chain.db", "chain.db-wal")
-STAGES = ("decode", "verify", "admit", "consensus", "execute", "store")
+LOOP = "loop"
+STAGES = ("decode", "verify", "admit", "consensus", "execute", "store", "network", "api", LOOP)
+"""The last three are counted by task only (`Metrics.account`): libp2p, HTTP, and what is left of the loop."""
+
 SUBSCRIBERS = ("events", "waits")
 METHODS = ("GET", "HEAD", "POST")
 STATUSES = ("200", "202", "400", "404", "405", "406", "408", "409", "413", "415", "422", "429", "500", "503")
@@ -91,16 +94,33 @@ class Labelled(Generic[Family]):
 class Spending:
     """What `Metrics.spending` gives: to be entered once. A class, because a generator takes twice as long."""
 
-    __slots__ = ("_started_s", "_total")
+    __slots__ = ("_account", "_started_s", "_total")
 
-    def __init__(self, total: Counter) -> None:
-        self._total = total
+    def __init__(self, total: Counter, account: "Account | None") -> None:
+        self._total, self._account = total, account
 
     def __enter__(self) -> None:
         self._started_s = time.thread_time()
 
     def __exit__(self, *_: object) -> None:
-        self._total.inc(time.thread_time() - self._started_s)
+        spent_s = time.thread_time() - self._started_s
+        self._total.inc(spent_s)
+        if self._account is not None:
+            self._account.leave_out(spent_s)
+
+
+class Account(Protocol):
+    """Counts the processor time of the event loop by task (`node.account`)."""
+
+    def charge(self, stage: str) -> None:
+        """Count the running task, and those that it starts, towards one of STAGES from here on."""
+
+    def leave_out(self, spent_s: float) -> None:
+        """So much of what the running task takes is counted already; nothing to a thread beside the loop."""
+
+
+Run = TypeVar("Run", bound=Callable[..., Awaitable[Any]])
+"""What a task runs."""
 
 
 class Metrics:
@@ -126,6 +146,7 @@ class Metrics:
         causes: Iterable[str] = (),
     ) -> None:
         self.registry = CollectorRegistry()
+        self.account: Account | None = None
         info = Info("build", "What runs here.", namespace="p2pledger", registry=self.registry)
         info.info({"version": version, "chain_id": chain_id, "node": node})
         authorities, codes = tuple(authorities), tuple(codes)
@@ -147,7 +168,21 @@ class Metrics:
 
         For a batch, not for each of its transactions; without an `await`, behind which others spend.
         """
-        return Spending(self.stage_cpu_seconds_total.at(stage))
+        return Spending(self.stage_cpu_seconds_total.at(stage), self.account)
+
+    def charged(self, stage: str, run: Run) -> Run:
+        """What a task is to run so that it and all that it starts count towards one of STAGES.
+
+        `run` itself, where nobody counts by task.
+        """
+        if (account := self.account) is None:
+            return run
+
+        async def charging(*args: object, **named: object) -> Any:
+            account.charge(stage)
+            return await run(*args, **named)
+
+        return cast("Run", charging)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(name, what, labels, namespace="p2pledger", registry=self.registry)

@@ -72,7 +72,7 @@ async def serve(
         addresses = Addresses(_address(api_socket), _address(metrics_socket))
         app = make_app(service, metrics, shutdown, on_fatal)
         async with trio.open_nursery() as nursery:
-            await nursery.start(_serve_on, api_socket, app, shutdown)
+            await nursery.start(metrics.charged("api", _serve_on), api_socket, app, shutdown)
             await nursery.start(_serve_on, metrics_socket, make_exporter(metrics.registry), shutdown)
             task_status.started(addresses)
     if fatals:

@@ -92,6 +92,9 @@ def throughput(
     Records of 250 bytes of a thousand devices, each signed by its device before the clock starts, are
     submitted to all authorities in turn, whatever becomes of those before. The ceiling is what the same
     cores reach in the same run if all nodes only verify signatures.
+
+    With P2PLEDGER_METRICS_BY_TASK=true in the environment the nodes also tell what libp2p, HTTP and the event
+    loop take, which costs them some of their speed.
     """
     from p2pledger.bench import throughput
     from p2pledger.bench.display import throughput_table

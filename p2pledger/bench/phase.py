@@ -31,7 +31,8 @@ Progress = Callable[[str, int, int], None]
 class Use:
     """What one node used during a stretch. `stages_s` is the node's own account of its `cpu_s`.
 
-    What no stage accounts for, `rest_s`, went to libp2p, HTTP and the event loop: gossip above all.
+    What no stage accounts for, `rest_s`, went to libp2p, HTTP and the event loop. With
+    P2PLEDGER_METRICS_BY_TASK the nodes tell these too, and it is what threads take beside their stages.
     """
 
     cpu_s: float

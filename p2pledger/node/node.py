@@ -125,12 +125,13 @@ class Node:
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled; the network is left in order. Raises: Fatal."""
         self._admit()
+        charged = self._metrics.charged
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._network.run)
-            nursery.start_soon(self._finals.run)
-            nursery.start_soon(self._loop.run)
-            nursery.start_soon(self._batcher.run)
-            nursery.start_soon(self._batcher.run_again)
+            await nursery.start(charged("network", self._network.run))
+            nursery.start_soon(charged("store", self._finals.run))
+            nursery.start_soon(charged("consensus", self._loop.run))
+            nursery.start_soon(charged("network", self._batcher.run))
+            nursery.start_soon(charged("network", self._batcher.run_again))
             nursery.start_soon(keep_gauges, self)
             self._started = True
             task_status.started()

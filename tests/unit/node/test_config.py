@@ -90,6 +90,13 @@ def test_the_environment_stands_over_the_file(home: Path) -> None:
     assert configuration.keys.passphrase == b"from the environment"
 
 
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False)])
+def test_a_switch_is_true_or_false_in_the_file_and_in_the_environment(home: Path, text, value) -> None:
+    assert load(home, AUTHORITY).metrics.by_task is False
+    assert load(home, AUTHORITY + f"[metrics]\nby_task = {text}\n").metrics.by_task is value
+    assert load(home, AUTHORITY, {"P2PLEDGER_METRICS_BY_TASK": text}).metrics.by_task is value
+
+
 def test_the_passphrase_is_not_shown(home: Path) -> None:
     assert "sesame" not in repr(load(home, AUTHORITY))
 
@@ -103,6 +110,8 @@ def test_the_passphrase_is_not_shown(home: Path) -> None:
         ("[api]\nport = '1'", "api.port", "whole number"),
         ("[api]\nport = true", "api.port", "whole number"),
         ("[api]\nport = 9\n[metrics]\nport = 9", "metrics.port", "choose another"),
+        ("[metrics]\nby_task = 1", "metrics.by_task", "true or false"),
+        ("[metrics]\nby_task = 'yes'", "metrics.by_task", "true or false"),
         ("[log]\nlevel = 'loud'", "log.level", "'warning'"),
         ("[log]\nformat = 'xml'", "log.format", "'console'"),
         ("[mempool]\nbytes_max = 1", "mempool.bytes_max", "from 1048576"),
