@@ -52,7 +52,8 @@ class Measured(Protocol):
 
 
 async def keep_gauges(node: Measured) -> None:
-    """Read the gauges once a second, and notice by the way how late the event loop is."""
+    """Read the gauges now and once a second, and notice by the way how late the event loop is."""
+    node.measure()
     while True:
         due = trio.current_time() + GAUGES_S
         await trio.sleep_until(due)

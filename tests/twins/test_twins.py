@@ -127,7 +127,7 @@ def test_twins_propose_different_blocks_and_do_not_fall_silent():
 
 def test_twins_that_heed_their_own_signatures_fall_silent(monkeypatch):
     """(R8) ends what the campaign is about: hence `Shameless`."""
-    monkeypatch.setattr(Shameless, "meet", Voice.meet)
+    monkeypatch.setattr(Shameless, "fall_silent", Voice.fall_silent)
     troupe = Troupe(1)
     after = stage.opened(troupe)
     for partition in (0b0001, 0b0000):  # 0 2 3 1' | 1, then all together
