@@ -18,6 +18,9 @@ SEARCH_STEP = 1.4
 SEARCH_WITHIN = 1.1
 """A search ends when the lowest rate that was too much is so many times the one that was sustained."""
 SEARCHED_MAX = 16
+RETREAT = 0.95
+"""Of what became final: the next rate, when one that held for SEARCH_S does not for as long as was asked."""
+RETREATS_MAX = 3
 BESIDE = {"half": 0.5, "nine_tenths": 0.9, "twice": 2.0}
 """Of the rate that was reached: what is measured too, for the latency, and for what overload does."""
 
@@ -80,11 +83,10 @@ async def measure(options: Options, progress: Progress) -> Throughput:
         await fleet.start()
         await fleet.enrol()
         stretches = Stretches(fleet, progress)
-        searched: Tried = ()
-        per_second = options.per_second
-        if per_second is None:
-            per_second, searched = await _search(stretches, SEARCH_FROM * ceiling(before, n))
-        loaded = await stretches.run(per_second, options.seconds)
+        if options.per_second is None:
+            loaded, searched = await _search(stretches, SEARCH_FROM * ceiling(before, n), options.seconds)
+        else:
+            loaded, searched = await stretches.run(options.per_second, options.seconds), ()
         beside = {
             name: await stretches.run(part * loaded.final_per_s, options.beside_s)
             for name, part in BESIDE.items()
@@ -121,21 +123,30 @@ async def _verified_per_s(fleet: Fleet, options: Options, progress: Progress) ->
     return verified
 
 
-async def _search(stretches: Stretches, start: float) -> tuple[float, Tried]:
-    """The highest rate found that is sustained for a short while, and all that were tried."""
+async def _search(stretches: Stretches, start: float, seconds: float) -> tuple[Stretch, Tried]:
+    """The stretch at the highest rate found that is sustained for `seconds`, and all rates that were tried.
+
+    It is the last one that was tried when none was sustained for so long after RETREATS_MAX.
+    Raises: CannotMeasure when none is sustained for SEARCH_S.
+    """
     tried: list[tuple[float, bool]] = []
 
-    async def is_sustained(per_second: float) -> bool:
-        stretch = await stretches.run(per_second, SEARCH_S)
+    async def run(per_second: float, seconds: float) -> Stretch:
+        stretch = await stretches.run(per_second, seconds)
         tried.append((round(per_second, 1), stretch.is_sustained))
-        return stretch.is_sustained
+        return stretch
 
     low, high = 0.0, start
-    while len(tried) < SEARCHED_MAX and await is_sustained(high):
+    while len(tried) < SEARCHED_MAX and (await run(high, SEARCH_S)).is_sustained:
         low, high = high, high * SEARCH_STEP
     while len(tried) < SEARCHED_MAX and high > SEARCH_WITHIN * low:
         middle = (low + high) / 2
-        low, high = (middle, high) if await is_sustained(middle) else (low, middle)
+        low, high = (middle, high) if (await run(middle, SEARCH_S)).is_sustained else (low, middle)
     if not low:
         raise CannotMeasure(f"not even {high:.1f} transactions a second are sustained")
-    return low, tuple(tried)
+    loaded = await run(low, seconds)
+    for _ in range(RETREATS_MAX):
+        if loaded.is_sustained or not loaded.final_per_s:
+            break
+        loaded = await run(RETREAT * loaded.final_per_s, seconds)
+    return loaded, tuple(tried)
