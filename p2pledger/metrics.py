@@ -49,7 +49,10 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 STORE_FILES = ("chain.db", "chain.db-wal")
 LOOP = "loop"
 STAGES = ("decode", "verify", "admit", "consensus", "execute", "store", "network", "api", LOOP)
-"""The last three are counted by task only (`Metrics.account`): libp2p, HTTP, and what is left of the loop."""
+"""The last three are counted by task only (`Metrics.account`): libp2p, HTTP, and what is left of the loop.
+
+By task `consensus` also has the handing over to the signer and the sending, `store` what follows a commit.
+"""
 
 SUBSCRIBERS = ("events", "waits")
 METHODS = ("GET", "HEAD", "POST")

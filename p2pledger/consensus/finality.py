@@ -69,8 +69,9 @@ def _give_out(s: Situation, block: Block) -> None:
     s.out.final.append(Final(final, rank))
     s.final_ms = s.now
     if block.evidence:
-        s.offences.update(item.offence for item in block.evidence)
-        s.face(s.offences)
+        offences = [item.offence for item in block.evidence]
+        s.face(offences)
+        s.offences.update(offences)
         # What can no longer be recorded would be work for ever.
         s.evidence = {item.offence: item for item in recordable(s.evidence.values(), s.offences)}
     s.tree.advance(block)

@@ -39,7 +39,8 @@ def settle(cluster: Cluster, ms: int = 45_000) -> None:
     height = max(cluster.heights())
     assert cluster.run(lambda: min(cluster.heights()) >= height, ms=20_000), cluster.describe()
     cluster.check_agreement()
-    assert all(recorded(cluster, i)[: len(recorded(cluster))] == recorded(cluster) for i in range(4))
+    everyone = range(len(cluster.nodes))
+    assert all(recorded(cluster, i)[: len(recorded(cluster))] == recorded(cluster) for i in everyone)
 
 
 @pytest.fixture
