@@ -17,6 +17,12 @@ GENESIS_VERSION = 1
 ORGANISATIONS_MAX = 4_096
 GATEWAYS_MAX = 16_384
 
+RESIDENTS = "residents"
+"""The sponsor of what gateways hand in for residents: a quota that the genesis file reserves, and nobody's.
+
+Residents themselves have no row on the ledger; this name has no keys and no admins.
+"""
+
 _GENESIS_DOMAIN = Domain("p2pledger/genesis/1")
 
 
@@ -154,6 +160,8 @@ class Genesis:
         names = {organisation.id for organisation in self.organisations}
         if len(names) != len(self.organisations):
             raise ValueError("an organisation stands twice in the genesis file")
+        if RESIDENTS in names:
+            raise ValueError(f"{RESIDENTS!r} is the sponsor of what residents write, not an organisation")
         members = (*self.authorities.members, *self.next_authorities.members)
         for name in {m.organisation for m in members} | {g.organisation for g in self.gateways}:
             if name not in names:

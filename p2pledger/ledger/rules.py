@@ -1,7 +1,8 @@
-"""What a module is made of: rules, and what a rule may know. Floor 4, pure.
+"""What a module is made of: rules and measures, and what they may know. Floor 4, pure.
 
-A module is its tables, and one rule per kind of transaction. A rule is a function over the state that
-either does all of what the payload asks, or raises InvalidTransaction and leaves nothing behind.
+A module is its tables, one rule per kind of transaction, and one measure per kind of proposal that governance
+may decide on. Either is a function over the state that does all of what the payload asks, or raises
+InvalidTransaction and leaves nothing behind.
 """
 
 from collections.abc import Callable, Sequence
@@ -102,5 +103,27 @@ class Rule:
     @property
     def kind(self) -> str:
         """The kind of transaction that this rule is for."""
+        kind: str = self.payload.KIND
+        return kind
+
+
+Enact = Callable[[Changes, Context, Any, Height], None]
+"""Carries out what the authorities decided, to work from this height on: the next block's, or a later one."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What one kind of proposal means once enough authorities have voted for it.
+
+    It is tried when it is proposed, and carried out by the vote that decides it. What it writes names the
+    height that it works from, so that nothing has to be written when that height comes.
+    """
+
+    payload: type[Any]
+    enact: Enact
+
+    @property
+    def kind(self) -> str:
+        """The kind of proposal that this measure is for."""
         kind: str = self.payload.KIND
         return kind

@@ -55,3 +55,9 @@ def test_a_threshold_can_be_reached(threshold):
 def test_buckets_are_a_power_of_16(buckets):
     with pytest.raises(ValueError):
         replace(LAN, state_buckets=buckets)
+
+
+def test_the_residents_sponsor_is_no_organisation():
+    residents = replace(GENESIS.organisations[-1], id="residents")
+    with pytest.raises(ValueError, match="not an organisation"):
+        replace(GENESIS, organisations=(*GENESIS.organisations, residents))

@@ -4,7 +4,7 @@
 revocation works from a height on, never backwards.
 """
 
-from p2pledger.chain.genesis import Genesis, KeyRole
+from p2pledger.chain.genesis import RESIDENTS, Genesis, KeyRole
 from p2pledger.codec import encode
 from p2pledger.ledger.modules.registry import devices, keys
 from p2pledger.ledger.modules.registry.rows import (
@@ -17,6 +17,7 @@ from p2pledger.ledger.modules.registry.rows import (
     Organisation,
     allowed_peers,
     apply_gateway,
+    check_signed_for_resident,
     check_sponsor,
     gateway,
     live_key,
@@ -35,6 +36,7 @@ __all__ = [
     "Organisation",
     "allowed_peers",
     "apply_genesis",
+    "check_signed_for_resident",
     "check_sponsor",
     "gateway",
     "live_key",
@@ -46,7 +48,12 @@ RULES = (*keys.RULES, *devices.RULES)
 
 
 def apply_genesis(changes: Changes, genesis: Genesis) -> tuple[IndexRow, ...]:
-    """Write the organisations, admin keys and gateways of the genesis file; their index rows."""
+    """Write the organisations, the residents' quota, admin keys and gateways of the genesis file.
+
+    Returns their index rows.
+    """
+    residents = Organisation(RESIDENTS, (), 1, genesis.residents_quota, Millis(0))
+    ORGANISATIONS.put(changes, RESIDENTS.encode(), residents)
     for founder in genesis.organisations:
         admins = tuple(sorted(founder.admin_keys))
         row = Organisation(founder.kind, admins, founder.threshold, founder.quota, Millis(0))

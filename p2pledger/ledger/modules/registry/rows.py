@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
-from p2pledger.chain.genesis import GATEWAYS_MAX, KeyRole, Quota
+from p2pledger.chain.genesis import GATEWAYS_MAX, RESIDENTS, KeyRole, Quota
 from p2pledger.chain.payloads import DeviceId, Word
 from p2pledger.codec import U32, Length, Pattern
 from p2pledger.errors import Code, InvalidTransaction
@@ -22,10 +22,13 @@ ADMINS_MAX = 16
 
 @dataclass(frozen=True)
 class Organisation:
-    """Who may sponsor transactions. `admins` are the keys that are not revoked as of any height yet."""
+    """Who may sponsor transactions. `admins` are the keys that are not revoked as of any height yet.
+
+    The residents' quota stands as an organisation without admins, and so without keys.
+    """
 
     kind: Annotated[str, Length(1, 32), Pattern("[a-z]+(-[a-z]+)*")]
-    admins: Annotated[tuple[PublicKey, ...], Length(1, ADMINS_MAX)]
+    admins: Annotated[tuple[PublicKey, ...], Length(0, ADMINS_MAX)]
     threshold: U32
     quota: Quota
     suspended_until_ms: Millis
@@ -185,6 +188,20 @@ def check_sponsor(reader: Readable, name: str, round_: Round) -> Organisation:
             Code.SPONSOR_SUSPENDED, f"{name!r} is suspended until {row.suspended_until_ms} ms"
         )
     return row
+
+
+def check_signed_for_resident(changes: Changes, context: Context) -> None:
+    """Refuse what a resident's key signs alone: a gateway hands it in, and signs too.
+
+    Either its own organisation is the sponsor, or the residents' quota pays (`genesis.RESIDENTS`).
+    Raises: InvalidTransaction.
+    """
+    for key in live_keys(changes, context):
+        if key.role is KeyRole.GATEWAY and context.sponsor in (key.organisation, RESIDENTS):
+            return
+    raise InvalidTransaction(
+        Code.NOT_ENTITLED, "a live gateway has to sign, of the sponsor or for the residents' quota"
+    )
 
 
 def signed_in_role(*roles: KeyRole) -> CheckSigners:

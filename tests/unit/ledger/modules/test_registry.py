@@ -71,6 +71,14 @@ def enroll(name: str = "meter", device: bytes = METER, peer: PeerId = PEER) -> D
     return DeviceEnroll(device, key(name), peer, "meter", bytes(32))
 
 
+def test_the_residents_quota_is_nobodys(ledger):
+    residents = organisation(ledger.reader, "residents")
+    assert residents is not None and residents.quota == ledger.genesis.residents_quota
+    assert residents.admins == ()
+    assert ledger.refuses(add("new"), "residents", "city 1", "new") == "not_entitled"
+    assert ledger.refuses(ACT, "residents", "city gateway") == "not_entitled"
+
+
 def test_genesis_is_where_it_begins(ledger):
     city = organisation(ledger.reader, "city")
     assert city is not None and set(city.admins) == {key("city 1"), key("city 2")}

@@ -1,0 +1,81 @@
+"""What transactions ask for: one payload type per kind. Floor 3.
+
+They stand here, below the ledger, because clients write them; what they mean is in `ledger/modules`,
+one rule per type. A payload's `KIND` is the kind of the transaction that carries it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from p2pledger.chain.payloads.records import (
+    BATCH_READINGS_MAX,
+    BODY_BYTES_MAX,
+    ITEMS_MAX,
+    REFERENCES_MAX,
+    REPLACEMENTS_MAX,
+    Action,
+    CorrectionReason,
+    Item,
+    RecordAppend,
+    RecordBatch,
+    RecordCorrect,
+    SeqNumber,
+)
+from p2pledger.chain.payloads.registry import (
+    DeviceEnroll,
+    DeviceRetire,
+    DeviceTransfer,
+    GatewayJoin,
+    KeyAdd,
+    KeyRevoke,
+    KeyRotate,
+    RevocationReason,
+)
+from p2pledger.chain.payloads.words import DeviceId, Name, Word
+
+__all__ = [
+    "BATCH_READINGS_MAX",
+    "BODY_BYTES_MAX",
+    "ITEMS_MAX",
+    "PAYLOADS",
+    "REFERENCES_MAX",
+    "REPLACEMENTS_MAX",
+    "Action",
+    "CorrectionReason",
+    "DeviceEnroll",
+    "DeviceId",
+    "DeviceRetire",
+    "DeviceTransfer",
+    "GatewayJoin",
+    "Item",
+    "KeyAdd",
+    "KeyRevoke",
+    "KeyRotate",
+    "Name",
+    "RecordAppend",
+    "RecordBatch",
+    "RecordCorrect",
+    "RevocationReason",
+    "SeqNumber",
+    "Word",
+]
+
+PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        payload.KIND: payload
+        for payload in (
+            KeyAdd,
+            KeyRotate,
+            KeyRevoke,
+            GatewayJoin,
+            DeviceEnroll,
+            DeviceTransfer,
+            DeviceRetire,
+            RecordAppend,
+            RecordBatch,
+            RecordCorrect,
+        )
+    }
+)
+"""The payload type of each kind."""

@@ -1,0 +1,116 @@
+"""Payloads of the registry: keys, gateways, devices. Floor 3."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from p2pledger.chain.genesis import KeyRole
+from p2pledger.chain.invite import Invite
+from p2pledger.chain.payloads.words import DeviceId, Word
+from p2pledger.types import Hash, Height, PeerId, PublicKey
+
+
+class RevocationReason(Enum):
+    """Why a key ends (after RFC 5280, section 5.3.1)."""
+
+    UNSPECIFIED = 0
+    COMPROMISED = 1
+    SUPERSEDED = 4
+    CEASED = 5
+
+
+@dataclass(frozen=True)
+class KeyAdd:
+    """A new admin or service key for the sponsor. Signed by its admins, and by the new key itself.
+
+    `from_height`: the first block that it may sign in; 0 for the next one.
+    """
+
+    KIND = "key.add"
+
+    key: PublicKey
+    role: KeyRole
+    encryption_key: PublicKey | None
+    """Where others seal what only its owner may read."""
+    from_height: Height
+
+    def __post_init__(self) -> None:
+        if self.role not in (KeyRole.ADMIN, KeyRole.SERVICE):
+            raise ValueError("gateways' keys come by invite, devices' by enrolment")
+
+
+@dataclass(frozen=True)
+class KeyRotate:
+    """Another key takes a key's place, role and device or gateway. Signed by the admins and the new key.
+
+    From block `from_height` on (0: the next one) the new key is valid and the old one is not.
+    """
+
+    KIND = "key.rotate"
+
+    old_key: PublicKey
+    new_key: PublicKey
+    encryption_key: PublicKey | None
+    from_height: Height
+
+
+@dataclass(frozen=True)
+class KeyRevoke:
+    """A key of the sponsor ends, whatever its role. Signed by the admins.
+
+    From block `from_height` on (0: the next one) it signs nothing; what it signed before stays valid.
+    """
+
+    KIND = "key.revoke"
+
+    key: PublicKey
+    reason: RevocationReason
+    from_height: Height
+
+
+@dataclass(frozen=True)
+class GatewayJoin:
+    """A new gateway brings its invite, its transaction key (which signs this) and its libp2p peer id."""
+
+    KIND = "gateway.join"
+
+    key: PublicKey
+    peer: PeerId
+    invite: Invite
+
+
+@dataclass(frozen=True)
+class DeviceEnroll:
+    """A device begins behind a gateway. Signed by gateway and device together."""
+
+    KIND = "device.enroll"
+
+    device: DeviceId
+    key: PublicKey
+    gateway: PeerId
+    kind: Word
+    voucher_hash: Hash
+    """Of the device's ownership voucher (FIDO Device Onboard), which stays off the ledger."""
+
+
+@dataclass(frozen=True)
+class DeviceTransfer:
+    """A device moves behind another gateway, and to its organisation. Signed by new gateway and device.
+
+    Its sequence numbers go on.
+    """
+
+    KIND = "device.transfer"
+
+    device: DeviceId
+    gateway: PeerId
+    voucher_hash: Hash
+
+
+@dataclass(frozen=True)
+class DeviceRetire:
+    """A device ends for good. Signed by gateway and device together (else its key is revoked)."""
+
+    KIND = "device.retire"
+
+    device: DeviceId
+    voucher_hash: Hash
