@@ -56,6 +56,20 @@ class Code(StrEnum):
     NOT_A_DAY = "not_a_day"
     UNKNOWN_RECORD = "unknown_record"
     ALREADY_CORRECTED = "already_corrected"
+    # governance
+    NOT_AN_AUTHORITY = "not_an_authority"
+    IS_AUTHORITY = "is_authority"
+    UNKNOWN_ORGANISATION = "unknown_organisation"
+    TOO_MANY_CHANGES = "too_many_changes"
+    NOT_RECENT = "not_recent"
+    PROOF_INVALID = "proof_invalid"
+    UNKNOWN_MEASURE = "unknown_measure"
+    UNKNOWN_PROPOSAL = "unknown_proposal"
+    TOO_MANY_PROPOSALS = "too_many_proposals"
+    VOTE_CLOSED = "vote_closed"
+    ALREADY_VOTED = "already_voted"
+    OUT_OF_RANGE = "out_of_range"
+    NOT_LATER = "not_later"
 
 
 class InvalidMessage(Exception):

@@ -3,6 +3,7 @@
 Imported by tests; the chain of blocks here stands in for consensus and storage with plain overlays.
 """
 
+from dataclasses import replace
 from hashlib import sha256
 from itertools import count
 
@@ -16,6 +17,7 @@ from p2pledger.chain.genesis import (
     Quota,
 )
 from p2pledger.chain.transaction import Body, Transaction
+from p2pledger.chain.vote import Offence
 from p2pledger.codec import encode
 from p2pledger.crypto import KeySigner
 from p2pledger.errors import InvalidTransaction
@@ -109,11 +111,12 @@ class Ledger:
 
     @property
     def next_round(self) -> Round:
-        return Round(Epoch(0), Height(self.height + 1), Millis(self.time_ms + 1))
+        epoch = self.height // self.genesis.parameters.epoch_blocks
+        return Round(Epoch(epoch), Height(self.height + 1), Millis(self.time_ms + 1))
 
-    def block(self, *transactions: Transaction) -> Execution:
+    def block(self, *transactions: Transaction, offences: tuple[Offence, ...] = ()) -> Execution:
         """Execute and append a block; raises what the machine raises."""
-        at = self.next_round
+        at = replace(self.next_round, offences=offences)
         self.execution = self.machine.execute(self.reader, self.execution.frontier, at, transactions)
         self.reader = Overlay(self.reader, self.execution)
         self.height, self.time_ms = at.height, at.time_ms

@@ -47,6 +47,19 @@ LEDGER_CURES = {
     ),
     "unknown_record": "Refer to the ids of final records.",
     "already_corrected": "Correct the correction's replacement instead.",
+    "not_an_authority": "Ask an organisation that sits, or wait for the epoch in which yours does.",
+    "is_authority": "Rotate its key, or remove it first.",
+    "unknown_organisation": "Check the name; governance registers organisations.",
+    "too_many_changes": "Wait until some were made, at the end of an epoch.",
+    "not_recent": "Let the node catch up and say so again.",
+    "proof_invalid": "Sign `ready_digest` with the consensus key itself.",
+    "unknown_measure": "The kinds are in `p2pledger.ledger.modules.MEASURES`.",
+    "unknown_proposal": "Check the id; wait until the proposal is final.",
+    "too_many_proposals": "Wait until one is decided, or its activation height comes.",
+    "vote_closed": "Propose it again with a later activation height.",
+    "already_voted": "Nothing to do: one voice each, given once.",
+    "out_of_range": "Choose a value within them.",
+    "not_later": "Plan a higher version, from a later height.",
 }
 
 API_CURES = {

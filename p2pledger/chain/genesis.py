@@ -17,6 +17,10 @@ GENESIS_VERSION = 1
 ORGANISATIONS_MAX = 4_096
 GATEWAYS_MAX = 16_384
 
+BLOCK_BYTES_RANGE = Range(1_024, 64 * 1024 * 1024)
+BLOCK_TRANSACTIONS_RANGE = Range(1, 15_000)
+"""A final block is gossiped as header, certificate and ids, 512 kB at most: hence 15,000."""
+
 RESIDENTS = "residents"
 """The sponsor of what gateways hand in for residents: a quota that the genesis file reserves, and nobody's.
 
@@ -40,10 +44,9 @@ class Parameters:
     epoch_blocks: Annotated[int, Range(1, 2**32)]
     vote_window_views: Annotated[int, Range(8, 65_536)]
     unfinal_blocks_max: Annotated[int, Range(2, 256)]
-    block_bytes_max: Annotated[int, Range(1_024, 64 * 1024 * 1024)]
+    block_bytes_max: Annotated[int, BLOCK_BYTES_RANGE]
     """Encoded transactions in a block, together."""
-    block_transactions_max: Annotated[int, Range(1, 15_000)]
-    """A final block is gossiped as header, certificate and ids, 512 kB at most: hence 15,000."""
+    block_transactions_max: Annotated[int, BLOCK_TRANSACTIONS_RANGE]
     expiry_window_ms: Annotated[int, Range(1_000, 86_400_000)]
     quota_window_ms: Annotated[int, Range(1_000, 86_400_000)]
     state_buckets: Annotated[int, Range(16, 65_536)]

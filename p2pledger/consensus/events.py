@@ -178,6 +178,7 @@ class Execute:
 
     header: Header
     transaction_ids: tuple[Hash, ...]
+    evidence: tuple[Evidence, ...]
 
 
 @dataclass(frozen=True)

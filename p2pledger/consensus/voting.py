@@ -94,7 +94,7 @@ def _judge(s: Situation, block: Block) -> None:
         condemn(s, block, str(error))
         return
     block.is_executing = True
-    s.out.work.append(Execute(block.header, block.transaction_ids))
+    s.out.work.append(Execute(block.header, block.transaction_ids, block.evidence))
 
 
 def condemn(s: Situation, block: Block, reason: str) -> None:

@@ -1,27 +1,27 @@
 """Executes blocks: a pure function from a state and transactions to everything that follows. Floor 4."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence, Set
 from typing import Any
 
+from p2pledger.chain.authority import AUTHORITIES_MAX
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
 from p2pledger.chain.genesis import Genesis, Quota
+from p2pledger.chain.payloads.governance import Parameter
 from p2pledger.chain.receipt import Result, leaves
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import IsSigned
 from p2pledger.codec import decode, decode_all
 from p2pledger.crypto import is_signed as is_really_signed
-from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
+from p2pledger.errors import Code, Fatal, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.commitment import Commitment
-from p2pledger.ledger.crown import Crown
-from p2pledger.ledger.entries import Entry
-from p2pledger.ledger.modules import RULES, registry
+from p2pledger.ledger.execution import Built, Execution, Refusal
+from p2pledger.ledger.modules import RULES, governance, registry
 from p2pledger.ledger.modules.registry.rows import KEYS
 from p2pledger.ledger.quota import Charges
 from p2pledger.ledger.rules import Context, IndexRow, Reads, Round, Rule
 from p2pledger.ledger.state import Changes, EmptyState, StateReader
-from p2pledger.merkle import Frontier, Growth
+from p2pledger.merkle import Frontier
 from p2pledger.types import Hash, Height
 
 __all__ = ["Built", "Execution", "IndexRow", "Machine", "Refusal", "Round", "Trial"]
@@ -31,54 +31,13 @@ HEADER_BYTES_MAX = 512
 EVIDENCE_BYTES_MAX = 384
 SIGNATURE_ENCODED_BYTES = 66
 HASH_ENCODED_BYTES = 34
-
-
-@dataclass(frozen=True)
-class Execution:
-    """All that follows from a block: the roots for its header, and what a store must write for it.
-
-    `writes` are the state's changes (None: removed); `crown`, `entries` and `nodes` are the commitment's, as
-    in its `Update`; `results` are the leaves by which `growth` makes the tree of all results grow;
-    `transactions` are the block's own by id.
-    """
-
-    height: Height
-    state_root: Hash
-    receipts_root: Hash
-    tx_root: Hash
-    writes: Mapping[bytes, bytes | None]
-    crown: Crown
-    entries: Mapping[str, Mapping[Hash, Entry | None]]
-    nodes: Mapping[str, Hash | None]
-    results: tuple[Result, ...]
-    growth: Growth
-    transactions: Mapping[Hash, Transaction]
-    index_rows: tuple[IndexRow, ...]
-
-    @property
-    def frontier(self) -> Frontier:
-        """The right edge of the tree of all results after the block."""
-        return self.growth.after
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A candidate that a leader left out: it does not apply on this parent."""
-
-    transaction_id: Hash
-    error: InvalidTransaction
-
-
-@dataclass(frozen=True)
-class Built:
-    """What a leader makes of its candidates: those that succeed, in the block's order.
-
-    A candidate in neither list is still good: it found no room.
-    """
-
-    transactions: tuple[Transaction, ...]
-    execution: Execution
-    refused: tuple[Refusal, ...]
+BLOCK_PLACES = (
+    FINAL_BLOCK_BYTES_MAX
+    - HEADER_BYTES_MAX
+    - AUTHORITIES_MAX * SIGNATURE_ENCODED_BYTES
+    - BLOCK_EVIDENCE_MAX * EVIDENCE_BYTES_MAX
+) // HASH_ENCODED_BYTES
+"""How many transactions a leader puts into a block at most, so that it can be gossiped once final."""
 
 
 class Machine:
@@ -99,6 +58,7 @@ class Machine:
         """The execution of the genesis block: what the genesis file itself writes."""
         changes = Changes(EmptyState())
         rows = registry.apply_genesis(changes, self.genesis)
+        governance.apply_genesis(changes, self.genesis)
         writes = changes.writes()
         update = self._commitment.update(EmptyState(), writes)
         growth = Frontier().grow(())
@@ -154,13 +114,13 @@ class Machine:
         """Apply transactions in order; each must succeed. Signatures are the caller's to verify.
 
         Raises: InvalidTransaction with the code of the first that does not, InvalidMessage when they
-        are more than a block may hold.
+        are more than a block may hold, Fatal when the block follows rules that this software does not know.
         """
-        limits = self.genesis.parameters
-        if len(transactions) > limits.block_transactions_max:
-            raise InvalidMessage(f"a block has at most {limits.block_transactions_max} transactions")
-        if sum(len(transaction.encoded) for transaction in transactions) > limits.block_bytes_max:
-            raise InvalidMessage(f"a block has at most {limits.block_bytes_max} bytes of transactions")
+        transactions_max, bytes_max = self.limits(parent, at)
+        if len(transactions) > transactions_max:
+            raise InvalidMessage(f"a block has at most {transactions_max} transactions")
+        if sum(len(transaction.encoded) for transaction in transactions) > bytes_max:
+            raise InvalidMessage(f"a block has at most {bytes_max} bytes of transactions")
         known = [self._opened.get(transaction.id) for transaction in transactions]
         work = _Work(self, parent, at, transactions)
         work.ground.read_ahead(transactions, [opened for opened in known if opened is not None])
@@ -174,10 +134,11 @@ class Machine:
         """Choose from candidates what fits a block and succeeds, and execute it.
 
         They are tried as they arrived, but those of one device among themselves by their numbers. A
-        bad candidate is refused and harms no other.
+        bad candidate is refused and harms no other. Raises: Fatal as `execute` does.
         """
+        transactions_max, room = self.limits(parent, at)
+        places = min(transactions_max, BLOCK_PLACES)
         work = _Work(self, parent, at, candidates)
-        places, room = self.block_transactions_max, self.genesis.parameters.block_bytes_max
         chosen: list[Transaction] = []
         refused: list[Refusal] = []
         opened: list[tuple[Transaction, Rule, Any]] = []
@@ -201,15 +162,20 @@ class Machine:
                 room -= len(candidate.encoded)
         return Built(tuple(chosen), work.finish(frontier), tuple(refused))
 
-    @property
-    def block_transactions_max(self) -> int:
-        """How many transactions a leader puts into a block, so that it can be gossiped once final."""
-        authorities = max(len(self.genesis.authorities), len(self.genesis.next_authorities))
-        fixed = (
-            HEADER_BYTES_MAX + authorities * SIGNATURE_ENCODED_BYTES + BLOCK_EVIDENCE_MAX * EVIDENCE_BYTES_MAX
-        )
-        room = (FINAL_BLOCK_BYTES_MAX - fixed) // HASH_ENCODED_BYTES
-        return min(self.genesis.parameters.block_transactions_max, room)
+    def limits(self, parent: StateReader, at: Round) -> tuple[int, int]:
+        """How many transactions, and how many bytes of them together, a block may hold.
+
+        Raises: Fatal when the block follows rules that this software does not know.
+        """
+        version = governance.rules_version(parent, at.height)
+        if version > governance.RULES_VERSION:
+            raise Fatal(
+                f"from height {at.height} on blocks follow version {version} of the rules, and this software "
+                f"knows version {governance.RULES_VERSION}: install a later one"
+            )
+        first, height = self.genesis.parameters, at.height
+        transactions_max = governance.value_at(parent, Parameter.BLOCK_TRANSACTIONS_MAX, first, height)
+        return transactions_max, governance.value_at(parent, Parameter.BLOCK_BYTES_MAX, first, height)
 
     def _open(self, transaction: Transaction) -> tuple[Rule, Any]:
         """The rule and the payload of a transaction of this ledger."""
@@ -372,8 +338,12 @@ class _Work:
 
     def finish(self, frontier: Frontier) -> Execution:
         """All that follows from the transactions carried out."""
-        self.ground.charges.settle()
-        writes = self.ground.changes.writes()
+        ground, next_set = self.ground, None
+        ground.charges.settle()
+        governance.convict(ground.changes, ground.context, self._at.offences)
+        if self._at.height % self._machine.genesis.parameters.epoch_blocks == 0:
+            next_set = governance.close_epoch(ground.changes, ground.context)
+        writes = ground.changes.writes()
         update = self._machine._commitment.update(self._parent, writes)
         growth = frontier.grow(leaves(self._results))
         return Execution(
@@ -388,7 +358,8 @@ class _Work:
             results=tuple(self._results),
             growth=growth,
             transactions=self._transactions,
-            index_rows=tuple(self.ground.context.rows),
+            index_rows=tuple(ground.context.rows),
+            next_set=next_set,
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import Transaction
-from p2pledger.chain.vote import IsSigned
+from p2pledger.chain.vote import IsSigned, Offence
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Epoch, Hash, Height, Millis, PublicKey
@@ -36,6 +36,8 @@ class Round:
     epoch: Epoch
     height: Height
     time_ms: Millis
+    offences: tuple[Offence, ...] = ()
+    """What the block's own evidence shows, checked before."""
 
 
 class Context:

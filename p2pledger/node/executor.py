@@ -49,8 +49,9 @@ class Executor:
     def execute(self, work: events.Execute) -> events.Executed:
         """Whether a block's claims hold on its parent's state; the ids of the bodies that are lacking."""
         header, digest = work.header, work.header.digest
-        if self._layers.get(digest) is not None:
-            return self._valid(header)
+        known = self._layers.get(digest)
+        if known is not None:
+            return events.Executed(digest, events.Judgement.VALID, next_set=known.execution.next_set)
         found: list[Transaction] = []
         missing: list[Hash] = []
         for transaction_id in work.transaction_ids:
@@ -64,7 +65,8 @@ class Executor:
             return events.Executed(digest, events.Judgement.MISSING, missing=tuple(missing))
         parent = self._layers.after(header.parent_digest)
         assert parent is not None, "the agreement executes a block after its parent"
-        at = Round(header.epoch, header.height, header.time_ms)
+        offences = tuple(item.offence for item in work.evidence)
+        at = Round(header.epoch, header.height, header.time_ms, offences)
         try:
             execution = self._machine.execute(*parent, at, found)
         except (InvalidTransaction, InvalidMessage) as error:
@@ -72,47 +74,41 @@ class Executor:
         for name in ("tx_root", "state_root", "receipts_root"):
             if getattr(execution, name) != getattr(header, name):
                 return events.Executed(digest, events.Judgement.INVALID, f"the {name} is another")
-        next_set = self.next_set(header)
-        if header.next_set_hash not in (ZERO_HASH, next_set.hash):
+        if header.next_set_hash != _hash_of(execution.next_set):
             return events.Executed(digest, events.Judgement.INVALID, "the next authority list is another")
         self._layers.add(header, found, execution)
-        return self._valid(header)
+        return events.Executed(digest, events.Judgement.VALID, next_set=execution.next_set)
 
     def observe(self, work: events.Execute, *, is_whole: bool) -> None:
         """A block's bodies were all here when it was to be executed, or not: learn how late gossip is."""
         if work.transaction_ids:
             self.gossip_age.observe(is_whole=is_whole)
 
-    def _valid(self, header: Header) -> events.Executed:
-        next_set = self.next_set(header) if header.next_set_hash != ZERO_HASH else None
-        return events.Executed(header.digest, events.Judgement.VALID, next_set=next_set)
-
-    def next_set(self, header: Header) -> AuthoritySet:
-        """The list that takes office two epochs after this block's: the genesis file's."""
-        return self._genesis.next_authorities
-
     def build(
         self, work: events.Build, now: Millis, transactions_max: int = BLOCK_TRANSACTIONS_MAX
     ) -> events.Built:
         """The block that a leader proposes: what of the mempool succeeds on this parent.
 
-        It has `transactions_max` at most, and no more than the genesis file allows.
+        It has `transactions_max` at most, and no more than the ledger's parameters allow.
+        Raises: Fatal when the block follows rules that this software does not know.
         """
         parent = self._layers.after(work.parent_digest)
         assert parent is not None, "a leader builds on an executed parent"
-        parameters = self._genesis.parameters
+        offences = tuple(item.offence for item in work.evidence)
+        at = Round(work.epoch, work.height, work.time_ms, offences)
+        places, room = self._machine.limits(parent[0], at)
         candidates = (
             []
             if work.is_empty
             else self._pool.mempool.candidates(
-                min(transactions_max, parameters.block_transactions_max),
-                parameters.block_bytes_max,
+                min(transactions_max, places),
+                room,
                 self.gossip_age.ms,
                 now,
                 self.unfinal_ids(work.parent_digest),
             )
         )
-        built = self._machine.build(*parent, Round(work.epoch, work.height, work.time_ms), candidates)
+        built = self._machine.build(*parent, at, candidates)
         self._pool.suspect(refusal.transaction_id for refusal in built.refused)
         execution = built.execution
         header = Header(
@@ -127,11 +123,14 @@ class Executor:
             tx_root=execution.tx_root,
             state_root=execution.state_root,
             receipts_root=execution.receipts_root,
-            next_set_hash=self._genesis.next_authorities.hash if work.is_boundary else ZERO_HASH,
+            next_set_hash=_hash_of(execution.next_set),
             evidence_root=evidence_root(work.evidence),
             proposer=work.proposer,
         )
         self._layers.add(header, built.transactions, execution)
         ids = tuple(transaction.id for transaction in built.transactions)
-        next_set = self._genesis.next_authorities if work.is_boundary else None
-        return events.Built(work.view, header, ids, work.evidence, next_set)
+        return events.Built(work.view, header, ids, work.evidence, execution.next_set)
+
+
+def _hash_of(next_set: AuthoritySet | None) -> Hash:
+    return ZERO_HASH if next_set is None else next_set.hash

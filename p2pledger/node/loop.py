@@ -99,8 +99,7 @@ class Loop:
         self._wake_at = clock.now()
         self._turn = Turn(executor, pool.mempool)
         self._has_news = False
-        parameters = genesis.parameters
-        self._pace = Pace(parameters.delta_ms * EXECUTION_DELTAS, parameters.block_transactions_max)
+        self._pace = Pace(genesis.parameters.delta_ms * EXECUTION_DELTAS)
         self._patience_ms = self._patience_ms_min = min(
             ASK_MS_MAX, FIRST_REPLY_DELTAS * genesis.parameters.delta_ms
         )

@@ -1,5 +1,7 @@
 """How many transactions a leader proposes at a time. Floor 6."""
 
+from p2pledger.chain.block import BLOCK_TRANSACTIONS_MAX
+
 SAMPLE_MIN = 32
 """A block of fewer transactions says little about what one of them costs."""
 WEIGHT = 0.2
@@ -16,8 +18,8 @@ class Pace:
     the view is skipped, more waits meanwhile, and the next block is larger still.
     """
 
-    def __init__(self, block_ms: float, transactions_max: int) -> None:
-        self._block_ms, self._transactions_max = block_ms, transactions_max
+    def __init__(self, block_ms: float) -> None:
+        self._block_ms = block_ms
         self._transaction_ms = TRANSACTION_MS
 
     def observe(self, transactions: int, elapsed_ms: float) -> None:
@@ -28,6 +30,6 @@ class Pace:
 
     @property
     def transactions_max(self) -> int:
-        """How many to propose now: TRANSACTIONS_MIN at least, what the genesis file allows at most."""
+        """How many to propose now: TRANSACTIONS_MIN at least, BLOCK_TRANSACTIONS_MAX at most."""
         wanted = round(self._block_ms / max(self._transaction_ms, 0.001))
-        return min(self._transactions_max, max(TRANSACTIONS_MIN, wanted))
+        return min(BLOCK_TRANSACTIONS_MAX, max(TRANSACTIONS_MIN, wanted))

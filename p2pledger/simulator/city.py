@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from hashlib import sha512
+from typing import Any
 
 from p2pledger.chain.authority import Authority, AuthoritySet
 from p2pledger.chain.genesis import LAN, Genesis, GenesisGateway, GenesisOrganisation, Parameters, Quota
@@ -18,6 +19,8 @@ START_MS = Millis(1_700_000_000_000)
 DEVICES = 3
 SHORT_LIVED_MS = 4_000
 """Some transactions expire so soon after the start that a fault can outlive them."""
+LASTING_MS = 100_000
+ADMIN_SALT = 2**32
 QUOTA = Quota(1_000_000, 1_000_000_000)
 
 
@@ -53,8 +56,8 @@ def _real_signer(number: int) -> KeySigner:
 class City:
     """n authorities and one organisation with a gateway and devices.
 
-    `is_changing`: from epoch 1 on one more authority sits in place of the first. `is_real`: signatures
-    are ECDSA instead of keyed hashes.
+    `is_changing`: from epoch 1 on one more authority sits in place of the first, and the authorities vote for
+    another one to come and one to go. `is_real`: signatures are ECDSA instead of keyed hashes.
     """
 
     def __init__(self, n: int, *, is_changing: bool = False, is_real: bool = False) -> None:
@@ -71,8 +74,8 @@ class City:
 
     @property
     def authorities(self) -> int:
-        """How many nodes are authority in some epoch."""
-        return self.n + self.is_changing
+        """How many nodes may be authority in some epoch."""
+        return self.n + 2 * self.is_changing
 
     def member(self, index: int) -> Authority:
         """An authority by the number of its node."""
@@ -134,6 +137,12 @@ class City:
             self._transactions[number] = self._make(number)
         return self._transactions[number]
 
+    def by_admin(self, payload: Any, sponsor: str, number: int) -> Transaction:
+        """A transaction of an authority's organisation, signed by its admin; another one for each number."""
+        names = [self.member(index).organisation for index in range(self.authorities)]
+        admin = self.signer(_admin_number(names.index(sponsor)))
+        return self._signed(payload, sponsor, [admin], ADMIN_SALT + number, LASTING_MS)
+
     def _make(self, number: int) -> Transaction:
         device = number % DEVICES
         gateway = self.signer(300)
@@ -148,16 +157,21 @@ class City:
             if number % 11 == 0 and seq > 0:
                 seq -= 1
             payload = _record(device, seq)
-        signers.sort(key=lambda signer: signer.public_key)
         is_short = number % 7 == 0 and number >= DEVICES
+        return self._signed(payload, "city", signers, number, SHORT_LIVED_MS if is_short else LASTING_MS)
+
+    def _signed(
+        self, payload: Any, sponsor: str, signers: list[Signer], number: int, expires_after_ms: int
+    ) -> Transaction:
+        signers = sorted(signers, key=lambda signer: signer.public_key)
         body = Body(
             version=1,
             genesis_hash=self.genesis.hash,
-            expires_ms=Millis(START_MS + (SHORT_LIVED_MS if is_short else 100_000)),
+            expires_ms=Millis(START_MS + expires_after_ms),
             salt=number.to_bytes(8, "big"),
             kind=payload.KIND,
             payload=encode(payload),
-            sponsor="city",
+            sponsor=sponsor,
             signers=tuple(signer.public_key for signer in signers),
         )
         return Transaction(body, tuple(signer.sign(body.id) for signer in signers))
@@ -169,9 +183,13 @@ def city(n: int, is_changing: bool, is_real: bool) -> City:
     return City(n, is_changing=is_changing, is_real=is_real)
 
 
+def _admin_number(index: int) -> int:
+    """The number of an authority's organisation's admin key. From 299 on there are keys of others."""
+    return 200 + index if index < 99 else 301 + DEVICES + index
+
+
 def _admin_key(index: int) -> PublicKey:
-    """An authority's organisation's. From 299 on there are keys of others."""
-    return _real_signer(200 + index if index < 99 else 301 + DEVICES + index).public_key
+    return _real_signer(_admin_number(index)).public_key
 
 
 def _device_id(device: int) -> bytes:

@@ -17,9 +17,10 @@ from p2pledger.chain.block import FinalBlock, Header
 from p2pledger.chain.message import Status
 from p2pledger.chain.payloads import DeviceEnroll, RecordAppend
 from p2pledger.chain.transaction import Transaction
-from p2pledger.chain.vote import Certificate, Vote
+from p2pledger.chain.vote import Certificate, Offence, Vote
 from p2pledger.codec import decode
 from p2pledger.simulator.city import City
+from p2pledger.simulator.invariants.governance import GovernanceInvariants
 
 if TYPE_CHECKING:
     from p2pledger.simulator.disk import Disk
@@ -69,6 +70,7 @@ class Judge:
         self._ids: set[bytes] = set()
         self._numbers: dict[bytes, set[int]] = {}
         self._offences: set[tuple[int, int, int]] = set()
+        self._governance = GovernanceInvariants(city.genesis)
         self.trusted: set[int] = set(range(city.authorities))
         """Whose keys never contradict themselves: all but those of liars and of restored guards."""
         self.lost: set[int] = set()
@@ -84,6 +86,10 @@ class Judge:
     def height(self) -> int:
         """The highest block that anyone stored."""
         return len(self._chain) - 1
+
+    def is_final(self, transaction_id: bytes) -> bool:
+        """Whether a transaction stands in a block that someone stored."""
+        return transaction_id in self._ids
 
     @property
     def offences(self) -> int:
@@ -132,7 +138,7 @@ class Judge:
             raise Violation(
                 "silence", f"node {node.number} was shown its own {start.lost}, and votes in {at}"
             )
-        parameters, n = self._city.parameters, self._city.n
+        parameters, n = self._city.parameters, len(self._authorities(vote.ballot.epoch).members)
         has_waited = node.cursor >= start.at_ms + LISTEN_DELTAS * parameters.delta_ms
         has_heard = 2 * (len(start.answered) + 1) - n > (n - 1) // 3
         if not (start.has_voted or has_waited or has_heard):
@@ -231,17 +237,32 @@ class Judge:
             left = transaction.body.expires_ms - header.time_ms
             if not 0 <= left <= self._city.parameters.expiry_window_ms:
                 raise Violation("validity", f"block {header.height} holds an expired transaction")
-            self._apply(transaction, header.height)
+            self._apply(transaction, header.height, header.time_ms)
         for item in block.evidence:
             if item.offence in self._offences:
                 raise Violation("once", f"the offence {item.offence} is recorded twice")
             self._offences.add(item.offence)
             if item.first.signer == item.second.signer and item.first.ballot == item.second.ballot:
                 raise Violation("validity", "evidence of nothing")
+        self._check_list(header, [item.offence for item in block.evidence])
 
-    def _apply(self, transaction: Transaction, height: int) -> None:
+    def _check_list(self, header: Header, offences: Sequence[Offence]) -> None:
+        """The list that a boundary names is the one that follows from all that was accepted."""
+        self._governance.convict(offences)
+        if header.height % self._city.parameters.epoch_blocks == 0:
+            expected = self._governance.close(header.height)
+            if header.next_set_hash != expected.hash:
+                raise Violation("invariant", f"block {header.height} decides on another list than it should")
+
+    def _apply(self, transaction: Transaction, height: int, time_ms: int) -> None:
         """The modules' invariants: a device enrols before it speaks, and no number is taken twice."""
         body = transaction.body
+        try:
+            self._governance.apply(transaction, height, time_ms)
+        except ValueError as error:
+            raise Violation("invariant", str(error)) from error
+        if body.kind.partition(".")[0] in ("gov", "authority"):
+            return
         if body.kind == "device.enroll":
             enrolled: DeviceEnroll = decode(DeviceEnroll, body.payload)
             if enrolled.device in self._numbers:
@@ -268,8 +289,7 @@ class Judge:
             raise Violation("validity", f"{true} of {n} made block {header.height} final")
 
     def _authorities(self, epoch: int) -> AuthoritySet:
-        genesis = self._city.genesis
-        return genesis.authorities if epoch == 0 else genesis.next_authorities
+        return self._governance.authorities(epoch)
 
     def _sign_digest(self, kind: int, epoch: int, view: int, block: bytes) -> bytes:
         message = b"rota1" + self._city.genesis.hash + self._authorities(epoch).hash + bytes([kind])
@@ -278,7 +298,7 @@ class Judge:
     def _leader(self, header: Header) -> int:
         """Round robin, from a place that the epoch's base draws; 0 in the first."""
         base = self._chain[header.epoch * self._city.parameters.epoch_blocks]
-        return (header.view + int.from_bytes(base[:8], "big")) % self._city.n
+        return (header.view + int.from_bytes(base[:8], "big")) % len(self._authorities(header.epoch).members)
 
 
 def _tagged(domain: str, data: bytes) -> bytes:

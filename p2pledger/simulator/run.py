@@ -8,6 +8,7 @@ from random import Random
 
 from p2pledger.consensus.voice import LOST_GUARD
 from p2pledger.simulator.city import DEVICES, START_MS, city
+from p2pledger.simulator.council import Council
 from p2pledger.simulator.faults import FAULTS_MIN, Fault, end_ms, plan, schedule
 from p2pledger.simulator.judge import Violation
 from p2pledger.simulator.world import World
@@ -21,6 +22,7 @@ BLOCKS_HEALED = 3
 HEALED_MS_MAX = 120_000
 """How long that may take: simulated time."""
 SUBMIT_MS = (20, 90)
+COUNCIL_MS = (60, 240)
 AGAIN = 0.1
 """Of what clients hand in, so much was handed in before."""
 PENDING_MAX = 6
@@ -79,6 +81,8 @@ def build(case: Case, make: type[World] = World) -> World:
     for fault in case.faults:
         schedule(world, fault)
     _submit(world, Random(f"{case.seed}/traffic"))
+    if case.is_changing:
+        _convene(world, Random(f"{case.seed}/council"))
     return world
 
 
@@ -97,6 +101,18 @@ def _submit(world: World, random: Random) -> None:
         world.schedule(world.now + random.randint(*SUBMIT_MS), submit)
 
     world.schedule(world.now + 10, submit)
+
+
+def _convene(world: World, random: Random) -> None:
+    """The authorities' organisations, who hand in what is to change their list."""
+    council = Council(world.city, world.judge.is_final)
+
+    def submit() -> None:
+        for wish in council.wishes(world.judge.height):
+            world.submit(random.randrange(len(world.nodes)), (wish,))
+        world.schedule(world.now + random.randint(*COUNCIL_MS), submit)
+
+    world.schedule(world.now + COUNCIL_MS[0], submit)
 
 
 def run(case: Case, prepare: Callable[[World], None] | None = None) -> Report:

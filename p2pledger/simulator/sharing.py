@@ -36,7 +36,9 @@ class SharingExecutor(Executor):
         if known is not None and all(self._pool.get(i) is not None for i in work.transaction_ids):
             self.observe(work, is_whole=True)
             self._layers.add(work.header, known.transactions, known.execution)
-            return self._valid(work.header)
+            return events.Executed(
+                work.header.digest, events.Judgement.VALID, next_set=known.execution.next_set
+            )
         executed = super().execute(work)
         self._share(work.header.digest)
         return executed

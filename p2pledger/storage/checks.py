@@ -1,20 +1,19 @@
 """What both stores refuse to write, and how both put a receipt together. Floor 5."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice, repeat
 from operator import attrgetter
 
 from p2pledger import merkle
-from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import Boundary, FinalBlock, Header, genesis_digest, receipts_root
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import HEADERS_MAX, Receipt, Result
 from p2pledger.chain.transaction import Transaction
-from p2pledger.codec import decode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.machine import Execution
 from p2pledger.storage.database import Damaged
-from p2pledger.storage.store import AUTHORITIES_INDEX, Located, Tip
+from p2pledger.storage.store import Located, Tip
+from p2pledger.types import ZERO_HASH
 
 _place = attrgetter("transaction_id", "height", "position")
 
@@ -55,24 +54,19 @@ def check_start(start: Execution) -> None:
         raise Fatal("the genesis block has no transactions")
 
 
-def boundary_of(
-    block: FinalBlock, genesis: Genesis, index_row: Callable[[str, bytes], bytes | None]
-) -> Boundary:
+def boundary_of(block: FinalBlock, execution: Execution) -> Boundary | None:
     """The end of an epoch as a store keeps it: with its certificate, and the list that it names in full.
 
-    A list is one of the genesis file's, or a row of the index of authority lists by now.
-    Raises: Fatal.
+    None for a block that ends no epoch. Raises: Fatal.
     """
-    named = block.header.next_set_hash
+    header, next_set = block.header, execution.next_set
+    if header.next_set_hash != (ZERO_HASH if next_set is None else next_set.hash):
+        raise Fatal(f"the authority list that block {header.height} names is not that of its execution")
+    if next_set is None:
+        return None
     if block.certificate is None:
-        raise Fatal(f"the last block of epoch {block.header.epoch} comes without its certificate")
-    for authorities in (genesis.authorities, genesis.next_authorities):
-        if authorities.hash == named:
-            return Boundary(block.header, block.certificate, authorities)
-    encoded = index_row(AUTHORITIES_INDEX, named)
-    if encoded is None:
-        raise Fatal(f"the authority list that block {block.header.height} names is nowhere written")
-    return Boundary(block.header, block.certificate, decode(AuthoritySet, encoded))
+        raise Fatal(f"the last block of epoch {header.epoch} comes without its certificate")
+    return Boundary(header, block.certificate, next_set)
 
 
 def receipt_of(

@@ -6,7 +6,7 @@ from itertools import islice, takewhile
 from p2pledger.storage.checks import prefix_end
 from p2pledger.storage.database import Database
 from p2pledger.storage.parcels import rows_from, shelves
-from p2pledger.storage.tail import Generation, Tail
+from p2pledger.storage.tail import Tail
 
 
 class IndexRows:
@@ -14,25 +14,6 @@ class IndexRows:
 
     def __init__(self, database: Database, tail: Tail) -> None:
         self._database, self._tail = database, tail
-
-    def value(self, name: str, key: bytes) -> bytes | None:
-        """The value of one row; None when there is none."""
-
-        def read() -> bytes | None:
-            with self._database.snapshot() as reader:
-                for shelf in reversed(shelves(reader, name)):
-                    if shelf.first <= key <= shelf.last:
-                        for at, value in rows_from(reader, shelf, key):
-                            if at == key:
-                                return value
-                            if at > key:
-                                break
-            return None
-
-        def lay_over(found: bytes | None, newer: Generation) -> bytes | None:
-            return newer.index.get(name, {}).get(key, found)
-
-        return self._tail.over(read, lay_over)
 
     def scan(self, name: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """See `Store.scan`."""

@@ -10,7 +10,7 @@ from threading import RLock
 
 from p2pledger import merkle
 from p2pledger.chain.authority import OrganisationId
-from p2pledger.chain.block import Boundary, FinalBlock, is_boundary
+from p2pledger.chain.block import Boundary, FinalBlock
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt
 from p2pledger.chain.transaction import Transaction
@@ -52,12 +52,7 @@ class MemoryStore:
         """See `Store.commit`."""
         header = block.header
         check_child(self._genesis, self._tip, block, transactions, execution)
-        rows = {(row.name, row.key): row.value for row in execution.index_rows}
-
-        def index_row(index: str, key: bytes) -> bytes | None:
-            return rows.get((index, key), self._indexes.get(index, {}).get(key))
-
-        boundary = boundary_of(block, self._genesis, index_row) if is_boundary(header) else None
+        boundary = boundary_of(block, execution)
         with self._lock:
             for transaction, result in zip(transactions, execution.results, strict=True):
                 index = len(self._leaves) + result.position

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pledger.chain.authority import OrganisationId
-from p2pledger.chain.block import Boundary, FinalBlock, is_boundary, receipts_root
+from p2pledger.chain.block import Boundary, FinalBlock, receipts_root
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt
 from p2pledger.chain.transaction import Transaction
@@ -166,11 +166,7 @@ class SqliteStore:
         tip, header = self._tip, block.header
         check_child(self._genesis, tip, block, transactions, execution)
         content, frontier, effects = encode(block), execution.frontier, effects_of(execution)
-
-        def index_value(name: str, key: bytes) -> bytes | None:
-            rows = effects.index.get(name, {})
-            return rows[key] if key in rows else self._index.value(name, key)
-
+        boundary = boundary_of(block, execution)
         with self._database.writing() as writer:
             rows = transaction_rows(tip.frontier.size, transactions, execution.results)
             writer.executemany(schema.TRANSACTION_PUT, rows)
@@ -181,8 +177,8 @@ class SqliteStore:
                 (header.height, header.digest, frontier.size, content, checksum_of(header.height, content)),
             )
             written = self._tail.write(writer, header.height, effects)
-            if is_boundary(header):
-                write_boundary(writer, boundary_of(block, self._genesis, index_value))
+            if boundary is not None:
+                write_boundary(writer, boundary)
         self._state.replace(execution, written.slices)
         self._tail.add(written)
         self._tip = Tip(header.height, header, frontier)

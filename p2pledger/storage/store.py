@@ -17,10 +17,6 @@ from p2pledger.ledger.state import StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.types import Epoch, Hash, Height
 
-AUTHORITIES_INDEX = "authorities"
-"""The index by which a store finds an authority list that a boundary block names by its hash:
-key the list's hash, value its encoding. The lists of the genesis file need no row."""
-
 
 @dataclass(frozen=True)
 class Tip:

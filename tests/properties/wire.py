@@ -19,6 +19,9 @@ from p2pledger.chain.invite import Invite
 from p2pledger.chain.reading import Reading
 from p2pledger.codec import Length, Pattern, Range
 from p2pledger.ledger.commitment import StateProof
+from p2pledger.ledger.modules.governance import rows as governance
+from p2pledger.ledger.modules.governance.parameters import Setting, Upgrades
+from p2pledger.ledger.modules.governance.proposals import Call
 from p2pledger.ledger.modules.records import Correction
 from p2pledger.ledger.modules.registry import rows
 from p2pledger.ledger.modules.sequence import Sequence
@@ -41,9 +44,12 @@ WRITTEN = (
         merkle.Path,
         merkle.Frontier,
     ),
-    *(StateProof, *payloads.PAYLOADS.values(), Correction, Sequence, Usage, Guard),
+    *(*payloads.PAYLOADS.values(), *payloads.MEASURES.values()),
+    *(StateProof, Correction, Sequence, Usage, Guard),
     *(rows.Organisation, rows.Key, rows.Device, rows.Gateway, rows.GatewayNumber, rows.InviteUse),
-    *(rows.GatewayCount,),
+    *(rows.GatewayCount, rows.Office),
+    *(governance.Sitting, governance.Waiting, governance.Offender, governance.Readiness),
+    *(governance.Proposal, governance.Poll, governance.Docket, Call, Setting, Upgrades),
 )
 KINDS: dict[str, Any] = SENT | {kind.__name__: kind for kind in WRITTEN}
 """Everything that is sent, hashed, signed or stored, by name."""

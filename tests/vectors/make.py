@@ -42,20 +42,31 @@ from p2pledger.chain.message import (
 )
 from p2pledger.chain.payloads import (
     Action,
+    AuthorityAdd,
+    AuthorityReady,
+    AuthorityRemove,
+    AuthorityRotate,
     CorrectionReason,
     DeviceEnroll,
     DeviceRetire,
     DeviceTransfer,
     GatewayJoin,
+    GovPropose,
+    GovSuspend,
+    GovVote,
     Item,
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    Parameter,
+    ParameterSet,
     RecordAppend,
     RecordBatch,
     RecordCorrect,
     RevocationReason,
+    UpgradePlan,
 )
+from p2pledger.chain.payloads.governance import ready_digest
 from p2pledger.chain.reading import Reading, prove_reading, readings_root
 from p2pledger.chain.receipt import Receipt, Result
 from p2pledger.chain.transaction import Batch, Body, Spread, Transaction
@@ -174,6 +185,33 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
         RecordCorrect(digest("wrong"), CorrectionReason.INCORRECT_DATA, (digest("right"),)),
         ("admin 0",),
     ),
+    "gov.propose": (
+        GovPropose("authority.remove", encode(AuthorityRemove("org-1")), Height(40), "b:1", digest("why")),
+        ("admin 0",),
+    ),
+    "gov.vote": (GovVote(digest("proposal"), approves=True), ("admin 0",)),
+    "gov.suspend": (GovSuspend("org-1", Millis(START_MS + 60_000)), ("admin 0",)),
+    "authority.ready": (
+        AuthorityReady(
+            signer("votes").public_key,
+            Height(7),
+            digest("head"),
+            signer("votes").sign(
+                ready_digest(GENESIS.hash, signer("votes").public_key, Height(7), digest("head"))
+            ),
+        ),
+        ("admin 0",),
+    ),
+    "authority.rotate": (
+        AuthorityRotate(signer("votes").public_key, PeerId("another-peer")),
+        ("admin 0",),
+    ),
+}
+MEASURES: dict[str, Any] = {
+    "authority.add": AuthorityAdd("org-1", signer("votes").public_key, PeerId("another-peer")),
+    "authority.remove": AuthorityRemove("org-1"),
+    "parameter.set": ParameterSet(Parameter.BLOCK_BYTES_MAX, 1_048_576),
+    "upgrade.plan": UpgradePlan(2),
 }
 
 
@@ -274,6 +312,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "merkle path": (merkle.Path, prove_reading(READINGS, 9)),
     "frontier": (merkle.Frontier, merkle.Frontier().append(LEAVES)),
     **{f"payload {kind}": (type(payload), payload) for kind, (payload, _) in PAYLOADS.items()},
+    **{f"measure {kind}": (type(measure), measure) for kind, measure in MEASURES.items()},
     **{f"transaction {kind}": (Transaction, one) for kind, one in TRANSACTIONS.items()},
     **{f"certificate {name}": (type(one), one) for name, one in CERTIFICATES.items()},
     **{
@@ -322,6 +361,7 @@ HASHES: dict[str, bytes] = {
     "result leaf": LEAVES[0],
     "reading leaf": READINGS[0].leaf(),
     "readings root": readings_root(READINGS),
+    "ready digest": ready_digest(GENESIS.hash, signer("votes").public_key, Height(7), digest("head")),
     "invite digest": INVITE.terms.sign_digest(),
     "state leaf": entry_of(b"key", b"value").leaf,
     "state root of two keys": Commitment(65_536).update(EmptyState(), {b"a": b"1", b"b": b"2"}).crown.root,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from p2pledger.chain.invite import parse_invite
 from p2pledger.chain.message import Frame, Reply, Request
-from p2pledger.chain.payloads import PAYLOADS
+from p2pledger.chain.payloads import MEASURES, PAYLOADS
 from p2pledger.chain.receipt import check_receipt
 from p2pledger.chain.transaction import decode_transaction
 from p2pledger.codec import decode, from_json, to_json
@@ -51,6 +51,7 @@ def test_the_invite_is_read_from_its_text():
 
 def test_every_payload_and_every_message_has_a_vector():
     assert {f"payload {kind}" for kind in PAYLOADS} <= set(GOLDEN["encodings"])
+    assert {f"measure {kind}" for kind in MEASURES} <= set(GOLDEN["encodings"])
     for word, union in (("frame", Frame), ("request", Request), ("reply", Reply)):
         members: Any = union.__args__
         assert {f"{word} {member.__name__}" for member in members} <= set(GOLDEN["encodings"])

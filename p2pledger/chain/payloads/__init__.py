@@ -8,6 +8,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from p2pledger.chain.payloads.governance import (
+    AuthorityAdd,
+    AuthorityReady,
+    AuthorityRemove,
+    AuthorityRotate,
+    GovPropose,
+    GovSuspend,
+    GovVote,
+    Parameter,
+    ParameterSet,
+    UpgradePlan,
+)
 from p2pledger.chain.payloads.records import (
     BATCH_READINGS_MAX,
     BODY_BYTES_MAX,
@@ -38,26 +50,37 @@ __all__ = [
     "BATCH_READINGS_MAX",
     "BODY_BYTES_MAX",
     "ITEMS_MAX",
+    "MEASURES",
     "PAYLOADS",
     "REFERENCES_MAX",
     "REPLACEMENTS_MAX",
     "Action",
+    "AuthorityAdd",
+    "AuthorityReady",
+    "AuthorityRemove",
+    "AuthorityRotate",
     "CorrectionReason",
     "DeviceEnroll",
     "DeviceId",
     "DeviceRetire",
     "DeviceTransfer",
     "GatewayJoin",
+    "GovPropose",
+    "GovSuspend",
+    "GovVote",
     "Item",
     "KeyAdd",
     "KeyRevoke",
     "KeyRotate",
     "Name",
+    "Parameter",
+    "ParameterSet",
     "RecordAppend",
     "RecordBatch",
     "RecordCorrect",
     "RevocationReason",
     "SeqNumber",
+    "UpgradePlan",
     "Word",
 ]
 
@@ -75,7 +98,17 @@ PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(
             RecordAppend,
             RecordBatch,
             RecordCorrect,
+            GovPropose,
+            GovVote,
+            GovSuspend,
+            AuthorityReady,
+            AuthorityRotate,
         )
     }
 )
-"""The payload type of each kind."""
+"""The payload type of each kind of transaction."""
+
+MEASURES: Mapping[str, type[Any]] = MappingProxyType(
+    {measure.KIND: measure for measure in (AuthorityAdd, AuthorityRemove, ParameterSet, UpgradePlan)}
+)
+"""What `gov.propose` may put to the vote, by kind."""

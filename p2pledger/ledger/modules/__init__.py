@@ -1,10 +1,17 @@
-"""The modules of the ledger, each a table of rules, assembled here by hand. Floor 4, pure."""
+"""The modules of the ledger, each a table of rules and measures, assembled here by hand. Floor 4, pure."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from p2pledger.ledger.modules import records, registry
-from p2pledger.ledger.rules import Rule
+from p2pledger.ledger.modules import governance, records, registry
+from p2pledger.ledger.rules import Measure, Rule
 
-RULES: Mapping[str, Rule] = MappingProxyType({rule.kind: rule for rule in (*registry.RULES, *records.RULES)})
+_MEASURES = (*governance.MEASURES,)
+
+MEASURES: Mapping[str, Measure] = MappingProxyType({measure.kind: measure for measure in _MEASURES})
+"""What each kind of proposal means."""
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {rule.kind: rule for rule in (*registry.RULES, *records.RULES, *governance.rules(_MEASURES))}
+)
 """The rule of each kind of transaction."""

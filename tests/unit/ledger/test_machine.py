@@ -13,7 +13,7 @@ from p2pledger.codec import encode
 from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.ledger import machine as machine_module
 from p2pledger.ledger.commitment import Commitment, check_state_proof
-from p2pledger.ledger.machine import Machine
+from p2pledger.ledger.machine import BLOCK_PLACES, Machine
 from p2pledger.ledger.overlay import Overlay
 from p2pledger.ledger.state import EmptyState
 from p2pledger.merkle import Frontier
@@ -237,10 +237,8 @@ def test_a_block_keeps_its_limits():
 
 
 def test_a_full_block_fits_into_one_gossip_message():
-    widest = replace(LAN, block_transactions_max=15_000)
-    machine = Machine(genesis(parameters=widest))
-    assert 14_500 < machine.block_transactions_max <= 15_000
-    assert machine.block_transactions_max * 34 + 4 * 66 + 16 * 384 + 512 <= FINAL_BLOCK_BYTES_MAX
+    assert 14_500 < BLOCK_PLACES <= 15_000
+    assert BLOCK_PLACES * 34 + 256 * 66 + 16 * 384 + 512 <= FINAL_BLOCK_BYTES_MAX
 
 
 def test_an_empty_block_changes_no_state(ledger):

@@ -143,11 +143,15 @@ class Chain:
         index_rows: tuple[IndexRow, ...] = (),
         is_certified: bool = True,
         epoch: int = 0,
-        next_set_hash: Hash = ZERO_HASH,
+        next_set: AuthoritySet | None = None,
+        next_set_hash: Hash | None = None,
     ) -> Step:
         tip = store.tip()
         height = tip.height + 1
         done = execution(store, tip.frontier, height, transactions, writes, index_rows)
+        done = replace(done, next_set=next_set)
+        if next_set_hash is None:
+            next_set_hash = ZERO_HASH if next_set is None else next_set.hash
         header = Header(
             version=1,
             genesis_hash=self.genesis.hash,

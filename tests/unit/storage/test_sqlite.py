@@ -31,7 +31,7 @@ def fill(store, chain: Chain, blocks: int = 4) -> list:
             [chain.transaction() for _ in range(3)],
             writes={b"height": b"%d" % n, b"key %d" % n: b"value"},
             index_rows=(IndexRow("by_height", b"%d" % n, b"row"),),
-            next_set_hash=GENESIS.authorities.hash if n == 1 else bytes(32),
+            next_set=GENESIS.authorities if n == 1 else None,
         )
         for n in range(blocks)
     ]

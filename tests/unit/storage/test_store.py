@@ -15,8 +15,8 @@ from p2pledger.ledger.record import Record
 from p2pledger.merkle import Frontier, is_consistent
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.storage.sqlite import SqliteStore
-from p2pledger.storage.store import AUTHORITIES_INDEX, Store
-from p2pledger.types import Hash
+from p2pledger.storage.store import Store
+from p2pledger.types import ZERO_HASH, Hash
 from tests.unit.storage.chains import BLOCK_MS, GENESIS, START_MS, Chain, start
 
 UNKNOWN = Hash(bytes(32))
@@ -182,10 +182,11 @@ def test_a_receipt_waits_for_a_certificate_above(store, chain):
 
 
 def test_the_end_of_an_epoch_is_kept_and_goes_into_receipts(store, chain):
-    boundary = chain.commit(store, next_set_hash=GENESIS.next_authorities.hash).block
+    later = replace(GENESIS.authorities, members=GENESIS.authorities.members[::-1])
+    boundary = chain.commit(store, next_set=later).block
     assert store.boundary(0).header == boundary.header
     assert store.boundary(0).certificate == boundary.certificate
-    assert store.boundary(0).next_set == GENESIS.next_authorities
+    assert store.boundary(0).next_set == later
     assert store.boundary(1) is None
     (transaction,) = chain.commit(store, [chain.transaction()], epoch=1).transactions
     receipt = store.receipt(transaction.id)
@@ -193,22 +194,19 @@ def test_the_end_of_an_epoch_is_kept_and_goes_into_receipts(store, chain):
     assert check_receipt(receipt, GENESIS, is_signed) == transaction
 
 
-def test_an_authority_list_is_found_by_its_index_row(store, chain):
-    later = replace(GENESIS.authorities, members=GENESIS.authorities.members[::-1])
-    row = IndexRow(AUTHORITIES_INDEX, later.hash, encode(later))
-    chain.commit(store, next_set_hash=later.hash, index_rows=(row,))
-    assert store.boundary(0).next_set == later
-
-
-def test_a_boundary_needs_its_list_and_its_certificate(store, chain):
-    with pytest.raises(Fatal, match="nowhere written"):
-        chain.commit(store, next_set_hash=Hash(b"x" * 32))
+@pytest.mark.parametrize(
+    ("named", "decided"),
+    [(Hash(b"x" * 32), None), (ZERO_HASH, GENESIS.authorities), (Hash(b"x" * 32), GENESIS.authorities)],
+)
+def test_a_block_names_the_list_that_its_execution_decided_on(store, chain, named, decided):
+    with pytest.raises(Fatal, match="not that of its execution"):
+        chain.commit(store, next_set=decided, next_set_hash=named)
     assert store.tip().height == 0
 
 
 def test_a_boundary_without_its_certificate_is_refused(store, chain):
     with pytest.raises(Fatal, match="without its certificate"):
-        chain.commit(store, next_set_hash=GENESIS.authorities.hash, is_certified=False)
+        chain.commit(store, next_set=GENESIS.authorities, is_certified=False)
     assert store.tip().height == 0
 
 

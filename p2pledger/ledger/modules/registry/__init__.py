@@ -14,6 +14,7 @@ from p2pledger.ledger.modules.registry.rows import (
     Device,
     Gateway,
     Key,
+    Office,
     Organisation,
     allowed_peers,
     apply_gateway,
@@ -23,6 +24,7 @@ from p2pledger.ledger.modules.registry.rows import (
     live_key,
     live_keys,
     organisation,
+    take_office,
 )
 from p2pledger.ledger.rules import IndexRow
 from p2pledger.ledger.state import Changes
@@ -60,6 +62,8 @@ def apply_genesis(changes: Changes, genesis: Genesis) -> tuple[IndexRow, ...]:
         ORGANISATIONS.put(changes, founder.id.encode(), row)
         for key in admins:
             KEYS.put(changes, key, Key(founder.id, KeyRole.ADMIN, Height(0), None, None, None, None))
+    for member in (*genesis.authorities.members, *genesis.next_authorities.members):
+        take_office(changes, member.key, member.peer, Office(member.organisation))
     rows = []
     for first in genesis.gateways:
         key_row = Key(first.organisation, KeyRole.GATEWAY, Height(0), None, None, None, first.peer)

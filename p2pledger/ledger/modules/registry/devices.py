@@ -9,7 +9,6 @@ from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry.keys import check_unowned
 from p2pledger.ledger.modules.registry.rows import (
     DEVICES,
-    GATEWAY_NUMBERS,
     INVITES,
     KEYS,
     PEERS_INDEX,
@@ -21,6 +20,7 @@ from p2pledger.ledger.modules.registry.rows import (
     gateway,
     live_key,
     live_keys,
+    peer_is_free,
     signed_in_role,
 )
 from p2pledger.ledger.rules import Context, Rule
@@ -56,9 +56,7 @@ def _check_invite(changes: Changes, context: Context, payload: GatewayJoin) -> N
 def apply_gateway_join(changes: Changes, context: Context, payload: GatewayJoin) -> bytes:
     """A gateway enters with the invite that `_check_invite` found good; the invite is used up."""
     check_unowned(changes, context, payload.key)
-    genesis = context.genesis
-    in_office = genesis.authorities.index_of(payload.peer), genesis.next_authorities.index_of(payload.peer)
-    if GATEWAY_NUMBERS.get(changes, payload.peer.encode()) is not None or in_office != (None, None):
+    if not peer_is_free(changes, payload.peer):
         raise InvalidTransaction(
             Code.PEER_TAKEN, "the peer id is registered already; make a new identity key"
         )

@@ -13,6 +13,7 @@ from p2pledger.crypto import is_public_key
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry.rows import (
     ADMINS_MAX,
+    CONSENSUS_KEYS,
     DEVICES,
     KEYS,
     ORGANISATIONS,
@@ -37,9 +38,7 @@ def check_unowned(changes: Changes, context: Context, key: PublicKey) -> None:
     """
     if not is_public_key(key):
         raise InvalidTransaction(Code.INVALID_KEY, "the key is not a point of the curve")
-    genesis = context.genesis
-    in_office = (genesis.authorities.index_of(key), genesis.next_authorities.index_of(key))
-    if KEYS.get(changes, key) is not None or in_office != (None, None):
+    if KEYS.get(changes, key) is not None or CONSENSUS_KEYS.get(changes, key) is not None:
         raise InvalidTransaction(Code.KEY_TAKEN, "the key is registered already; make a new one")
 
 
@@ -51,7 +50,8 @@ def _height(context: Context, asked: Height) -> Height:
     return max(asked, coming)
 
 
-def _check_admins(changes: Changes, context: Context) -> Organisation:
+def check_admins(changes: Changes, context: Context) -> Organisation:
+    """The sponsor, as many of whose admins have signed as have to. Raises: InvalidTransaction."""
     row = organisation(changes, context.sponsor)
     assert row is not None, "the machine has checked the sponsor"
     own = [key for key in live_keys(changes, context) if key.organisation == context.sponsor]
@@ -74,7 +74,7 @@ def _put_admins(changes: Changes, context: Context, row: Organisation, admins: s
 
 def apply_key_add(changes: Changes, context: Context, payload: KeyAdd) -> bytes:
     """An admin or service key more. The new key signs too: nobody registers a key that is another's."""
-    row = _check_admins(changes, context)
+    row = check_admins(changes, context)
     check_unowned(changes, context, payload.key)
     context.check_signed_by(payload.key, "the new key")
     height = _height(context, payload.from_height)
@@ -92,7 +92,7 @@ def apply_key_add(changes: Changes, context: Context, payload: KeyAdd) -> bytes:
 
 def apply_key_rotate(changes: Changes, context: Context, payload: KeyRotate) -> bytes:
     """One key for another, at one height: there is no block in which both or neither may sign."""
-    row = _check_admins(changes, context)
+    row = check_admins(changes, context)
     old = _own_key(changes, context, payload.old_key)
     check_unowned(changes, context, payload.new_key)
     context.check_signed_by(payload.new_key, "the new key")
@@ -115,7 +115,7 @@ def apply_key_rotate(changes: Changes, context: Context, payload: KeyRotate) -> 
 
 def apply_key_revoke(changes: Changes, context: Context, payload: KeyRevoke) -> bytes:
     """The end of a key, or an earlier end than was planned. An organisation keeps enough admins to act."""
-    row = _check_admins(changes, context)
+    row = check_admins(changes, context)
     key = _own_key(changes, context, payload.key)
     height = _height(context, payload.from_height)
     if key.revoked_height is not None and key.revoked_height <= height:

@@ -92,6 +92,13 @@ class GatewayNumber:
 
 
 @dataclass(frozen=True)
+class Office:
+    """The organisation that a consensus key or an authority's peer id belongs to, in office or not."""
+
+    organisation: OrganisationId
+
+
+@dataclass(frozen=True)
 class InviteUse:
     """Who came in on an invite, by the invite's id."""
 
@@ -104,6 +111,9 @@ DEVICES = Table("device", Device)
 GATEWAYS = Table("gateway", Gateway)
 GATEWAY_NUMBERS = Table("gateway-number", GatewayNumber)
 INVITES = Table("invite", InviteUse)
+CONSENSUS_KEYS = Table("consensus-key", Office)
+"""Every key that was ever to vote: it votes for one organisation, and signs nothing else."""
+_AUTHORITY_PEERS = Table("authority-peer", Office)
 _GATEWAY_COUNT = Table("gateway-count", GatewayCount)
 
 PEERS_INDEX = "registry.peers"
@@ -176,6 +186,19 @@ def apply_gateway(changes: Changes, row: Gateway) -> None:
         _GATEWAY_COUNT.put(changes, b"", GatewayCount(count + 1))
         GATEWAY_NUMBERS.put(changes, row.peer.encode(), known)
     GATEWAYS.put(changes, _number(known.number), row)
+
+
+def take_office(changes: Changes, key: PublicKey, peer: PeerId, office: Office) -> None:
+    """Write down whose consensus key and peer these are, for ever."""
+    CONSENSUS_KEYS.put(changes, key, office)
+    _AUTHORITY_PEERS.put(changes, peer.encode(), office)
+
+
+def peer_is_free(reader: Readable, peer: PeerId, organisation: OrganisationId | None = None) -> bool:
+    """Whether a peer id is nobody's yet; or only that of this organisation's own authority."""
+    office = _AUTHORITY_PEERS.get(reader, peer.encode())
+    is_own = office is None or office.organisation == organisation
+    return is_own and GATEWAY_NUMBERS.get(reader, peer.encode()) is None
 
 
 def check_sponsor(reader: Readable, name: str, round_: Round) -> Organisation:

@@ -1,0 +1,64 @@
+"""What follows from a block, and what a leader makes of its candidates. Floor 4, pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from p2pledger.chain.authority import AuthoritySet
+from p2pledger.chain.receipt import Result
+from p2pledger.chain.transaction import Transaction
+from p2pledger.errors import InvalidTransaction
+from p2pledger.ledger.crown import Crown
+from p2pledger.ledger.entries import Entry
+from p2pledger.ledger.rules import IndexRow
+from p2pledger.merkle import Frontier, Growth
+from p2pledger.types import Hash, Height
+
+
+@dataclass(frozen=True)
+class Execution:
+    """All that follows from a block: the roots for its header, and what a store must write for it.
+
+    `writes` are the state's changes (None: removed); `crown`, `entries` and `nodes` are the commitment's, as
+    in its `Update`; `results` are the leaves by which `growth` makes the tree of all results grow;
+    `transactions` are the block's own by id. The evidence of a block counts as carried out after them.
+    """
+
+    height: Height
+    state_root: Hash
+    receipts_root: Hash
+    tx_root: Hash
+    writes: Mapping[bytes, bytes | None]
+    crown: Crown
+    entries: Mapping[str, Mapping[Hash, Entry | None]]
+    nodes: Mapping[str, Hash | None]
+    results: tuple[Result, ...]
+    growth: Growth
+    transactions: Mapping[Hash, Transaction]
+    index_rows: tuple[IndexRow, ...]
+    next_set: AuthoritySet | None = None
+    """What the last block of an epoch decides: the list that sits two epochs later."""
+
+    @property
+    def frontier(self) -> Frontier:
+        """The right edge of the tree of all results after the block."""
+        return self.growth.after
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A candidate that a leader left out: it does not apply on this parent."""
+
+    transaction_id: Hash
+    error: InvalidTransaction
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a leader makes of its candidates: those that succeed, in the block's order.
+
+    A candidate in neither list is still good: it found no room.
+    """
+
+    transactions: tuple[Transaction, ...]
+    execution: Execution
+    refused: tuple[Refusal, ...]

@@ -1,0 +1,213 @@
+"""Who sits in which epoch, and what was decided, worked out once more from what was accepted. Floor 8.
+
+In the plainest way, from PROTOCOL.md ("epochs", "evidence") and MODULES.md ("governance"); of the ledger's
+own code nothing is used but the types of what is signed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from p2pledger.chain.authority import Authority, AuthoritySet
+from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.payloads.governance import (
+    AuthorityAdd,
+    AuthorityReady,
+    AuthorityRemove,
+    AuthorityRotate,
+    GovPropose,
+    GovSuspend,
+    GovVote,
+)
+from p2pledger.chain.transaction import Transaction
+from p2pledger.chain.vote import Offence
+from p2pledger.codec import decode
+
+
+@dataclass
+class _Vote:
+    """A proposal and the voices on it."""
+
+    proposal: GovPropose
+    voices: dict[str, bool] = field(default_factory=dict)
+    is_decided: bool = False
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """A decided change of the list: `key` and `peer` are None for a removal."""
+
+    organisation: str
+    key: bytes | None
+    peer: str | None
+    is_new: bool
+    from_height: int
+
+
+class GovernanceInvariants:
+    """Takes what was accepted, block by block in order; raises ValueError when it should not have been."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self._epoch_blocks = genesis.parameters.epoch_blocks
+        self._lists: list[list[Authority]] = [
+            list(genesis.authorities.members),
+            list(genesis.next_authorities.members),
+        ]
+        self._guilty: list[bytes] = []
+        self._convicted: set[bytes] = set()
+        self._wishes: list[_Wish] = []
+        self._ready: dict[bytes, int] = {}
+        self._votes: dict[bytes, _Vote] = {}
+        self._calls: dict[tuple[str, int], set[str]] = {}
+        self.suspended: dict[str, int] = {}
+        """Until when organisations are suspended, by their names."""
+
+    def authorities(self, epoch: int) -> AuthoritySet:
+        """The list of an epoch that is decided."""
+        return AuthoritySet(tuple(self._lists[epoch]))
+
+    def _epoch(self, height: int) -> int:
+        return (height - 1) // self._epoch_blocks
+
+    def _names(self, epoch: int) -> set[str]:
+        return {member.organisation for member in self._lists[epoch]}
+
+    def apply(self, transaction: Transaction, height: int, time_ms: int) -> None:
+        """A transaction of the block of this height and time."""
+        body = transaction.body
+        sitting = self._names(self._epoch(height))
+        if self.suspended.get(body.sponsor, 0) > time_ms:
+            raise ValueError(f"{body.sponsor} is suspended, and writes in block {height}")
+        match body.kind:
+            case GovPropose.KIND:
+                proposal: GovPropose = decode(GovPropose, body.payload)
+                if body.sponsor not in sitting or proposal.activation_height <= height:
+                    raise ValueError(f"a proposal in block {height} that nobody may make, or too late")
+                self._votes[transaction.id] = _Vote(proposal)
+            case GovVote.KIND:
+                self._vote(decode(GovVote, body.payload), body.sponsor, height, sitting)
+            case GovSuspend.KIND:
+                wanted: GovSuspend = decode(GovSuspend, body.payload)
+                callers = self._calls.setdefault((wanted.organisation, wanted.until_ms), set())
+                if body.sponsor not in sitting or body.sponsor in callers:
+                    raise ValueError(f"a call for a suspension in block {height} counts twice, or not")
+                callers.add(body.sponsor)
+                if len(callers & sitting) > len(sitting) / 2:
+                    until_ms = max(wanted.until_ms, self.suspended.get(wanted.organisation, 0))
+                    self.suspended[wanted.organisation] = until_ms
+            case AuthorityRotate.KIND:
+                rotated: AuthorityRotate = decode(AuthorityRotate, body.payload)
+                if body.sponsor not in sitting:
+                    raise ValueError(f"{body.sponsor} rotates a key in block {height}, and does not sit")
+                self._wish(_Wish(body.sponsor, rotated.key, rotated.peer, False, height + 1))
+            case AuthorityReady.KIND:
+                ready: AuthorityReady = decode(AuthorityReady, body.payload)
+                self._ready[ready.key] = height
+
+    def _vote(self, vote: GovVote, voter: str, height: int, sitting: set[str]) -> None:
+        known = self._votes.get(vote.proposal)
+        if known is None or known.is_decided or voter in known.voices or voter not in sitting:
+            raise ValueError(f"a vote in block {height} that does not count")
+        if height >= known.proposal.activation_height:
+            raise ValueError(f"a vote in block {height} on what should have begun")
+        known.voices[voter] = vote.approves
+        n = len(sitting)
+        approving = sum(known.voices.get(name) is True for name in sitting)
+        rejecting = sum(known.voices.get(name) is False for name in sitting)
+        if approving > n * 2 / 3:
+            known.is_decided = True
+            self._decide(known.proposal, height)
+        elif n - rejecting <= n * 2 / 3:
+            known.is_decided = True
+
+    def _decide(self, proposal: GovPropose, height: int) -> None:
+        coming, content = self._names(self._epoch(height) + 1), proposal.measure
+        if proposal.kind == AuthorityAdd.KIND:
+            one: AuthorityAdd = decode(AuthorityAdd, content)
+            if one.organisation not in coming and not self._is_known(one.key):
+                wish = _Wish(one.organisation, one.key, one.peer, True, proposal.activation_height)
+                self._wish(wish)
+        elif proposal.kind == AuthorityRemove.KIND:
+            gone: AuthorityRemove = decode(AuthorityRemove, content)
+            if gone.organisation in coming:
+                wish = _Wish(gone.organisation, None, None, False, proposal.activation_height)
+                self._wish(wish)
+            else:
+                self._wishes = [
+                    w for w in self._wishes if w.organisation != gone.organisation or not w.is_new
+                ]
+
+    def _is_known(self, key: bytes) -> bool:
+        """Whether a consensus key sits, sat or waits: only what was decided is known here."""
+        sat = any(member.key == key for members in self._lists for member in members)
+        return sat or any(wish.key == key for wish in self._wishes)
+
+    def _wish(self, wish: _Wish) -> None:
+        def sort(one: _Wish) -> tuple[Any, ...]:
+            return one.organisation, one.is_new, one.key is None
+
+        self._wishes = [one for one in self._wishes if sort(one) != sort(wish)] + [wish]
+
+    def convict(self, offences: Iterable[Offence]) -> None:
+        """The evidence of a block, after its transactions."""
+        for epoch, _, signer in offences:
+            key = self._lists[epoch][signer].key
+            if key not in self._convicted:
+                self._convicted.add(key)
+                self._guilty.append(key)
+
+    def close(self, height: int) -> AuthoritySet:
+        """The list that the last block of an epoch decides, after all that the block holds."""
+        before = self._lists[self._epoch(height) + 1]
+        members, allowed = list(before), max(1, (len(before) - 1) // 3)
+        changed = 0
+        for key in list(self._guilty):
+            found = [member for member in members if member.key == key]
+            if found and (changed == allowed or len(members) == 4 or len(members) < 4):
+                continue
+            if found:
+                members.remove(found[0])
+                changed += 1
+            self._guilty.remove(key)
+        for wish in list(self._wishes):
+            names = [member.organisation for member in members]
+            sits = wish.organisation in names
+            if sits is wish.is_new:
+                self._wishes.remove(wish)
+                continue
+            if changed == allowed or wish.from_height > height:
+                continue
+            if wish.key is None:
+                if len(members) <= 4:
+                    continue
+                members.pop(names.index(wish.organisation))
+            else:
+                said = self._ready.get(wish.key, -1)
+                if said <= height - self._epoch_blocks or said < 0 or wish.key in self._convicted:
+                    continue
+                assert wish.peer is not None
+                member = Authority(wish.organisation, wish.key, wish.peer)  # type: ignore[arg-type]
+                if sits:
+                    members[names.index(wish.organisation)] = member
+                else:
+                    members.append(member)
+            changed += 1
+            self._wishes.remove(wish)
+        self._check(before, members, allowed)
+        self._lists.append(members)
+        return AuthoritySet(tuple(members))
+
+    def _check(self, before: list[Authority], after: list[Authority], allowed: int) -> None:
+        gone = {m.organisation for m in before} - {m.organisation for m in after}
+        come = {m.organisation for m in after} - {m.organisation for m in before}
+        keys = {m.key for m in after} - {m.key for m in before}
+        if (
+            len(gone) + len(keys) > allowed
+            or (gone and len(after) < 4)
+            or not come <= self._names_of(keys, after)
+        ):
+            raise ValueError(f"{len(gone)} leave and {len(keys)} keys come, where {allowed} may change")
+
+    @staticmethod
+    def _names_of(keys: set[Any], members: list[Authority]) -> set[str]:
+        return {member.organisation for member in members if member.key in keys}
