@@ -56,6 +56,11 @@ class Code(StrEnum):
     NOT_A_DAY = "not_a_day"
     UNKNOWN_RECORD = "unknown_record"
     ALREADY_CORRECTED = "already_corrected"
+    # schemas
+    SCHEMA_TAKEN = "schema_taken"
+    UNDECLARED_FIELD = "undeclared_field"
+    FORBIDDEN_FIELD = "forbidden_field"
+    FIELD_IN_CLEAR = "field_in_clear"
 
 
 class InvalidMessage(Exception):

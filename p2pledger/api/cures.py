@@ -37,7 +37,7 @@ LEDGER_CURES = {
     "unknown_device": "Enrol it first; wait until that is final.",
     "device_taken": "Draw 16 new random bytes.",
     "device_retired": "Enrol it anew under another id and key.",
-    "unknown_schema": "See `p2pledger.chain.schema`.",
+    "unknown_schema": "See `p2pledger.chain.schema`, or publish it first, from version 1 on.",
     "duplicate": "Nothing to do if it is the same reading, else give it the next free number.",
     "too_many_gaps": "Deliver what is missing first, oldest first.",
     "in_future": "Set the device's clock.",
@@ -47,6 +47,10 @@ LEDGER_CURES = {
     ),
     "unknown_record": "Refer to the ids of final records.",
     "already_corrected": "Correct the correction's replacement instead.",
+    "schema_taken": "Publish the next version of your own schema, or choose another name.",
+    "undeclared_field": "Say what the schema declares; publish a new version for what it lacks.",
+    "forbidden_field": "Leave the field out, and keep the data off the ledger.",
+    "field_in_clear": "Give SHA-256 over a fresh salt and the value, and keep both off the ledger.",
 }
 
 API_CURES = {

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from p2pledger import merkle
 from p2pledger.chain import authority, block, genesis, message, payloads, receipt, transaction, vote
 from p2pledger.chain.invite import Invite
+from p2pledger.chain.payloads import bodies
 from p2pledger.chain.reading import Reading
 from p2pledger.codec import Length, Pattern, Range
 from p2pledger.ledger.commitment import StateProof
 from p2pledger.ledger.modules.records import Correction
 from p2pledger.ledger.modules.registry import rows
+from p2pledger.ledger.modules.registry.schemas import PublishedSchema
 from p2pledger.ledger.modules.sequence import Sequence
 from p2pledger.ledger.quota import Usage
 from p2pledger.signer.guard import Guard
@@ -43,7 +45,7 @@ WRITTEN = (
     ),
     *(StateProof, *payloads.PAYLOADS.values(), Correction, Sequence, Usage, Guard),
     *(rows.Organisation, rows.Key, rows.Device, rows.Gateway, rows.GatewayNumber, rows.InviteUse),
-    *(rows.GatewayCount,),
+    *(rows.GatewayCount, PublishedSchema, *bodies.BODIES.values(), bodies.FieldList),
 )
 KINDS: dict[str, Any] = SENT | {kind.__name__: kind for kind in WRITTEN}
 """Everything that is sent, hashed, signed or stored, by name."""
@@ -154,10 +156,18 @@ def _require(holds: bool) -> None:
         raise Wrong("not of this shape")
 
 
+def _is_choice(annotation: Any) -> bool:
+    inside = [choice for choice in shape_of(annotation).inside if choice is not types.NoneType]
+    return shape_of(annotation).type is types.UnionType and len(inside) > 1
+
+
 def plain_of(value: Any, *, tagged: bool = False) -> Any:
     """A value as lists, integers, bytes and texts, to be written down."""
     if dataclasses.is_dataclass(value):
-        plain = [plain_of(getattr(value, field.name)) for field in dataclasses.fields(value)]
+        plain = [
+            plain_of(getattr(value, name), tagged=_is_choice(hint))
+            for name, hint in fields_of(type(value)).items()
+        ]
         return [value.TAG, *plain] if tagged else plain  # type: ignore[attr-defined]
     if isinstance(value, tuple):
         return [plain_of(item) for item in value]
@@ -245,6 +255,12 @@ def _fitting(cls: type, fields: dict[str, Any]) -> Any:
         fields["references"] = tuple(dict.fromkeys(fields["references"]))
         if fields["body"] is not None:
             fields["commitment"] = None
+    elif cls is payloads.SchemaPublish:
+        named = {field.name: field for field in fields["fields"]}
+        fields["fields"] = tuple(named[name] for name in sorted(named))
+    elif cls is bodies.FieldList:
+        listed = {field.name: field for field in fields["fields"]}
+        fields["fields"] = tuple(listed[name] for name in sorted(listed))
     elif cls is payloads.RecordCorrect:
         others = dict.fromkeys(r for r in fields["replacements"] if r != fields["target"])
         fields["replacements"] = tuple(others)

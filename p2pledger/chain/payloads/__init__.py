@@ -31,6 +31,8 @@ from p2pledger.chain.payloads.registry import (
     KeyRevoke,
     KeyRotate,
     RevocationReason,
+    SchemaField,
+    SchemaPublish,
 )
 from p2pledger.chain.payloads.words import DeviceId, Name, Word
 
@@ -57,6 +59,8 @@ __all__ = [
     "RecordBatch",
     "RecordCorrect",
     "RevocationReason",
+    "SchemaField",
+    "SchemaPublish",
     "SeqNumber",
     "Word",
 ]
@@ -72,6 +76,7 @@ PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(
             DeviceEnroll,
             DeviceTransfer,
             DeviceRetire,
+            SchemaPublish,
             RecordAppend,
             RecordBatch,
             RecordCorrect,

@@ -1,12 +1,17 @@
-"""Payloads of the registry: keys, gateways, devices. Floor 3."""
+"""Payloads of the registry: organisations, keys, gateways, devices, schemas, status lists. Floor 3."""
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Annotated
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.invite import Invite
 from p2pledger.chain.payloads.words import DeviceId, Word
+from p2pledger.chain.schema import FieldClass, FieldName, SchemaClass, SchemaId
+from p2pledger.codec import Length
 from p2pledger.types import Hash, Height, PeerId, PublicKey
+
+SCHEMA_FIELDS_MAX = 64
 
 
 class RevocationReason(Enum):
@@ -114,3 +119,34 @@ class DeviceRetire:
 
     device: DeviceId
     voucher_hash: Hash
+
+
+@dataclass(frozen=True)
+class SchemaField:
+    """A field that records of a schema may carry, or that they may not."""
+
+    name: FieldName
+    field_class: FieldClass
+
+
+@dataclass(frozen=True)
+class SchemaPublish:
+    """What records under a new schema may say. Signed by an admin or service key of its organisation.
+
+    `name/1` comes first, `name/2` after it and from the same organisation: a schema never changes.
+    """
+
+    KIND = "schema.publish"
+
+    id: SchemaId
+    subject: SchemaClass
+    """Of class personal, records carry a commitment and a day, whatever the fields are."""
+    schema_hash: Hash
+    """SHA-256 of the document that says what the fields mean."""
+    fields: Annotated[tuple[SchemaField, ...], Length(1, SCHEMA_FIELDS_MAX)]
+    """By ascending name."""
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        if names != sorted(set(names)):
+            raise ValueError("fields stand by ascending name, each once")

@@ -6,7 +6,7 @@ revocation works from a height on, never backwards.
 
 from p2pledger.chain.genesis import RESIDENTS, Genesis, KeyRole
 from p2pledger.codec import encode
-from p2pledger.ledger.modules.registry import devices, keys
+from p2pledger.ledger.modules.registry import devices, keys, schemas
 from p2pledger.ledger.modules.registry.rows import (
     KEYS,
     ORGANISATIONS,
@@ -44,7 +44,7 @@ __all__ = [
     "organisation",
 ]
 
-RULES = (*keys.RULES, *devices.RULES)
+RULES = (*keys.RULES, *devices.RULES, *schemas.RULES)
 
 
 def apply_genesis(changes: Changes, genesis: Genesis) -> tuple[IndexRow, ...]:
