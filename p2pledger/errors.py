@@ -61,6 +61,14 @@ class Code(StrEnum):
     UNDECLARED_FIELD = "undeclared_field"
     FORBIDDEN_FIELD = "forbidden_field"
     FIELD_IN_CLEAR = "field_in_clear"
+    # organisations
+    ORGANISATION_TAKEN = "organisation_taken"
+    TOO_MANY_ORGANISATIONS = "too_many_organisations"
+    # status lists
+    STATUS_VERSION = "status_version"
+    STATUS_TOO_EARLY = "status_too_early"
+    STATUS_BITS = "status_bits"
+    STATUS_CHANGED = "status_changed"
 
 
 class InvalidMessage(Exception):

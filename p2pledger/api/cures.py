@@ -51,6 +51,12 @@ LEDGER_CURES = {
     "undeclared_field": "Say what the schema declares; publish a new version for what it lacks.",
     "forbidden_field": "Leave the field out, and keep the data off the ledger.",
     "field_in_clear": "Give SHA-256 over a fresh salt and the value, and keep both off the ledger.",
+    "organisation_taken": "Choose another name.",
+    "too_many_organisations": "Write through an organisation in place.",
+    "status_version": "Give the version that the message names.",
+    "status_too_early": "Publish the next one in the next slot: every hour, changed or not.",
+    "status_bits": "Compress the bits alone, without a name, from 16 KiB on.",
+    "status_changed": "Keep both, or begin another list.",
 }
 
 API_CURES = {

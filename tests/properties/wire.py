@@ -22,7 +22,9 @@ from p2pledger.codec import Length, Pattern, Range
 from p2pledger.ledger.commitment import StateProof
 from p2pledger.ledger.modules.records import Correction
 from p2pledger.ledger.modules.registry import rows
+from p2pledger.ledger.modules.registry.organisations import OrganisationCount
 from p2pledger.ledger.modules.registry.schemas import PublishedSchema
+from p2pledger.ledger.modules.registry.status import StatusList
 from p2pledger.ledger.modules.sequence import Sequence
 from p2pledger.ledger.quota import Usage
 from p2pledger.signer.guard import Guard
@@ -43,9 +45,17 @@ WRITTEN = (
         merkle.Path,
         merkle.Frontier,
     ),
-    *(StateProof, *payloads.PAYLOADS.values(), Correction, Sequence, Usage, Guard),
+    *(
+        StateProof,
+        *payloads.PAYLOADS.values(),
+        Correction,
+        Sequence,
+        Usage,
+        Guard,
+    ),
     *(rows.Organisation, rows.Key, rows.Device, rows.Gateway, rows.GatewayNumber, rows.InviteUse),
-    *(rows.GatewayCount, PublishedSchema, *bodies.BODIES.values(), bodies.FieldList),
+    *(rows.GatewayCount, PublishedSchema, StatusList, OrganisationCount),
+    *(*bodies.BODIES.values(), bodies.FieldList, payloads.OrgRegister, payloads.OrgQuota),
 )
 KINDS: dict[str, Any] = SENT | {kind.__name__: kind for kind in WRITTEN}
 """Everything that is sent, hashed, signed or stored, by name."""
@@ -255,6 +265,9 @@ def _fitting(cls: type, fields: dict[str, Any]) -> Any:
         fields["references"] = tuple(dict.fromkeys(fields["references"]))
         if fields["body"] is not None:
             fields["commitment"] = None
+    elif cls is payloads.OrgRegister:
+        fields["admin_keys"] = tuple(dict.fromkeys(fields["admin_keys"]))
+        fields["threshold"] = min(fields["threshold"], len(fields["admin_keys"]))
     elif cls is payloads.SchemaPublish:
         named = {field.name: field for field in fields["fields"]}
         fields["fields"] = tuple(named[name] for name in sorted(named))

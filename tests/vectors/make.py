@@ -51,12 +51,16 @@ from p2pledger.chain.payloads import (
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    OrgQuota,
+    OrgRegister,
     RecordAppend,
     RecordBatch,
     RecordCorrect,
     RevocationReason,
     SchemaField,
     SchemaPublish,
+    StatusPublish,
+    StatusPurpose,
 )
 from p2pledger.chain.payloads.bodies import (
     AdminAct,
@@ -151,6 +155,14 @@ BODIES: dict[str, Any] = {
         )
     ),
 }
+STATUS_BITS = bytes.fromhex("1f8b08000000000002ff") + bytes(10)
+"""Stands for compressed bits: another zlib may write other bytes."""
+MEASURES = {
+    "org.register": OrgRegister(
+        "clinic", "hospital", (signer("clinic 1").public_key,), 1, Quota(1_000, 2**20)
+    ),
+    "org.quota": OrgQuota("clinic", Quota(2_000, 2**21)),
+}
 PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "key.add": (
         KeyAdd(signer("new").public_key, KeyRole.SERVICE, signer("sealed").public_key, Height(0)),
@@ -208,6 +220,10 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
     "record.correct": (
         RecordCorrect(digest("wrong"), CorrectionReason.INCORRECT_DATA, (digest("right"),)),
+        ("admin 0",),
+    ),
+    "status.publish": (
+        StatusPublish("employees-2026", 1, StatusPurpose.REVOCATION, STATUS_BITS),
         ("admin 0",),
     ),
     "schema.publish": (
@@ -323,6 +339,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "merkle path": (merkle.Path, prove_reading(READINGS, 9)),
     "frontier": (merkle.Frontier, merkle.Frontier().append(LEAVES)),
     **{f"payload {kind}": (type(payload), payload) for kind, (payload, _) in PAYLOADS.items()},
+    **{f"measure {kind}": (type(payload), payload) for kind, payload in MEASURES.items()},
     **{f"body {schema}": (type(body), body) for schema, body in BODIES.items()},
     **{f"transaction {kind}": (Transaction, one) for kind, one in TRANSACTIONS.items()},
     **{f"certificate {name}": (type(one), one) for name, one in CERTIFICATES.items()},

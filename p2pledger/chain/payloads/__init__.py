@@ -30,9 +30,13 @@ from p2pledger.chain.payloads.registry import (
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    OrgQuota,
+    OrgRegister,
     RevocationReason,
     SchemaField,
     SchemaPublish,
+    StatusPublish,
+    StatusPurpose,
 )
 from p2pledger.chain.payloads.words import DeviceId, Name, Word
 
@@ -55,6 +59,8 @@ __all__ = [
     "KeyRevoke",
     "KeyRotate",
     "Name",
+    "OrgQuota",
+    "OrgRegister",
     "RecordAppend",
     "RecordBatch",
     "RecordCorrect",
@@ -62,6 +68,8 @@ __all__ = [
     "SchemaField",
     "SchemaPublish",
     "SeqNumber",
+    "StatusPublish",
+    "StatusPurpose",
     "Word",
 ]
 
@@ -77,6 +85,7 @@ PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(
             DeviceTransfer,
             DeviceRetire,
             SchemaPublish,
+            StatusPublish,
             RecordAppend,
             RecordBatch,
             RecordCorrect,

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import RecordAppend, RecordBatch, RecordCorrect
-from p2pledger.chain.payloads.bodies import ADMIN_ACT, AI_ADVICE, AdminAct, AiAdvice, Shipped
+from p2pledger.chain.payloads.bodies import ADMIN_ACT, AI_ADVICE, BODIES, AdminAct, AiAdvice, Shipped
 from p2pledger.chain.schema import SCHEMAS, SchemaClass, SchemaId, day_of
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.records.bodies import check_published_body, shipped_body
@@ -68,7 +68,7 @@ def _check_time(context: Context, time_ms: Millis) -> None:
 
 def _apply_numbers(changes: Changes, context: Context, device: bytes, first: int, last: int) -> None:
     before = SEQUENCES.get(changes, device) or UNNUMBERED
-    SEQUENCES.put(changes, device, before.accept(first, last))
+    SEQUENCES.put(changes, device, before.accept(first, last, context.round.time_ms))
     value = last.to_bytes(8, "big") + context.transaction_id
     context.emit(BY_DEVICE, device + first.to_bytes(8, "big"), value)
 
@@ -89,16 +89,6 @@ def _check_in_clear(payload: RecordAppend) -> None:
         raise InvalidTransaction(
             Code.NOT_A_DAY, f"{payload.schema} is personal: give the day's first instant"
         )
-
-
-def _check_body(changes: Changes, payload: RecordAppend) -> Shipped | None:
-    """The body of a shipped schema, if it has one; a published schema's is judged by its fields' classes."""
-    if payload.body is None:
-        return None
-    if payload.schema in SCHEMAS:
-        return shipped_body(payload.schema, payload.body)
-    check_published_body(payload.schema, _published(changes, payload.schema), payload.body)
-    return None
 
 
 def _apply_references(
@@ -141,9 +131,15 @@ def apply_append(changes: Changes, context: Context, payload: RecordAppend) -> b
     """One fact more, at the device's number if it has one."""
     if _check_schema(changes, payload.schema) is SchemaClass.PERSONAL:
         _check_in_clear(payload)
-    body = None if payload.body is None else _check_body(changes, payload)
+    body: Shipped | None = None
+    if payload.body is not None:
+        if payload.schema in BODIES:
+            body = shipped_body(payload.schema, payload.body)
+        else:
+            published = _published(changes, payload.schema)
+            check_published_body(payload.schema, published, payload.body)
     _check_time(context, payload.time_ms)
-    if payload.references or body is not None:
+    if payload.references or type(body) is AdminAct:
         _apply_references(changes, context, payload, body)
     if payload.device is not None and payload.seq is not None:
         _check_author(changes, context, payload.device)

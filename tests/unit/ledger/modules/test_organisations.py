@@ -1,0 +1,131 @@
+"""What the authorities decide about organisations: one more, and another quota."""
+
+import pytest
+from p2pledger.chain.genesis import ORGANISATIONS_MAX, KeyRole, Quota
+from p2pledger.chain.payloads import KeyAdd, OrgQuota, OrgRegister
+from p2pledger.errors import InvalidTransaction
+from p2pledger.ledger.modules.registry import MEASURES, live_key, organisation
+from p2pledger.ledger.modules.registry.organisations import OrganisationCount
+from p2pledger.ledger.rules import Context
+from p2pledger.ledger.state import Changes
+from p2pledger.types import Height
+from tests.ledgers import Effects, Ledger, quota, signer
+from tests.unit.ledger.modules.test_registry import ACT, add, key, revoke
+
+CLINIC = OrgRegister("clinic", "hospital", (key("clinic 1"), key("clinic 2")), 2, quota(3))
+BY_KIND = {measure.kind: measure for measure in MEASURES}
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+def enact(ledger: Ledger, payload, from_height: int, onto: Changes | None = None) -> None:
+    """Carry a measure out in the next block's place, and go on from there."""
+    from p2pledger.ledger.overlay import Overlay
+
+    changes = onto or Changes(ledger.reader)
+    context = Context(ledger.genesis, ledger.next_round, lambda *_: True)
+    BY_KIND[payload.KIND].enact(changes, context, payload, Height(from_height))
+    if onto is None:
+        ledger.reader = Overlay(ledger.reader, Effects(ledger.reader, changes.writes(), buckets=65_536))
+
+
+def refused(ledger: Ledger, payload, onto: Changes | None = None) -> str:
+    with pytest.raises(InvalidTransaction) as refusal:
+        enact(ledger, payload, ledger.height + 2, onto or Changes(ledger.reader))
+    return refusal.value.code
+
+
+def test_an_organisation_is_unknown_until_its_height(ledger):
+    start = ledger.height + 4
+    enact(ledger, CLINIC, start)
+    for _ in range(2):
+        assert ledger.refuses(ACT, "clinic", "clinic 1") == "unknown_sponsor"
+        ledger.block()
+    assert ledger.refuses(ACT, "clinic", "clinic 1") == "unknown_sponsor"
+    assert live_key(ledger.reader, key("clinic 1"), Height(start - 1)) is None
+    assert live_key(ledger.reader, key("clinic 1"), Height(start)).role is KeyRole.ADMIN
+    ledger.block()
+    ledger.does(ACT, "clinic", "clinic 1")
+    assert ledger.height == start
+
+
+def test_its_admins_act_by_their_threshold_and_its_quota_counts(ledger):
+    enact(ledger, CLINIC, ledger.height + 1)
+    assert ledger.refuses(add("x"), "clinic", "clinic 1", "x") == "too_few_admins"
+    ledger.does(add("x"), "clinic", "clinic 1", "clinic 2", "x")
+    ledger.does(ACT, "clinic", "x")
+    ledger.does(ACT, "clinic", "x")
+    assert ledger.refuses(ACT, "clinic", "x") == "over_quota"
+    ledger.block()
+
+
+def test_a_name_and_a_key_are_one_organisations_for_ever(ledger):
+    assert (
+        refused(ledger, OrgRegister("city", "department", (key("new"),), 1, quota())) == "organisation_taken"
+    )
+    for name in ("city 1", "city gateway", "authority 2"):
+        taken = OrgRegister("clinic", "hospital", (key("new"), key(name)), 1, quota())
+        assert refused(ledger, taken) == "key_taken"
+    off_curve = OrgRegister("clinic", "hospital", (bytes([2]) + b"\xff" * 32,), 1, quota())
+    assert refused(ledger, off_curve) == "invalid_key"
+    enact(ledger, CLINIC, ledger.height + 99)
+    assert refused(ledger, CLINIC) == "organisation_taken"
+    assert ledger.refuses(KeyAdd(key("clinic 1"), KeyRole.SERVICE, None, Height(0)),
+                          "city", "city 1", "clinic 1") == "key_taken"  # fmt: skip
+    assert ledger.refuses(revoke("clinic 1"), "city", "city 1") == "unknown_key"
+
+
+def test_organisations_are_bounded(ledger):
+    changes = Changes(ledger.reader)
+    room = ORGANISATIONS_MAX - len(ledger.genesis.organisations)
+    changes.put(b"organisation-count/", OrganisationCount(room - 1))
+    enact(ledger, CLINIC, 9, changes)
+    other = OrgRegister("other", "hospital", (key("other"),), 1, quota())
+    assert refused(ledger, other, changes) == "too_many_organisations"
+
+
+def test_what_no_organisation_can_be():
+    for changes in (
+        ("residents", (key("a"),), 1),
+        ("clinic", (key("a"), key("a")), 1),
+        ("clinic", (key("a"),), 2),
+    ):
+        name, keys, threshold = changes
+        with pytest.raises(ValueError):
+            OrgRegister(name, "hospital", keys, threshold, quota())
+
+
+def test_a_quota_stays_until_the_height_of_its_change(ledger):
+    before = organisation(ledger.reader, "utility").quota
+    start = ledger.height + 3
+    enact(ledger, OrgQuota("utility", Quota(1, 10_000)), start)
+    row = organisation(ledger.reader, "utility")
+    assert [row.quota_at(Height(h)).transactions for h in (start - 1, start)] == [before.transactions, 1]
+    ledger.does(ACT, "utility", "utility 1")
+    ledger.does(ACT, "utility", "utility 1")
+    assert ledger.refuses(ACT, "utility", "utility 1") == "over_quota"
+    assert ledger.next_round.height == start
+
+
+def test_a_later_decision_takes_the_place_of_one_to_come_and_never_of_the_one_in_force(ledger):
+    enact(ledger, OrgQuota("utility", Quota(7, 7)), ledger.height + 1)
+    ledger.block()
+    enact(ledger, OrgQuota("utility", Quota(8, 8)), ledger.height + 9)
+    enact(ledger, OrgQuota("utility", Quota(9, 9)), ledger.height + 5)
+    row = organisation(ledger.reader, "utility")
+    found = [row.quota_at(Height(ledger.height + ahead)).transactions for ahead in (1, 4, 5, 9)]
+    assert found == [7, 7, 9, 9]
+
+
+def test_a_quota_is_somebodys(ledger):
+    assert refused(ledger, OrgQuota("nobody", quota())) == "unknown_sponsor"
+    enact(ledger, OrgQuota("residents", Quota(7, 7)), 1)
+    assert organisation(ledger.reader, "residents").quota_at(Height(1)) == Quota(7, 7)
+
+
+def test_measures_are_the_registrys():
+    assert set(BY_KIND) == {"org.register", "org.quota"}
+    assert signer("clinic 1").public_key == key("clinic 1")
