@@ -64,6 +64,7 @@ class Code(StrEnum):
     # organisations
     ORGANISATION_TAKEN = "organisation_taken"
     TOO_MANY_ORGANISATIONS = "too_many_organisations"
+    TOO_MANY_CHANGES = "too_many_changes"
     # status lists
     STATUS_VERSION = "status_version"
     STATUS_TOO_EARLY = "status_too_early"

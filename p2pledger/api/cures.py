@@ -53,6 +53,7 @@ LEDGER_CURES = {
     "field_in_clear": "Give SHA-256 over a fresh salt and the value, and keep both off the ledger.",
     "organisation_taken": "Choose another name.",
     "too_many_organisations": "Write through an organisation in place.",
+    "too_many_changes": "Decide on an earlier height, which takes the place of later ones.",
     "status_version": "Give the version that the message names.",
     "status_too_early": "Publish the next one in the next slot: every hour, changed or not.",
     "status_bits": "Compress the bits alone, without a name, from 16 KiB on.",

@@ -32,7 +32,7 @@ class IndexRow(NamedTuple):
 
 
 Scan = Callable[[str, bytes, bytes, int], Sequence[tuple[bytes, bytes]]]
-"""`Store.scan`: up to so many rows of an index, in key order, whose keys have a prefix and are above a key."""
+"""`Store.scan`: index, prefix, a key to begin above, and how many rows at most; they come in key order."""
 
 
 @dataclass(frozen=True)

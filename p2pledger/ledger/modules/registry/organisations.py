@@ -11,6 +11,7 @@ from p2pledger.codec import U32
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry.keys import check_unowned
 from p2pledger.ledger.modules.registry.rows import (
+    COMING_QUOTAS_MAX,
     KEYS,
     ORGANISATIONS,
     ComingQuota,
@@ -52,15 +53,21 @@ def enact_org_register(changes: Changes, context: Context, payload: OrgRegister,
 
 
 def enact_org_quota(changes: Changes, context: Context, payload: OrgQuota, from_height: Height) -> None:
-    """Another quota from a height on, until which the one in force stays.
+    """Another quota from a height on, until which those that were decided for before it hold.
 
-    It takes the place of a change that was decided before and is still to come at that moment.
+    It takes the place of what was decided for that height or a later one.
     """
     row = organisation(changes, payload.id)
     if row is None:
         raise InvalidTransaction(Code.UNKNOWN_SPONSOR, f"there is no organisation {payload.id!r}")
-    in_force = row.quota_at(context.round.height)
-    changed = replace(row, quota=in_force, coming_quota=ComingQuota(payload.quota, from_height))
+    now = context.round.height
+    kept = [one for one in row.coming_quotas if now < one.from_height < from_height]
+    if len(kept) == COMING_QUOTAS_MAX:
+        raise InvalidTransaction(
+            Code.TOO_MANY_CHANGES, f"{COMING_QUOTAS_MAX} changes of the quota are still to come"
+        )
+    coming = (*kept, ComingQuota(payload.quota, from_height))
+    changed = replace(row, quota=row.quota_at(now), coming_quotas=coming)
     ORGANISATIONS.put(changes, payload.id.encode(), changed)
 
 

@@ -18,6 +18,8 @@ from p2pledger.ledger.rules import CheckSigners, Context, Round
 from p2pledger.ledger.state import Changes, Readable, Table
 from p2pledger.types import Hash, Height, Millis, PeerId, PublicKey
 
+COMING_QUOTAS_MAX = 8
+
 
 @dataclass(frozen=True)
 class ComingQuota:
@@ -42,13 +44,13 @@ class Organisation:
     """0 when it is not; a suspension ends by itself."""
     from_height: Height = Height(0)
     """The first block that it may sponsor a transaction in."""
-    coming_quota: ComingQuota | None = None
-    """A change of its quota that was decided; it may have come into force, which nothing is written for."""
+    coming_quotas: Annotated[tuple[ComingQuota, ...], Length(0, COMING_QUOTAS_MAX)] = ()
+    """Changes of its quota that were decided, by height. Nothing is written when one comes into force."""
 
     def quota_at(self, height: Height) -> Quota:
         """What it may write in a window, in the block of this height or a later one."""
-        coming = self.coming_quota
-        return self.quota if coming is None or height < coming.from_height else coming.quota
+        reached = [coming.quota for coming in self.coming_quotas if coming.from_height <= height]
+        return reached[-1] if reached else self.quota
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def check_sponsor(reader: Readable, name: str, round_: Round) -> Organisation:
     row = ORGANISATIONS.get(reader, name.encode())
     if row is None or round_.height < row.from_height:
         raise InvalidTransaction(Code.UNKNOWN_SPONSOR, f"there is no organisation {name!r}")
-    if row.coming_quota is not None:
+    if row.coming_quotas:
         row = replace(row, quota=row.quota_at(round_.height))
     if round_.time_ms < row.suspended_until_ms:
         raise InvalidTransaction(

@@ -6,6 +6,7 @@ from p2pledger.chain.payloads import KeyAdd, OrgQuota, OrgRegister
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.modules.registry import MEASURES, live_key, organisation
 from p2pledger.ledger.modules.registry.organisations import OrganisationCount
+from p2pledger.ledger.overlay import Overlay
 from p2pledger.ledger.rules import Context
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Height
@@ -23,8 +24,6 @@ def ledger() -> Ledger:
 
 def enact(ledger: Ledger, payload, from_height: int, onto: Changes | None = None) -> None:
     """Carry a measure out in the next block's place, and go on from there."""
-    from p2pledger.ledger.overlay import Overlay
-
     changes = onto or Changes(ledger.reader)
     context = Context(ledger.genesis, ledger.next_round, lambda *_: True)
     BY_KIND[payload.KIND].enact(changes, context, payload, Height(from_height))
@@ -110,14 +109,26 @@ def test_a_quota_stays_until_the_height_of_its_change(ledger):
     assert ledger.next_round.height == start
 
 
-def test_a_later_decision_takes_the_place_of_one_to_come_and_never_of_the_one_in_force(ledger):
-    enact(ledger, OrgQuota("utility", Quota(7, 7)), ledger.height + 1)
+def test_a_decision_takes_the_place_of_those_for_later_heights_only(ledger):
+    enact(ledger, OrgQuota("utility", Quota(6, 6)), ledger.height + 1)
     ledger.block()
-    enact(ledger, OrgQuota("utility", Quota(8, 8)), ledger.height + 9)
-    enact(ledger, OrgQuota("utility", Quota(9, 9)), ledger.height + 5)
+    begun = ledger.height
+    for ahead, size in ((9, 9), (3, 3), (5, 5), (7, 7), (5, 50)):
+        enact(ledger, OrgQuota("utility", Quota(size, size)), begun + ahead)
     row = organisation(ledger.reader, "utility")
-    found = [row.quota_at(Height(ledger.height + ahead)).transactions for ahead in (1, 4, 5, 9)]
-    assert found == [7, 7, 9, 9]
+    found = [row.quota_at(Height(begun + ahead)).transactions for ahead in (1, 2, 3, 4, 5, 9)]
+    assert found == [6, 6, 3, 3, 50, 50]
+
+
+def test_so_many_changes_are_still_to_come_at_most(ledger):
+    changes = Changes(ledger.reader)
+    for ahead in range(8):
+        enact(ledger, OrgQuota("utility", Quota(1, 1)), ledger.height + 10 + ahead, changes)
+    with pytest.raises(InvalidTransaction) as refusal:
+        enact(ledger, OrgQuota("utility", Quota(1, 1)), ledger.height + 99, changes)
+    assert refusal.value.code == "too_many_changes"
+    enact(ledger, OrgQuota("utility", Quota(2, 2)), ledger.height + 17, changes)
+    assert len(organisation(changes, "utility").coming_quotas) == 8
 
 
 def test_a_quota_is_somebodys(ledger):
