@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from p2pledger.chain.payloads import (
     Action,
     CorrectionReason,
@@ -118,9 +118,24 @@ class Records(RuleBasedStateMachine):
     def advise_and_decide(self, body, party, places):
         self.state(schema="ai.advice/1", body=body, party=party, places=places)
 
-    @rule(party=parties, place=st.integers(0, 99), is_referred=st.booleans())
-    def decide(self, party, place, is_referred):
-        (old,) = self.some([place])
+    @rule(schema=st.just(OWN), body=fields, device=devices, seq=numbers)
+    def append_own(self, schema, body, device, seq):
+        self.append(schema=schema, body=body, device=device, seq=seq, time_ms=START_MS, is_plain=True)
+
+    @precondition(lambda self: self.open())
+    @rule(party=parties, place=st.integers(0, 99))
+    def decide_on_advice(self, party, place):
+        choices = self.open()
+        self.decide(party=party, old=choices[place % len(choices)], is_referred=True)
+
+    def open(self) -> list[bytes]:
+        return sorted(self.judge.open_advice("city") | self.judge.open_advice("utility"))
+
+    @rule(party=parties, place=st.integers(0, 99))
+    def supersede(self, party, place):
+        self.decide(party=party, old=self.some([place])[0], is_referred=False)
+
+    def decide(self, party, old, is_referred):
         act = AdminAct("office-7", "permit", "act-5-2", bytes(32), "granted", None if is_referred else old)
         references, body = (old,) if is_referred else (), encode(act)
         payload = RecordAppend(
@@ -142,8 +157,7 @@ class Records(RuleBasedStateMachine):
         replacements = tuple(one for one in self.some([other]) if one != target)
         self.submit(RecordCorrect(target, CorrectionReason.INCORRECT_DATA, replacements), *party)
 
-    @precondition(lambda self: OWN not in self.judge.published)
-    @rule(subject=st.sampled_from([SchemaClass.PUBLIC, SchemaClass.PUBLIC, SchemaClass.PERSONAL]))
+    @initialize(subject=st.sampled_from([SchemaClass.PUBLIC, SchemaClass.PUBLIC, SchemaClass.PERSONAL]))
     def publish(self, subject):
         self.submit(SchemaPublish(OWN, subject, bytes(32), FIELDS), "city", "city 1")
 

@@ -163,4 +163,4 @@ class Registry(RuleBasedStateMachine):
 
 
 TestRegistry = Registry.TestCase
-TestRegistry.settings = effort(25, steps=40)
+TestRegistry.settings = effort(15, steps=40)
