@@ -23,6 +23,7 @@ from p2pledger.crypto import KeySigner
 from p2pledger.errors import Code, Fatal, InvalidMessage
 from p2pledger.ledger.machine import Machine
 from p2pledger.ledger.modules import RULES
+from p2pledger.ledger.modules.records import PUBLISHED
 from p2pledger.metrics import Metrics
 from p2pledger.node.account import LoopAccount
 from p2pledger.node.config import Configuration, ConfigurationError, Role, load_configuration
@@ -109,7 +110,7 @@ def _metrics(configuration: Configuration, genesis: Genesis) -> Metrics:
         authorities=sorted({member.organisation for member in members}),
         kinds=sorted(RULES),
         codes=sorted(Code),
-        schemas=sorted(SCHEMAS),
+        schemas=[*sorted(SCHEMAS), PUBLISHED],
         routes=ROUTES,
         causes=sorted(Cause),
     )

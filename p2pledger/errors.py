@@ -60,7 +60,7 @@ class Code(StrEnum):
     NOT_AN_AUTHORITY = "not_an_authority"
     IS_AUTHORITY = "is_authority"
     UNKNOWN_ORGANISATION = "unknown_organisation"
-    TOO_MANY_CHANGES = "too_many_changes"
+    TOO_MANY_CANDIDATES = "too_many_candidates"
     NOT_RECENT = "not_recent"
     PROOF_INVALID = "proof_invalid"
     UNKNOWN_MEASURE = "unknown_measure"
@@ -70,6 +70,20 @@ class Code(StrEnum):
     ALREADY_VOTED = "already_voted"
     OUT_OF_RANGE = "out_of_range"
     NOT_LATER = "not_later"
+    # schemas
+    SCHEMA_TAKEN = "schema_taken"
+    UNDECLARED_FIELD = "undeclared_field"
+    FORBIDDEN_FIELD = "forbidden_field"
+    FIELD_IN_CLEAR = "field_in_clear"
+    # organisations
+    ORGANISATION_TAKEN = "organisation_taken"
+    TOO_MANY_ORGANISATIONS = "too_many_organisations"
+    TOO_MANY_CHANGES = "too_many_changes"
+    # status lists
+    STATUS_VERSION = "status_version"
+    STATUS_TOO_EARLY = "status_too_early"
+    STATUS_BITS = "status_bits"
+    STATUS_CHANGED = "status_changed"
 
 
 class InvalidMessage(Exception):

@@ -16,6 +16,7 @@ from p2pledger.chain.genesis import (
     Parameters,
     Quota,
 )
+from p2pledger.chain.payloads.bodies import AdminAct
 from p2pledger.chain.transaction import Body, Transaction
 from p2pledger.chain.vote import Offence
 from p2pledger.codec import encode
@@ -28,6 +29,8 @@ from p2pledger.ledger.state import EmptyState, StateReader
 from p2pledger.types import Epoch, Height, Millis, PeerId
 
 START_MS = 1_700_000_000_000
+GRANTED = encode(AdminAct("office-7", "permit", "act-5-2", bytes(32), "granted", None))
+"""The body of an act, as good as any other one."""
 _salts = count()
 
 

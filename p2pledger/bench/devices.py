@@ -6,15 +6,17 @@ from hashlib import sha256
 
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.payloads import Action, DeviceEnroll, DeviceId, RecordAppend
+from p2pledger.chain.payloads.bodies import SensorReading
 from p2pledger.chain.transaction import Transaction
 from p2pledger.client.signing import transaction
+from p2pledger.codec import encode
 from p2pledger.crypto import KeySigner, Signer
 from p2pledger.types import ZERO_HASH, Millis, PeerId
 
 RECORD_BYTES = 250
 """How long an encoded record is, or a byte less: what the project's figures are for."""
-BODY_BYTES = 64
-"""More than fits into a record, so that it is cut to length."""
+VALUES = 64
+"""More than fit into a record, so that it is cut to length."""
 SCHEMA = "sensor.reading/1"
 
 
@@ -54,12 +56,12 @@ def record(
     genesis: Genesis, device: Device, sponsor: str, seq: int, time_ms: Millis, expires_ms: int | None = None
 ) -> Transaction:
     """The device's record with this number: RECORD_BYTES when encoded, signed by the device alone."""
-    body_bytes = BODY_BYTES
+    values = VALUES
     while True:
-        made = _record(genesis, device, sponsor, seq, time_ms, body_bytes, expires_ms)
+        made = _record(genesis, device, sponsor, seq, time_ms, values, expires_ms)
         if len(made.encoded) <= RECORD_BYTES:
             return made
-        body_bytes -= len(made.encoded) - RECORD_BYTES
+        values -= len(made.encoded) - RECORD_BYTES
 
 
 def _record(
@@ -68,9 +70,11 @@ def _record(
     sponsor: str,
     seq: int,
     time_ms: Millis,
-    body_bytes: int,
+    values: int,
     expires_ms: int | None,
 ) -> Transaction:
+    # Each body is another one, as they are: the device's number, then values of a byte each.
+    body = SensorReading("flow", "MTQ", 0, (device.number, *(seq % 24 for _ in range(values))))
     payload = RecordAppend(
         schema=SCHEMA,
         time_ms=time_ms,
@@ -82,7 +86,7 @@ def _record(
         business_step=None,
         disposition=None,
         references=(),
-        body=bytes(body_bytes),
+        body=encode(body),
         commitment=None,
     )
     return transaction(genesis, payload.KIND, payload, sponsor, [device.signer], expires_ms)

@@ -21,7 +21,8 @@ from p2pledger.types import Hash, Millis, PublicKey, Signature
 
 TRANSACTION_VERSION = 1
 SIGNERS_MAX = 8
-PAYLOAD_BYTES_MAX = 16 * 1024
+PAYLOAD_BYTES_MAX = 17 * 1024
+"""Room for the smallest status list there is, should its bits not compress."""
 TRANSACTION_BYTES_MAX = 20 * 1024
 """An encoded transaction with its signatures; more is refused before it is decoded."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from p2pledger.chain.authority import Authority, AuthoritySet
 from p2pledger.chain.genesis import LAN, Genesis, GenesisGateway, GenesisOrganisation, Parameters, Quota
 from p2pledger.chain.payloads import Action, DeviceEnroll, RecordAppend
+from p2pledger.chain.payloads.bodies import SensorReading
 from p2pledger.chain.transaction import Body, Transaction, decode_transaction
 from p2pledger.chain.vote import IsSigned
 from p2pledger.codec import encode
@@ -196,6 +197,9 @@ def _device_id(device: int) -> bytes:
     return bytes([device + 1]) * 16
 
 
+_BODY = encode(SensorReading("flow", "MTQ", 0, (1,)))
+
+
 def _record(device: int, seq: int) -> RecordAppend:
     return RecordAppend(
         schema="sensor.reading/1",
@@ -208,6 +212,6 @@ def _record(device: int, seq: int) -> RecordAppend:
         business_step=None,
         disposition=None,
         references=(),
-        body=b"1",
+        body=_BODY,
         commitment=None,
     )

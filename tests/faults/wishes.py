@@ -6,8 +6,10 @@ from collections.abc import Collection
 import trio
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.payloads import Action, RecordAppend
+from p2pledger.chain.payloads.bodies import AdminAct
 from p2pledger.chain.transaction import Transaction
 from p2pledger.client import AsyncClient, transaction
+from p2pledger.codec import encode
 from p2pledger.crypto import Signer
 from p2pledger.types import Millis
 from tests.faults import oracle
@@ -33,7 +35,7 @@ def note_payload() -> RecordAppend:
         business_step=None,
         disposition=None,
         references=(),
-        body=b"noted",
+        body=encode(AdminAct("office-7", "note", "act-5-2", bytes(32), "noted", None)),
         commitment=None,
     )
 

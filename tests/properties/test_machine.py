@@ -22,7 +22,9 @@ from p2pledger.chain.payloads import (
     RecordCorrect,
     RevocationReason,
 )
+from p2pledger.chain.payloads.bodies import SensorReading
 from p2pledger.chain.transaction import Transaction
+from p2pledger.codec import encode
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.ledger.modules.registry.rows import ORGANISATIONS, organisation
@@ -69,6 +71,10 @@ def record(device, seq, where=None, references=(), time_ms=START_MS, schema="sen
     )  # fmt: skip
 
 
+def reading(value):
+    return encode(SensorReading("flow", "MTQ", 0, (value,)))
+
+
 LEDGER = begun()
 OLD = [one.id for one in LEDGER.execution.transactions.values()]
 devices, numbers = st.sampled_from(METERS), st.integers(0, 6)
@@ -87,7 +93,7 @@ payloads = st.one_of(
     ),
     st.builds(lambda device, seq: record(device, seq), devices, numbers),
     st.builds(lambda device, seq: record(device, seq), devices, numbers),
-    st.builds(lambda act: replace(record(None, None), body=bytes([act])), st.integers(0, 9)),
+    st.builds(lambda act: replace(record(None, None), body=reading(act)), st.integers(0, 9)),
     st.builds(
         lambda device, first, count: RecordBatch(
             "sensor.reading/1", device, first, first + count, count + 1, START_MS, START_MS, bytes(32)

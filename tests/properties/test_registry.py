@@ -2,26 +2,34 @@
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from p2pledger.chain.genesis import KeyRole
+from p2pledger.chain.genesis import KeyRole, Quota
 from p2pledger.chain.payloads import (
     DeviceEnroll,
     DeviceRetire,
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    OrgQuota,
+    OrgRegister,
     RevocationReason,
 )
 from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.modules.registry import live_key, organisation
+from p2pledger.ledger.modules.registry import MEASURES, live_key, organisation
+from p2pledger.ledger.overlay import Overlay
+from p2pledger.ledger.rules import Context
+from p2pledger.ledger.state import Changes
+from p2pledger.simulator.invariants.registry import RegistryInvariants
 from p2pledger.types import Height, PeerId
-from tests.ledgers import Ledger, genesis, signer, transaction
+from tests.ledgers import Effects, Ledger, genesis, quota, signer, transaction
 from tests.properties.effort import effort
 
 GENESIS = genesis()
+MEASURES_BY_KIND = {measure.kind: measure for measure in MEASURES}
 FIRST = {"city 1": "city", "city 2": "city", "utility 1": "utility", "city gateway": "city"}
 NAMES = (*FIRST, "a", "b", "c", "d")
 names = st.sampled_from(NAMES)
-sponsors = st.sampled_from(["city", "utility"])
+sponsors = st.sampled_from(["city", "utility", "clinic"])
+organisations = st.sampled_from(["clinic", "city"])
 ahead = st.sampled_from([0, 0, 1, 2, 5, -1])
 AHEAD_MAX = 8
 
@@ -32,6 +40,7 @@ class Registry(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.ledger = Ledger(GENESIS)
+        self.judge = RegistryInvariants(GENESIS)
         self.history: dict[int, dict[str, str]] = {}
         self.observe()
 
@@ -56,6 +65,21 @@ class Registry(RuleBasedStateMachine):
         except InvalidTransaction:
             return
         assert sponsor in {entitled.get(name) for name in signers}, "nobody of the sponsor could sign"
+        self.judge.apply(one, self.ledger.height, self.ledger.time_ms)
+        self.observe()
+
+    def enact(self, payload, from_height):
+        changes, at = Changes(self.ledger.reader), self.ledger.next_round
+        context = Context(GENESIS, at, lambda *_: True)
+        try:
+            MEASURES_BY_KIND[payload.KIND].enact(changes, context, payload, from_height)
+        except InvalidTransaction:
+            return
+        self.ledger.reader = Overlay(
+            self.ledger.reader, Effects(self.ledger.reader, changes.writes(), buckets=65_536)
+        )
+        self.judge.enact(payload, from_height)
+        self.history.pop(self.ledger.height + 1)
         self.observe()
 
     def height(self, by):
@@ -89,6 +113,19 @@ class Registry(RuleBasedStateMachine):
     def retire(self, key, gateway):
         self.submit(DeviceRetire(key.encode().ljust(16), bytes(32)), "city", gateway, key)
 
+    @rule(
+        name=st.sampled_from(["clinic", "city"]),
+        admins=st.sets(names, min_size=1, max_size=2),
+        by=st.integers(0, 5),
+    )
+    def register(self, name, admins, by):
+        keys = tuple(signer(admin).public_key for admin in sorted(admins))
+        self.enact(OrgRegister(name, "hospital", keys, 1, quota(5)), Height(self.ledger.height + 2 + by))
+
+    @rule(name=organisations, size=st.integers(1, 9), by=st.integers(0, 5))
+    def requota(self, name, size, by):
+        self.enact(OrgQuota(name, Quota(size, 10**6)), Height(self.ledger.height + 2 + by))
+
     @rule()
     def time_passes(self):
         self.ledger.block()
@@ -109,6 +146,16 @@ class Registry(RuleBasedStateMachine):
             assert alive == sorted(alive, reverse=True)
 
     @invariant()
+    def the_rows_tell_what_the_books_do(self):
+        for height in range(self.ledger.height, self.ledger.height + AHEAD_MAX):
+            owners = {name: self.judge.owner_at(signer(name).public_key, height) for name in NAMES}
+            assert {name: owner for name, owner in owners.items() if owner} == self.owners(height)
+        for height in range(self.ledger.height + 1, self.ledger.height + AHEAD_MAX):
+            for name in ("clinic", "city"):
+                row, quota_then = organisation(self.ledger.reader, name), self.judge.quota_at(name, height)
+                assert (None if row is None else row.quota_at(Height(height))) == quota_then
+
+    @invariant()
     def admins_can_always_act(self):
         for name in ("city", "utility"):
             row = organisation(self.ledger.reader, name)
@@ -116,4 +163,4 @@ class Registry(RuleBasedStateMachine):
 
 
 TestRegistry = Registry.TestCase
-TestRegistry.settings = effort(25, steps=40)
+TestRegistry.settings = effort(15, steps=40)

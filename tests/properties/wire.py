@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from p2pledger import merkle
 from p2pledger.chain import authority, block, genesis, message, payloads, receipt, transaction, vote
 from p2pledger.chain.invite import Invite
+from p2pledger.chain.payloads import bodies
 from p2pledger.chain.reading import Reading
 from p2pledger.codec import Length, Pattern, Range
 from p2pledger.ledger.commitment import StateProof
@@ -24,6 +25,9 @@ from p2pledger.ledger.modules.governance.parameters import Setting, Upgrades
 from p2pledger.ledger.modules.governance.proposals import Call
 from p2pledger.ledger.modules.records import Correction
 from p2pledger.ledger.modules.registry import rows
+from p2pledger.ledger.modules.registry.organisations import OrganisationCount
+from p2pledger.ledger.modules.registry.schemas import PublishedSchema
+from p2pledger.ledger.modules.registry.status import StatusList
 from p2pledger.ledger.modules.sequence import Sequence
 from p2pledger.ledger.quota import Usage
 from p2pledger.signer.guard import Guard
@@ -50,6 +54,7 @@ WRITTEN = (
     *(rows.GatewayCount, rows.Office),
     *(governance.Sitting, governance.Waiting, governance.Offender, governance.Readiness),
     *(governance.Proposal, governance.Poll, governance.Docket, Call, Setting, Upgrades),
+    *(PublishedSchema, StatusList, OrganisationCount, *bodies.BODIES.values(), bodies.FieldList),
 )
 KINDS: dict[str, Any] = SENT | {kind.__name__: kind for kind in WRITTEN}
 """Everything that is sent, hashed, signed or stored, by name."""
@@ -160,10 +165,18 @@ def _require(holds: bool) -> None:
         raise Wrong("not of this shape")
 
 
+def _is_choice(annotation: Any) -> bool:
+    inside = [choice for choice in shape_of(annotation).inside if choice is not types.NoneType]
+    return shape_of(annotation).type is types.UnionType and len(inside) > 1
+
+
 def plain_of(value: Any, *, tagged: bool = False) -> Any:
     """A value as lists, integers, bytes and texts, to be written down."""
     if dataclasses.is_dataclass(value):
-        plain = [plain_of(getattr(value, field.name)) for field in dataclasses.fields(value)]
+        plain = [
+            plain_of(getattr(value, name), tagged=_is_choice(hint))
+            for name, hint in fields_of(type(value)).items()
+        ]
         return [value.TAG, *plain] if tagged else plain  # type: ignore[attr-defined]
     if isinstance(value, tuple):
         return [plain_of(item) for item in value]
@@ -251,6 +264,15 @@ def _fitting(cls: type, fields: dict[str, Any]) -> Any:
         fields["references"] = tuple(dict.fromkeys(fields["references"]))
         if fields["body"] is not None:
             fields["commitment"] = None
+    elif cls is payloads.OrgRegister:
+        fields["admin_keys"] = tuple(dict.fromkeys(fields["admin_keys"]))
+        fields["threshold"] = min(fields["threshold"], len(fields["admin_keys"]))
+    elif cls is payloads.SchemaPublish:
+        named = {field.name: field for field in fields["fields"]}
+        fields["fields"] = tuple(named[name] for name in sorted(named))
+    elif cls is bodies.FieldList:
+        listed = {field.name: field for field in fields["fields"]}
+        fields["fields"] = tuple(listed[name] for name in sorted(listed))
     elif cls is payloads.RecordCorrect:
         others = dict.fromkeys(r for r in fields["replacements"] if r != fields["target"])
         fields["replacements"] = tuple(others)

@@ -58,17 +58,37 @@ from p2pledger.chain.payloads import (
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    OrgQuota,
+    OrgRegister,
     Parameter,
     ParameterSet,
     RecordAppend,
     RecordBatch,
     RecordCorrect,
     RevocationReason,
+    SchemaField,
+    SchemaPublish,
+    StatusPublish,
+    StatusPurpose,
     UpgradePlan,
+)
+from p2pledger.chain.payloads.bodies import (
+    AdminAct,
+    AiAdvice,
+    Digest,
+    EpcisObject,
+    EpcisTransform,
+    Field,
+    FieldList,
+    HumanDecision,
+    Label,
+    Number,
+    SensorReading,
 )
 from p2pledger.chain.payloads.governance import ready_digest
 from p2pledger.chain.reading import Reading, prove_reading, readings_root
 from p2pledger.chain.receipt import Receipt, Result
+from p2pledger.chain.schema import FieldClass, SchemaClass
 from p2pledger.chain.transaction import Batch, Body, Spread, Transaction
 from p2pledger.chain.vote import Ballot, Vote, certificate_of, evidence_of, finalise, notarise, skip
 from p2pledger.codec import encode
@@ -126,6 +146,38 @@ DEVICE = bytes(range(16, 32))
 READINGS = tuple(
     Reading(7 + i, Millis(START_MS + 1_000 * i), (i * 100, -i), bytes([i]) * 16) for i in range(5)
 )
+BODIES: dict[str, Any] = {
+    "sensor.reading/1": SensorReading("flow", "MTQ", 1_000, (1, -2, 70_000)),
+    "epcis.object/1": EpcisObject("urn:epcglobal:cbv:bt:po-17", None, "urn:epc:id:sgln:0614141.00777.0"),
+    "epcis.transform/1": EpcisTransform(
+        None, (Item("urn:lot:1", 900, "GRM"), Item("urn:lot:2", 100, "GRM")), (Item("urn:lot:3", 990, "GRM"),)
+    ),
+    "admin.act/1": AdminAct(
+        "office-7", "permit", "eli:act:5:2", digest("salted"), "granted", digest("old act")
+    ),
+    "ai.advice/1": AiAdvice(
+        "model-3", digest("model"), (digest("input"),), digest("output"), HumanDecision.OVERRIDDEN, "office-7"
+    ),
+    "published": FieldList(
+        (
+            Field("batch_id", Label("b-7")),
+            Field("mass_g", Number(-12)),
+            Field("operator", Digest(digest("operator and salt"))),
+        )
+    ),
+}
+STATUS_BITS = bytes.fromhex("1f8b08000000000002ff") + bytes(10)
+"""Stands for compressed bits: another zlib may write other bytes."""
+MEASURES = {
+    "authority.add": AuthorityAdd("org-1", signer("votes").public_key, PeerId("another-peer")),
+    "authority.remove": AuthorityRemove("org-1"),
+    "parameter.set": ParameterSet(Parameter.BLOCK_BYTES_MAX, 1_048_576),
+    "upgrade.plan": UpgradePlan(2),
+    "org.register": OrgRegister(
+        "clinic", "hospital", (signer("clinic 1").public_key,), 1, Quota(1_000, 2**20)
+    ),
+    "org.quota": OrgQuota("clinic", Quota(2_000, 2**21)),
+}
 PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "key.add": (
         KeyAdd(signer("new").public_key, KeyRole.SERVICE, signer("sealed").public_key, Height(0)),
@@ -163,7 +215,7 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
             business_step="receiving",
             disposition="in_progress",
             references=(digest("earlier"),),
-            body=b"anything",
+            body=encode(BODIES["epcis.object/1"]),
             commitment=None,
         ),
         ("device",),
@@ -183,6 +235,23 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
     "record.correct": (
         RecordCorrect(digest("wrong"), CorrectionReason.INCORRECT_DATA, (digest("right"),)),
+        ("admin 0",),
+    ),
+    "status.publish": (
+        StatusPublish("employees-2026", 1, StatusPurpose.REVOCATION, STATUS_BITS),
+        ("admin 0",),
+    ),
+    "schema.publish": (
+        SchemaPublish(
+            "water.quality/1",
+            SchemaClass.PUBLIC,
+            digest("schema"),
+            (
+                SchemaField("name", FieldClass.FORBIDDEN),
+                SchemaField("operator", FieldClass.COMMIT),
+                SchemaField("turbidity_mntu", FieldClass.PUBLIC),
+            ),
+        ),
         ("admin 0",),
     ),
     "gov.propose": (
@@ -206,12 +275,6 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
         AuthorityRotate(signer("votes").public_key, PeerId("another-peer")),
         ("admin 0",),
     ),
-}
-MEASURES: dict[str, Any] = {
-    "authority.add": AuthorityAdd("org-1", signer("votes").public_key, PeerId("another-peer")),
-    "authority.remove": AuthorityRemove("org-1"),
-    "parameter.set": ParameterSet(Parameter.BLOCK_BYTES_MAX, 1_048_576),
-    "upgrade.plan": UpgradePlan(2),
 }
 
 
@@ -312,7 +375,8 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "merkle path": (merkle.Path, prove_reading(READINGS, 9)),
     "frontier": (merkle.Frontier, merkle.Frontier().append(LEAVES)),
     **{f"payload {kind}": (type(payload), payload) for kind, (payload, _) in PAYLOADS.items()},
-    **{f"measure {kind}": (type(measure), measure) for kind, measure in MEASURES.items()},
+    **{f"measure {kind}": (type(payload), payload) for kind, payload in MEASURES.items()},
+    **{f"body {schema}": (type(body), body) for schema, body in BODIES.items()},
     **{f"transaction {kind}": (Transaction, one) for kind, one in TRANSACTIONS.items()},
     **{f"certificate {name}": (type(one), one) for name, one in CERTIFICATES.items()},
     **{

@@ -42,7 +42,13 @@ from p2pledger.chain.payloads.registry import (
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    OrgQuota,
+    OrgRegister,
     RevocationReason,
+    SchemaField,
+    SchemaPublish,
+    StatusPublish,
+    StatusPurpose,
 )
 from p2pledger.chain.payloads.words import DeviceId, Name, Word
 
@@ -73,13 +79,19 @@ __all__ = [
     "KeyRevoke",
     "KeyRotate",
     "Name",
+    "OrgQuota",
+    "OrgRegister",
     "Parameter",
     "ParameterSet",
     "RecordAppend",
     "RecordBatch",
     "RecordCorrect",
     "RevocationReason",
+    "SchemaField",
+    "SchemaPublish",
     "SeqNumber",
+    "StatusPublish",
+    "StatusPurpose",
     "UpgradePlan",
     "Word",
 ]
@@ -95,6 +107,8 @@ PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(
             DeviceEnroll,
             DeviceTransfer,
             DeviceRetire,
+            SchemaPublish,
+            StatusPublish,
             RecordAppend,
             RecordBatch,
             RecordCorrect,
@@ -109,6 +123,9 @@ PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(
 """The payload type of each kind of transaction."""
 
 MEASURES: Mapping[str, type[Any]] = MappingProxyType(
-    {measure.KIND: measure for measure in (AuthorityAdd, AuthorityRemove, ParameterSet, UpgradePlan)}
+    {
+        measure.KIND: measure
+        for measure in (OrgRegister, OrgQuota, AuthorityAdd, AuthorityRemove, ParameterSet, UpgradePlan)
+    }
 )
 """What `gov.propose` may put to the vote, by kind."""

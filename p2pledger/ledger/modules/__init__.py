@@ -6,7 +6,7 @@ from types import MappingProxyType
 from p2pledger.ledger.modules import governance, records, registry
 from p2pledger.ledger.rules import Measure, Rule
 
-_MEASURES = (*governance.MEASURES,)
+_MEASURES = (*registry.MEASURES, *governance.MEASURES)
 
 MEASURES: Mapping[str, Measure] = MappingProxyType({measure.kind: measure for measure in _MEASURES})
 """What each kind of proposal means."""

@@ -17,11 +17,11 @@ from p2pledger.ledger.machine import BLOCK_PLACES, Machine
 from p2pledger.ledger.overlay import Overlay
 from p2pledger.ledger.state import EmptyState
 from p2pledger.merkle import Frontier
-from tests.ledgers import START_MS, Effects, Ledger, genesis, quota, signer, transaction
+from tests.ledgers import GRANTED, START_MS, Effects, Ledger, genesis, quota, signer, transaction
 
 ACT = RecordAppend(
     "admin.act/1", START_MS, None, None, Action.OBSERVE, (Item("permit", 1, "C62"),),
-    None, None, None, (), b"granted", None,
+    None, None, None, (), GRANTED, None,
 )  # fmt: skip
 
 

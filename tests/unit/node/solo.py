@@ -14,6 +14,7 @@ from p2pledger.consensus.situation import Setting
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Code
 from p2pledger.ledger.machine import Machine
+from p2pledger.ledger.modules.records import PUBLISHED
 from p2pledger.metrics import Metrics
 from p2pledger.network.seam import Unreachable
 from p2pledger.node.clock import Clock
@@ -79,7 +80,11 @@ class Solo:
         self.store = store or MemoryStore(self.genesis, self.machine.start())
         self.clock, self.wire = Clock(), Wire()
         self.metrics = Metrics(
-            version="0", chain_id="test", node="solo", codes=sorted(Code), schemas=sorted(SCHEMAS)
+            version="0",
+            chain_id="test",
+            node="solo",
+            codes=sorted(Code),
+            schemas=[*sorted(SCHEMAS), PUBLISHED],
         )
         key = ledgers.signer("authority 0")
         if not (directory / "guard.db").exists():

@@ -158,7 +158,7 @@ def _wait(changes: Changes, change: Change) -> None:
     same = change.kind, change.organisation
     others = tuple(one for one in before.changes if (one.kind, one.organisation) != same)
     if len(others) == CHANGES_MAX:
-        raise InvalidTransaction(Code.TOO_MANY_CHANGES, f"{CHANGES_MAX} changes of the list wait already")
+        raise InvalidTransaction(Code.TOO_MANY_CANDIDATES, f"{CHANGES_MAX} changes of the list wait already")
     WAITING.put(changes, b"", replace(before, changes=(*others, change)))
 
 

@@ -1,12 +1,13 @@
 """Who may sign what, from which height to which. Floor 4, pure.
 
-`rows` are the tables and queries, `keys` and `devices` the rules. Invariants: a live key has one owner;
-revocation works from a height on, never backwards.
+`rows` are the tables, `keys`, `devices`, `schemas` and `status` the rules, `organisations` the measures,
+`queries` what can be asked. Invariants: a live key has one owner; revocation works from a height on, never
+backwards; a published schema never changes; versions of a status list follow one by one, in their slots.
 """
 
 from p2pledger.chain.genesis import RESIDENTS, Genesis, KeyRole
 from p2pledger.codec import encode
-from p2pledger.ledger.modules.registry import devices, keys
+from p2pledger.ledger.modules.registry import devices, keys, organisations, schemas, status
 from p2pledger.ledger.modules.registry.rows import (
     KEYS,
     ORGANISATIONS,
@@ -31,6 +32,7 @@ from p2pledger.ledger.state import Changes
 from p2pledger.types import Height, Millis
 
 __all__ = [
+    "MEASURES",
     "RULES",
     "Device",
     "Gateway",
@@ -46,7 +48,9 @@ __all__ = [
     "organisation",
 ]
 
-RULES = (*keys.RULES, *devices.RULES)
+RULES = (*keys.RULES, *devices.RULES, *schemas.RULES, *status.RULES)
+MEASURES = organisations.MEASURES
+"""What the authorities decide on."""
 
 
 def apply_genesis(changes: Changes, genesis: Genesis) -> tuple[IndexRow, ...]:

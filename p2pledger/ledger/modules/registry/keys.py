@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import KeyAdd, KeyRevoke, KeyRotate
+from p2pledger.chain.payloads.registry import ADMINS_MAX
 from p2pledger.codec import encode
 from p2pledger.crypto import is_public_key
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry.rows import (
-    ADMINS_MAX,
     CONSENSUS_KEYS,
     DEVICES,
     KEYS,

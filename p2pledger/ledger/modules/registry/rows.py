@@ -5,19 +5,28 @@ both are known at least one block ahead. Residents have no row.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.genesis import GATEWAYS_MAX, RESIDENTS, KeyRole, Quota
 from p2pledger.chain.payloads import DeviceId, Word
+from p2pledger.chain.payloads.registry import ADMINS_MAX
 from p2pledger.codec import U32, Length, Pattern
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.rules import CheckSigners, Context, Round
 from p2pledger.ledger.state import Changes, Readable, Table
 from p2pledger.types import Hash, Height, Millis, PeerId, PublicKey
 
-ADMINS_MAX = 16
+COMING_QUOTAS_MAX = 8
+
+
+@dataclass(frozen=True)
+class ComingQuota:
+    """What takes the place of an organisation's quota from a height on."""
+
+    quota: Quota
+    from_height: Height
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,15 @@ class Organisation:
     quota: Quota
     suspended_until_ms: Millis
     """0 when it is not; a suspension ends by itself."""
+    from_height: Height = Height(0)
+    """The first block that it may sponsor a transaction in."""
+    coming_quotas: Annotated[tuple[ComingQuota, ...], Length(0, COMING_QUOTAS_MAX)] = ()
+    """Changes of its quota that were decided, by height. Nothing is written when one comes into force."""
+
+    def quota_at(self, height: Height) -> Quota:
+        """What it may write in a window, in the block of this height or a later one."""
+        reached = [coming.quota for coming in self.coming_quotas if coming.from_height <= height]
+        return reached[-1] if reached else self.quota
 
 
 @dataclass(frozen=True)
@@ -156,6 +174,18 @@ def gateway(reader: Readable, peer: PeerId) -> Gateway | None:
     return None if number is None else GATEWAYS.get(reader, _number(number.number))
 
 
+def gateway_count(reader: Readable) -> int:
+    """How many gateways ever joined."""
+    return (_GATEWAY_COUNT.get(reader, b"") or GatewayCount(0)).count
+
+
+def gateway_by_number(reader: Readable, number: int) -> Gateway:
+    """The gateway that joined after so many others."""
+    row = GATEWAYS.get(reader, _number(number))
+    assert row is not None, "gateways are numbered without a gap"
+    return row
+
+
 def allowed_peers(reader: Readable, height: Height) -> frozenset[PeerId]:
     """The peer ids of all gateways whose key has not ended by a height: who may connect, beside authorities.
 
@@ -202,10 +232,15 @@ def peer_is_free(reader: Readable, peer: PeerId, organisation: OrganisationId | 
 
 
 def check_sponsor(reader: Readable, name: str, round_: Round) -> Organisation:
-    """The sponsor of a transaction. Raises: InvalidTransaction when it is unknown or suspended."""
+    """The sponsor of a transaction, with the quota that it has in this block.
+
+    Raises: InvalidTransaction when it is unknown, so far, or suspended.
+    """
     row = ORGANISATIONS.get(reader, name.encode())
-    if row is None:
+    if row is None or round_.height < row.from_height:
         raise InvalidTransaction(Code.UNKNOWN_SPONSOR, f"there is no organisation {name!r}")
+    if row.coming_quotas:
+        row = replace(row, quota=row.quota_at(round_.height))
     if round_.time_ms < row.suspended_until_ms:
         raise InvalidTransaction(
             Code.SPONSOR_SUSPENDED, f"{name!r} is suspended until {row.suspended_until_ms} ms"

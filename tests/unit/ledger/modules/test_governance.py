@@ -350,7 +350,7 @@ def test_so_many_changes_wait(ledger):
     changes = Changes(ledger.reader)
     WAITING.put(changes, b"", Waiting((), many))
     context = Context(ledger.genesis, ledger.next_round, is_signed)
-    with pytest.raises(InvalidTransaction, match="too_many_changes"):
+    with pytest.raises(InvalidTransaction, match="too_many_candidates"):
         enact_add(changes, context, CITY, Height(9))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cbor2
 import pytest
 from p2pledger.chain.payloads import (
     Action,
@@ -13,19 +14,34 @@ from p2pledger.chain.payloads import (
     RecordAppend,
     RecordBatch,
     RecordCorrect,
+    SchemaField,
+    SchemaPublish,
 )
-from p2pledger.chain.schema import DAY_MS, SCHEMAS, SchemaClass, day_of
+from p2pledger.chain.payloads.bodies import (
+    AdminAct,
+    AiAdvice,
+    Digest,
+    Field,
+    FieldList,
+    HumanDecision,
+    Label,
+    Number,
+    field_classes,
+)
+from p2pledger.chain.schema import DAY_MS, SCHEMAS, FieldClass, SchemaClass, day_of
+from p2pledger.codec import encode
 from p2pledger.ledger.modules import records
 from p2pledger.ledger.modules.sequence import Gap
 from p2pledger.ledger.record import Record
 from p2pledger.types import PeerId
-from tests.ledgers import START_MS, Ledger, signer, transaction
+from tests.ledgers import GRANTED, START_MS, Ledger, signer, transaction
 from tests.unit.ledger.modules.test_registry import invite
+from tests.vectors.make import BODIES
 
 METER, SCALE = b"meter".ljust(16), b"scale".ljust(16)
 PEER = PeerId("city-gateway-peer")
 ACT = RecordAppend(
-    "admin.act/1", START_MS, None, None, Action.OBSERVE, (), "office-7", None, None, (), b"granted", None
+    "admin.act/1", START_MS, None, None, Action.OBSERVE, (), "office-7", None, None, (), GRANTED, None
 )
 
 
@@ -242,10 +258,136 @@ def test_a_device_corrects_what_it_wrote(ledger):
 
 def test_every_shipped_schema_is_taken(ledger):
     day, _ = day_of(START_MS)
+    old = ledger.does(ACT, "city", "city 1")
     for schema, kind in SCHEMAS.items():
+        body = BODIES.get(schema)
+        if isinstance(body, AdminAct):
+            body = replace(body, supersedes=old.id)
         clear = {"body": None, "where": None, "commitment": bytes(32), "time_ms": day}
-        act = replace(ACT, schema=schema, **(clear if kind is SchemaClass.PERSONAL else {}))
-        ledger.does(act, "city", "city 1")
+        fields = clear if kind is SchemaClass.PERSONAL else {"body": encode(body)}
+        ledger.does(replace(ACT, schema=schema, **fields), "city", "city 1")
+
+
+def test_a_shipped_schemas_body_is_its_fields_and_nothing_else(ledger):
+    for schema, body in BODIES.items():
+        if schema not in SCHEMAS:
+            continue
+        more = cbor2.dumps([*cbor2.loads(encode(body)), "name"])
+        fewer = cbor2.dumps(cbor2.loads(encode(body))[:-1])
+        other = encode(next(one for name, one in BODIES.items() if name != schema))
+        for bad in (b"granted", more, fewer, other, encode(body) + b"0", cbor2.dumps({"office": "office-7"})):
+            act = replace(ACT, schema=schema, body=bad)
+            assert ledger.refuses(act, "city", "city 1") == "undeclared_field"
+
+
+def test_a_document_is_named_by_a_commitment_only(ledger):
+    plain = cbor2.dumps(["office-7", "permit", "act-5-2", "the application", "granted", None])
+    assert ledger.refuses(replace(ACT, body=plain), "city", "city 1") == "undeclared_field"
+    assert field_classes(AdminAct)["document_hash"] is FieldClass.COMMIT
+    assert field_classes(AdminAct)["office"] is FieldClass.PUBLIC
+    assert field_classes(AiAdvice)["output_commitment"] is FieldClass.COMMIT
+
+
+def test_an_act_supersedes_an_act_of_its_own_organisation(ledger):
+    ours, theirs = ledger.does(ACT, "city", "city 1"), ledger.does(ACT, "utility", "utility 1")
+    reading = ledger.does(fact(0), "city", "meter")
+
+    def after(old: bytes) -> RecordAppend:
+        return replace(ACT, body=encode(AdminAct("office-7", "permit", "a", bytes(32), "granted", old)))
+
+    for old in (theirs.id, reading.id, bytes(32)):
+        assert ledger.refuses(after(old), "city", "city 1") == "unknown_record"
+    new = ledger.does(after(ours.id), "city", "city 1")
+    assert rows(ledger, records.BY_REFERENCE) == [(ours.id + new.id, b"")]
+
+
+def advice(decision: HumanDecision | None = None, **changes) -> RecordAppend:
+    office = None if decision is None else "office-7"
+    body = AiAdvice("model-3", bytes(32), (), bytes(32), decision, office)
+    return replace(ACT, **{"schema": "ai.advice/1", "body": encode(body), **changes})
+
+
+def test_advice_is_open_until_a_human_of_its_organisation_decides(ledger):
+    def decided() -> dict[bytes, bytes]:
+        return {key[-32:]: value for key, value in rows(ledger, records.ADVICE)}
+
+    first, second = ledger.does(advice(), "city", "city 1"), ledger.does(advice(), "city", "city 1")
+    hidden = ledger.does(advice(body=None, commitment=bytes(32)), "city", "city 1")
+    at_once = ledger.does(advice(HumanDecision.ACCEPTED), "city", "city 1")
+    batched = ledger.does(batch(0, 1, schema="ai.advice/1"), "city", "city gateway")
+    assert decided() == {
+        first.id: b"",
+        second.id: b"",
+        hidden.id: b"",
+        at_once.id: at_once.id,
+        batched.id: b"",
+    }
+    ledger.does(replace(ACT, references=(first.id,)), "utility", "utility 1")
+    ledger.does(advice(references=(first.id,)), "city", "city 1")
+    assert decided()[first.id] == b""
+    act = ledger.does(replace(ACT, references=(first.id, hidden.id)), "city", "city 1")
+    human = ledger.does(advice(HumanDecision.REJECTED, references=(second.id,)), "city", "city 1")
+    assert (decided()[first.id], decided()[hidden.id], decided()[second.id]) == (act.id, act.id, human.id)
+
+
+def test_a_decision_names_the_office_that_made_it():
+    with pytest.raises(ValueError):
+        AiAdvice("model-3", bytes(32), (), bytes(32), HumanDecision.ACCEPTED, None)
+    with pytest.raises(ValueError):
+        AiAdvice("model-3", bytes(32), (), bytes(32), None, "office-7")
+
+
+QUALITY = SchemaPublish(
+    "water.quality/1",
+    SchemaClass.PUBLIC,
+    bytes(32),
+    (
+        SchemaField("name", FieldClass.FORBIDDEN),
+        SchemaField("operator", FieldClass.COMMIT),
+        SchemaField("turbidity_mntu", FieldClass.PUBLIC),
+    ),
+)
+
+
+def quality(*fields: Field) -> RecordAppend:
+    return fact(0, schema="water.quality/1", body=encode(FieldList(fields)) if fields else None)
+
+
+def test_a_published_schemas_fields_are_as_it_declares_them(ledger):
+    turbid, by = Field("turbidity_mntu", Number(12)), Field("operator", Digest(bytes(32)))
+    assert ledger.refuses(quality(turbid), "city", "meter") == "unknown_schema"
+    ledger.does(QUALITY, "utility", "utility 1")
+    for fields, code in (
+        ((turbid, Field("weather", Label("rain"))), "undeclared_field"),
+        ((Field("name", Label("j")),), "forbidden_field"),
+        ((Field("name", Digest(bytes(32))),), "forbidden_field"),
+        ((Field("operator", Label("j")),), "field_in_clear"),
+        ((Field("operator", Number(7)),), "field_in_clear"),
+    ):
+        fields = tuple(sorted(fields, key=lambda field: field.name))
+        assert ledger.refuses(quality(*fields), "city", "meter") == code
+    for bad in (b"rain", cbor2.dumps([[["operator", [3, b"short"]]]])):
+        act = fact(0, schema="water.quality/1", body=bad)
+        assert ledger.refuses(act, "city", "meter") == "malformed"
+    ledger.does(quality(by, turbid), "city", "meter")
+    ledger.does(batch(1, 2, schema="water.quality/1"), "city", "city gateway")
+    assert {records.schema_of(row) for row in ledger.rows} == {None, records.PUBLISHED}
+
+
+def test_fields_stand_in_one_order():
+    one, other = Field("a", Number(1)), Field("b", Number(1))
+    for fields in ((other, one), (one, one)):
+        with pytest.raises(ValueError):
+            FieldList(fields)
+
+
+def test_a_published_personal_schema_keeps_its_records_off_the_ledger(ledger):
+    ledger.does(replace(QUALITY, subject=SchemaClass.PERSONAL), "city", "city 1")
+    clear = quality(Field("turbidity_mntu", Number(12)))
+    assert ledger.refuses(clear, "city", "meter") == "personal_in_clear"
+    assert ledger.refuses(batch(0, 1, schema="water.quality/1"), "city", "meter") == "not_a_day"
+    day, _ = day_of(START_MS)
+    ledger.does(replace(clear, what=(), body=None, commitment=bytes(32), time_ms=day), "city", "meter")
 
 
 def test_a_record_of_the_same_block_can_be_referred_to_and_one_of_a_refused_transaction_cannot(ledger):

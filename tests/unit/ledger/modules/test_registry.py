@@ -25,10 +25,10 @@ from p2pledger.ledger.modules.registry.devices import DEVICES_INDEX
 from p2pledger.ledger.modules.registry.rows import DEVICES, GatewayCount, apply_gateway
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Height, Millis, PeerId
-from tests.ledgers import START_MS, Ledger, genesis, signer, transaction
+from tests.ledgers import GRANTED, START_MS, Ledger, genesis, signer, transaction
 
 ACT = RecordAppend(
-    "admin.act/1", START_MS, None, None, Action.OBSERVE, (), None, None, None, (), b"granted", None
+    "admin.act/1", START_MS, None, None, Action.OBSERVE, (), None, None, None, (), GRANTED, None
 )
 METER, PEER, NEW_PEER = b"meter".ljust(16), PeerId("city-gateway-peer"), PeerId("new-gateway-peer")
 
@@ -343,13 +343,13 @@ def test_a_retired_device_is_silent_for_good(ledger):
 def test_a_stolen_device_is_bounded_by_its_organisations_admins(ledger):
     ledger.does(enroll(), "city", "city gateway", "meter")
     ledger.does(revoke("meter"), "city", "city 1")
-    fact = replace(ACT, schema="sensor.reading/1", device=METER, seq=0)
+    fact = replace(ACT, schema="sensor.reading/1", device=METER, seq=0, body=None)
     assert ledger.refuses(fact, "city", "meter") == "not_entitled"
 
 
 def test_a_device_gets_a_new_key_and_its_numbers_go_on(ledger):
     ledger.does(enroll(), "city", "city gateway", "meter")
-    fact = replace(ACT, schema="sensor.reading/1", device=METER, seq=0)
+    fact = replace(ACT, schema="sensor.reading/1", device=METER, seq=0, body=None)
     ledger.does(fact, "city", "meter")
     ledger.does(rotate("meter", "fresh"), "city", "city 1", "fresh")
     assert ledger.refuses(fact, "city", "fresh") == "duplicate"

@@ -1,68 +1,38 @@
-"""Signed facts that are only ever added to. Floor 4, pure.
-
-A record stands in its transaction, which the chain keeps (`ledger.record`); the state keeps what may
-change: the devices' numbers and the corrections. Invariants: no number of a device is accepted twice,
-ranges never overlap; a correction never edits; of a schema of class personal nothing stands in clear, and
-no time finer than a day.
-"""
+"""Rules for records: one fact, a batch of readings, a correction. Floor 4, pure."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import RecordAppend, RecordBatch, RecordCorrect
+from p2pledger.chain.payloads.bodies import ADMIN_ACT, AI_ADVICE, BODIES, AdminAct, AiAdvice, Shipped
 from p2pledger.chain.schema import SCHEMAS, SchemaClass, SchemaId, day_of
 from p2pledger.errors import Code, InvalidTransaction
+from p2pledger.ledger.modules.records.bodies import check_published_body, shipped_body
+from p2pledger.ledger.modules.records.rows import (
+    ADVICE,
+    BY_DEVICE,
+    BY_ORGANISATION,
+    BY_PLACE,
+    BY_REFERENCE,
+    BY_SCHEMA,
+    CORRECTED,
+    CORRECTIONS,
+    SEQUENCES,
+    UNNUMBERED,
+    Correction,
+    advice_key,
+    corrected_by,
+)
 from p2pledger.ledger.modules.registry import Device, live_keys
 from p2pledger.ledger.modules.registry.rows import DEVICES, signed_in_role
-from p2pledger.ledger.modules.sequence import Sequence
-from p2pledger.ledger.rules import Context, IndexRow, Rule
-from p2pledger.ledger.state import Changes, Readable, Table
+from p2pledger.ledger.modules.registry.schemas import PublishedSchema, published_schema
+from p2pledger.ledger.record import Record
+from p2pledger.ledger.rules import Context, Rule
+from p2pledger.ledger.state import Changes
 from p2pledger.types import Hash, Millis
 
 FUTURE_MAX_MS = 120_000
 """How far a device's clock may run ahead of the block's time."""
-
-
-@dataclass(frozen=True)
-class Correction:
-    """What the state keeps of a record that was wrong. `by` is the correction's transaction."""
-
-    by: Hash
-
-
-_CORRECTIONS = Table("correction", Correction)
-_SEQUENCES = Table("sequence", Sequence)
-_UNNUMBERED = Sequence()
-
-BY_DEVICE = "records.device"
-"""device id | first number (8 bytes) -> last number (8 bytes) | transaction id."""
-BY_SCHEMA = "records.schema"
-"""schema | 0 | event time (8 bytes) | transaction id."""
-BY_ORGANISATION = "records.organisation"
-"""organisation | 0 | event time (8 bytes) | transaction id."""
-BY_PLACE = "records.place"
-"""place | 0 | event time (8 bytes) | transaction id."""
-BY_REFERENCE = "records.reference"
-"""The record referred to | the record that refers to it: traces forward. The body traces back."""
-CORRECTIONS = "records.corrections"
-"""The record corrected -> the correction's transaction id."""
-
-
-def schema_of(row: IndexRow) -> SchemaId | None:
-    """The schema that a new record's row stands for; None for every other row."""
-    return row.key.partition(b"\0")[0].decode() if row.name == BY_SCHEMA else None
-
-
-def corrected_by(reader: Readable, transaction_id: Hash) -> Hash | None:
-    """The transaction that corrected a record; None while none did."""
-    correction = _CORRECTIONS.get(reader, transaction_id)
-    return None if correction is None else correction.by
-
-
-def sequence(reader: Readable, device: bytes) -> Sequence:
-    """Which numbers of a device were accepted, and which are missing."""
-    return _SEQUENCES.get(reader, device) or _UNNUMBERED
 
 
 def _check_author(changes: Changes, context: Context, device: bytes) -> Device:
@@ -79,11 +49,15 @@ def _check_author(changes: Changes, context: Context, device: bytes) -> Device:
     raise InvalidTransaction(Code.MISSING_SIGNATURE, "neither the device nor its gateway has signed")
 
 
-def _check_schema(schema: str) -> SchemaClass:
-    known = SCHEMAS.get(schema)
+def _published(changes: Changes, schema: SchemaId) -> PublishedSchema:
+    known = published_schema(changes, schema)
     if known is None:
         raise InvalidTransaction(Code.UNKNOWN_SCHEMA, f"there is no schema {schema!r}")
     return known
+
+
+def _check_schema(changes: Changes, schema: SchemaId) -> SchemaClass:
+    return SCHEMAS.get(schema) or _published(changes, schema).subject
 
 
 def _check_time(context: Context, time_ms: Millis) -> None:
@@ -93,8 +67,8 @@ def _check_time(context: Context, time_ms: Millis) -> None:
 
 
 def _apply_numbers(changes: Changes, context: Context, device: bytes, first: int, last: int) -> None:
-    before = _SEQUENCES.get(changes, device) or _UNNUMBERED
-    _SEQUENCES.put(changes, device, before.accept(first, last))
+    before = SEQUENCES.get(changes, device) or UNNUMBERED
+    SEQUENCES.put(changes, device, before.accept(first, last, context.round.time_ms))
     value = last.to_bytes(8, "big") + context.transaction_id
     context.emit(BY_DEVICE, device + first.to_bytes(8, "big"), value)
 
@@ -117,15 +91,56 @@ def _check_in_clear(payload: RecordAppend) -> None:
         )
 
 
+def _apply_references(
+    changes: Changes, context: Context, payload: RecordAppend, body: Shipped | None
+) -> None:
+    """The records that one refers to are there; advice among them is decided on by an act or a decision."""
+    is_decision = payload.schema == ADMIN_ACT or (
+        isinstance(body, AiAdvice) and body.human_decision is not None
+    )
+    for reference in payload.references:
+        target = _referred(changes, reference)
+        context.emit(BY_REFERENCE, reference + context.transaction_id)
+        if is_decision and target.schema == AI_ADVICE and target.organisation == context.sponsor:
+            key = advice_key(target.organisation, target.time_ms, reference)
+            context.emit(ADVICE, key, context.transaction_id)
+    if isinstance(body, AdminAct) and body.supersedes is not None:
+        target = _referred(changes, body.supersedes)
+        if target.schema != ADMIN_ACT or target.organisation != context.sponsor:
+            raise InvalidTransaction(
+                Code.UNKNOWN_RECORD, f"{context.sponsor!r} has no act {body.supersedes.hex()} to supersede"
+            )
+        context.emit(BY_REFERENCE, body.supersedes + context.transaction_id)
+
+
+def _referred(changes: Changes, reference: Hash) -> Record:
+    target = changes.record(reference)
+    if target is None:
+        raise InvalidTransaction(Code.UNKNOWN_RECORD, f"there is no record {reference.hex()}")
+    return target
+
+
+def _emit_advice(context: Context, time_ms: Millis, body: Shipped | None) -> None:
+    """Advice is open unless it says in clear that a human decided: under a commitment that cannot be seen."""
+    is_decided = isinstance(body, AiAdvice) and body.human_decision is not None
+    key = advice_key(context.sponsor, time_ms, context.transaction_id)
+    context.emit(ADVICE, key, context.transaction_id if is_decided else b"")
+
+
 def apply_append(changes: Changes, context: Context, payload: RecordAppend) -> bytes:
     """One fact more, at the device's number if it has one."""
-    if _check_schema(payload.schema) is SchemaClass.PERSONAL:
+    if _check_schema(changes, payload.schema) is SchemaClass.PERSONAL:
         _check_in_clear(payload)
+    body: Shipped | None = None
+    if payload.body is not None:
+        if payload.schema in BODIES:
+            body = shipped_body(payload.schema, payload.body)
+        else:
+            published = _published(changes, payload.schema)
+            check_published_body(payload.schema, published, payload.body)
     _check_time(context, payload.time_ms)
-    for reference in payload.references:
-        if changes.record(reference) is None:
-            raise InvalidTransaction(Code.UNKNOWN_RECORD, f"there is no record {reference.hex()}")
-        context.emit(BY_REFERENCE, reference + context.transaction_id)
+    if payload.references or type(body) is AdminAct:
+        _apply_references(changes, context, payload, body)
     if payload.device is not None and payload.seq is not None:
         _check_author(changes, context, payload.device)
         _apply_numbers(changes, context, payload.device, payload.seq, payload.seq)
@@ -133,13 +148,15 @@ def apply_append(changes: Changes, context: Context, payload: RecordAppend) -> b
     if payload.where is not None:
         when = payload.time_ms.to_bytes(8, "big") + context.transaction_id
         context.emit(BY_PLACE, payload.where.encode() + b"\0" + when)
+    if payload.schema == AI_ADVICE:
+        _emit_advice(context, payload.time_ms, body)
     return b""
 
 
 def apply_batch(changes: Changes, context: Context, payload: RecordBatch) -> bytes:
     """Readings of a device under one root, at the numbers that they have."""
     times = payload.first_ms, payload.last_ms
-    if _check_schema(payload.schema) is SchemaClass.PERSONAL:
+    if _check_schema(changes, payload.schema) is SchemaClass.PERSONAL:
         if times != day_of(payload.first_ms):
             raise InvalidTransaction(
                 Code.NOT_A_DAY, f"{payload.schema} is personal: give the bounds of one UTC day"
@@ -151,6 +168,8 @@ def apply_batch(changes: Changes, context: Context, payload: RecordBatch) -> byt
     _check_author(changes, context, payload.device)
     _apply_numbers(changes, context, payload.device, payload.from_seq, payload.to_seq)
     _emit_record(context, payload.schema, payload.first_ms)
+    if payload.schema == AI_ADVICE:
+        _emit_advice(context, payload.first_ms, None)
     return b""
 
 
@@ -162,7 +181,7 @@ def apply_correct(changes: Changes, context: Context, payload: RecordCorrect) ->
         raise InvalidTransaction(Code.ALREADY_CORRECTED, f"by {before.hex()}; correct that one")
     for replacement in payload.replacements:
         _check_own_record(changes, context, replacement)
-    _CORRECTIONS.put(changes, payload.target, Correction(context.transaction_id))
+    CORRECTED.put(changes, payload.target, Correction(context.transaction_id))
     context.emit(CORRECTIONS, payload.target, context.transaction_id)
     return b""
 
@@ -202,7 +221,7 @@ def _batch_order(payload: RecordBatch) -> tuple[bytes, int]:
 def _read_ahead(changes: Changes, payloads: Collection[RecordAppend | RecordBatch]) -> None:
     writers = {payload.device for payload in payloads if payload.device is not None}
     DEVICES.read_ahead(changes, writers)
-    _SEQUENCES.read_ahead(changes, writers)
+    SEQUENCES.read_ahead(changes, writers)
 
 
 RULES = (
