@@ -41,20 +41,38 @@ from p2pledger.chain.message import (
     Status,
 )
 from p2pledger.chain.payloads import (
+    AccessIntent,
+    AccessRefused,
+    AccessServed,
     Action,
     CorrectionReason,
+    DataRegister,
     DeviceEnroll,
     DeviceRetire,
     DeviceTransfer,
+    EraseDone,
+    EraseRequest,
+    ErasureMethod,
     GatewayJoin,
+    GrantGive,
+    GrantRevoke,
+    HoldPlace,
     Item,
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    MandateEnd,
+    MandateGive,
+    Operation,
+    Power,
+    Price,
+    Purpose,
     RecordAppend,
     RecordBatch,
     RecordCorrect,
+    RefusalReason,
     RevocationReason,
+    SizeClass,
 )
 from p2pledger.chain.reading import Reading, prove_reading, readings_root
 from p2pledger.chain.receipt import Receipt, Result
@@ -115,6 +133,15 @@ DEVICE = bytes(range(16, 32))
 READINGS = tuple(
     Reading(7 + i, Millis(START_MS + 1_000 * i), (i * 100, -i), bytes([i]) * 16) for i in range(5)
 )
+MANDATE = MandateGive(
+    id=bytes(range(32, 48)),
+    organisation="org-0",
+    legal_reference="urn:lex:example:act:2020;12",
+    purpose=Purpose.PROTECTION_OF_PUBLIC_SECURITY,
+    powers=(Power.ACCESS, Power.SEAL, Power.HOLD),
+    schemas=("personal.reading/1",),
+    until_ms=Millis(START_MS + 86_400_000),
+)
 PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "key.add": (
         KeyAdd(signer("new").public_key, KeyRole.SERVICE, signer("sealed").public_key, Height(0)),
@@ -172,6 +199,57 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
     "record.correct": (
         RecordCorrect(digest("wrong"), CorrectionReason.INCORRECT_DATA, (digest("right"),)),
+        ("admin 0",),
+    ),
+    "data.register": (
+        DataRegister(
+            commitment=digest("payload"),
+            schema="personal.reading/1",
+            handle=signer("handle").public_key,
+            custodians=("org-0", "org-1", "org-2"),
+            threshold=2,
+            size_class=SizeClass.KIB_64,
+            retain_until_ms=Millis(1_735_689_600_000),
+        ),
+        ("gateway",),
+    ),
+    "grant.give": (
+        GrantGive(
+            handle=signer("handle").public_key,
+            grantee="org-1",
+            purpose=Purpose.SCIENTIFIC_RESEARCH,
+            operations=(Operation.CONSULT, Operation.ANALYSE),
+            notice_hash=digest("notice"),
+            until_ms=Millis(START_MS + 86_400_000),
+            max_uses=12,
+            price=Price(2_500, "EUR"),
+        ),
+        ("handle", "gateway"),
+    ),
+    "grant.revoke": (GrantRevoke(digest("grant")), ("handle", "gateway")),
+    "access.intent": (
+        AccessIntent(
+            data=digest("data"),
+            grant=None,
+            mandate=MANDATE.id,
+            purpose=MANDATE.purpose,
+            encryption_key=signer("one time").public_key,
+            opens_height=Height(1_000),
+        ),
+        ("admin 0",),
+    ),
+    "access.served": (AccessServed(digest("intent")), ("admin 0",)),
+    "access.refused": (AccessRefused(digest("intent"), RefusalReason.NO_BASIS), ("admin 0",)),
+    "erase.request": (EraseRequest(signer("handle").public_key, None), ("handle", "gateway")),
+    "erase.done": (EraseDone(digest("data"), ErasureMethod.CRYPTOGRAPHIC_ERASE), ("admin 0",)),
+    "hold.place": (
+        HoldPlace(
+            mandate=MANDATE.id,
+            handle=None,
+            data=digest("data"),
+            order_hash=digest("order"),
+            until_ms=Millis(START_MS + 86_400_000),
+        ),
         ("admin 0",),
     ),
 }
@@ -274,6 +352,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "merkle path": (merkle.Path, prove_reading(READINGS, 9)),
     "frontier": (merkle.Frontier, merkle.Frontier().append(LEAVES)),
     **{f"payload {kind}": (type(payload), payload) for kind, (payload, _) in PAYLOADS.items()},
+    **{f"measure {one.KIND}": (type(one), one) for one in (MANDATE, MandateEnd(MANDATE.id))},
     **{f"transaction {kind}": (Transaction, one) for kind, one in TRANSACTIONS.items()},
     **{f"certificate {name}": (type(one), one) for name, one in CERTIFICATES.items()},
     **{
