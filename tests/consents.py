@@ -13,6 +13,7 @@ from p2pledger.chain.payloads import (
     Purpose,
     SizeClass,
 )
+from p2pledger.chain.transaction import Transaction
 from p2pledger.crypto import is_signed
 from p2pledger.ledger.modules.consent import MEASURES
 from p2pledger.ledger.overlay import Overlay
@@ -55,6 +56,16 @@ class ConsentLedger(Ledger):
         self.reader = Overlay(self.reader, Effects(self.reader, writes, buckets=buckets))
         self.rows += context.rows
 
+    def builds(self, *candidates: Transaction) -> tuple[Transaction, ...]:
+        """A block of those candidates that succeed, which are returned in its order."""
+        at = self.next_round
+        built = self.machine.build(self.reader, self.execution.frontier, at, candidates)
+        self.execution = built.execution
+        self.reader = Overlay(self.reader, self.execution)
+        self.height, self.time_ms = at.height, at.time_ms
+        self.rows += self.execution.index_rows
+        return built.transactions
+
     def scan(self, index: str, prefix: bytes, after: bytes, limit: int):
         """As `Store.scan`."""
         rows = {row.key: row.value for row in self.rows if row.name == index}
@@ -65,7 +76,7 @@ class ConsentLedger(Ledger):
         """The next block comes so much later."""
         self.time_ms += time_ms
 
-    def one(self, payload, sponsor: str, *names: str):
+    def one(self, payload, sponsor: str, *names: str) -> Transaction:
         """A transaction for a block of several."""
         return transaction(self.genesis, payload, sponsor, *names, expires_ms=self.time_ms + 60_000)
 

@@ -1,7 +1,7 @@
 """Grants, mandates, the access log, private data and its erasure, as facts on the ledger. Floor 4, pure.
 
 `rows` are the tables and what follows from them, `data`, `grants`, `accesses` and `erasure` the rules,
-The payload lies beside the ledger with its custodians, who give shares of its
+`queries` what may be asked. The payload lies beside the ledger with its custodians, who give shares of its
 key for an intent that is final, and only while `is_entitled` says so (docs/decisions/consent.md).
 
 Invariants: no wildcard grantee or purpose; at most 365 days; revoked at height h stops releases from h on;

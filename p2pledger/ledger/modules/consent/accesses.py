@@ -245,6 +245,10 @@ def _read_intents_ahead(changes: Changes, payloads: Collection[AccessIntent]) ->
 
 def _read_reports_ahead(changes: Changes, payloads: Collection[AccessServed | AccessRefused]) -> None:
     INTENTS.read_ahead(changes, {payload.intent for payload in payloads})
+    intents = [INTENTS.get(changes, payload.intent) for payload in payloads]
+    DATA.read_ahead(changes, {intent.data for intent in intents if intent is not None})
+    grants = {intent.grant for intent in intents if intent is not None and intent.grant is not None}
+    GRANTS.read_ahead(changes, grants)
 
 
 RULES = (

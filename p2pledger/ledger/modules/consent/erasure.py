@@ -5,7 +5,7 @@ the erasure is complete with the last of them. A hold in force blocks the report
 was asked for meanwhile falls due when the hold has ended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from p2pledger.chain.payloads import EraseDone, EraseRequest, HoldPlace, Power
@@ -117,8 +117,12 @@ def _put(changes: Changes, context: Context, data: Hash, before: Data, row: Data
         emit_due(context, data, row)
 
 
+def _read_ahead(changes: Changes, payloads: Collection[EraseDone | EraseRequest | HoldPlace]) -> None:
+    DATA.read_ahead(changes, {payload.data for payload in payloads if payload.data is not None})
+
+
 RULES = (
-    Rule(EraseRequest, for_a_resident, apply_request),
-    Rule(EraseDone, by_the_organisation, apply_done),
-    Rule(HoldPlace, by_the_organisation, apply_hold),
+    Rule(EraseRequest, for_a_resident, apply_request, read_ahead=_read_ahead),
+    Rule(EraseDone, by_the_organisation, apply_done, read_ahead=_read_ahead),
+    Rule(HoldPlace, by_the_organisation, apply_hold, read_ahead=_read_ahead),
 )

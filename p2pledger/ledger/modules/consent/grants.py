@@ -5,6 +5,7 @@ are known a block ahead. Neither names a wildcard: its organisation is one that 
 closed list.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from p2pledger.chain.payloads import GrantGive, GrantRevoke, MandateEnd, MandateGive
@@ -13,6 +14,7 @@ from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.consent.data import schema_class
 from p2pledger.ledger.modules.consent.rows import (
     GRANTS,
+    HANDLES,
     MANDATES,
     Grant,
     Mandate,
@@ -117,5 +119,16 @@ def enact_end(changes: Changes, context: Context, payload: MandateEnd, from_heig
     MANDATES.put(changes, payload.mandate, replace(row, ended_height=from_height))
 
 
-RULES = (Rule(GrantGive, for_a_resident, apply_give), Rule(GrantRevoke, for_a_resident, apply_revoke))
+def _read_handles_ahead(changes: Changes, payloads: Collection[GrantGive]) -> None:
+    HANDLES.read_ahead(changes, {payload.handle for payload in payloads})
+
+
+def _read_grants_ahead(changes: Changes, payloads: Collection[GrantRevoke]) -> None:
+    GRANTS.read_ahead(changes, {payload.grant for payload in payloads})
+
+
+RULES = (
+    Rule(GrantGive, for_a_resident, apply_give, read_ahead=_read_handles_ahead),
+    Rule(GrantRevoke, for_a_resident, apply_revoke, read_ahead=_read_grants_ahead),
+)
 MEASURES = (Measure(MandateGive, enact_mandate), Measure(MandateEnd, enact_end))
