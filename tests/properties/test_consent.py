@@ -61,7 +61,7 @@ mandates = st.sampled_from([bytes([n]) * 16 for n in (0, 0, 1)])
 orders = st.sampled_from([Hash(bytes([n]) * 32) for n in range(2)])
 purposes = st.sampled_from([Purpose.ENFORCE_SECURITY, Purpose.MARKETING])
 some_days = st.sampled_from([40, 365, 5, 1, 366])
-openings = st.sampled_from([None, 1, 3, 0, 2**20 + 1])
+openings = st.sampled_from([3, None, 1, 0, 2**20 + 1])
 
 
 def everything(ask_page, limit: int = 3) -> list:
@@ -156,8 +156,9 @@ class Consent(RuleBasedStateMachine):
         end=st.sampled_from(["nothing", "revoke", "erase"]),
         at=numbers,
         served=st.booleans(),
+        early=st.booleans(),
     )
-    def crowd_a_block(self, handle, most, asks, end, at, served):
+    def crowd_a_block(self, handle, most, asks, end, at, served, early):
         """Several intents by one grant in a block, and somewhere among them the end of their basis."""
         self.end_block()
         size, self.block_size = self.block_size, 99
@@ -177,6 +178,8 @@ class Consent(RuleBasedStateMachine):
                 if end == "erase":
                     target = self.own(grant_id)[-1 - at % 2]
                     self.put(EraseRequest(None, target), RESIDENTS, handle, GATEWAY)
+        self.ask_by_mandate(-1, bytes(16), True, "utility", 2, False)
+        self.report(-1, CUSTODIANS[0], early)
         self.end_block()
         for number, custodian in enumerate(CUSTODIANS if served else ()):
             self.report(number, custodian, True)
