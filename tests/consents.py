@@ -6,7 +6,12 @@ from p2pledger.chain.genesis import LAN, RESIDENTS
 from p2pledger.chain.payloads import (
     AccessIntent,
     DataRegister,
+    EraseDone,
+    EraseRequest,
+    ErasureMethod,
     GrantGive,
+    GrantRevoke,
+    HoldPlace,
     MandateGive,
     Operation,
     Power,
@@ -28,6 +33,7 @@ CUSTODIANS = ("authority-0", "authority-1", "authority-2")
 ADMINS = {f"authority-{i}": f"admin {i}" for i in range(4)} | {"city": "city 1", "utility": "utility 1"}
 GATEWAY = "city gateway"
 MANDATE = b"mandate".ljust(16)
+ORDER = Hash(b"order".ljust(32))
 
 
 def key(name: str):
@@ -138,3 +144,21 @@ def ask(data: Hash, grant: Hash | None, one_time: str, **changes) -> AccessInten
         opens_height=None,
     )
     return replace(payload, **changes)
+
+
+def revoke(grant: Hash) -> GrantRevoke:
+    return GrantRevoke(grant)
+
+
+def erase(data: Hash | None = None, handle: str | None = None) -> EraseRequest:
+    return EraseRequest(None if handle is None else key(handle), data)
+
+
+def hold(ledger, data: Hash | None = None, handle: str | None = None, **changes) -> HoldPlace:
+    until_ms = Millis(ledger.time_ms + 50 * DAY_MS)
+    of = None if handle is None else key(handle)
+    return replace(HoldPlace(MANDATE, of, data, ORDER, until_ms), **changes)
+
+
+def done(data: Hash) -> EraseDone:
+    return EraseDone(data, ErasureMethod.CRYPTOGRAPHIC_ERASE)
