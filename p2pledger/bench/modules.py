@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
+from p2pledger.bench.consents import consent_kinds
 from p2pledger.bench.devices import SCHEMA, Device, enrolment, record
 from p2pledger.bench.solo import (
     ORGANISATIONS,
@@ -116,6 +117,7 @@ class _Round:
         yield [self._join(i, key) for i, key in enumerate(self._keys("gateway"))]
         yield from self._device_kinds()
         yield from self._record_kinds()
+        yield from consent_kinds(self.ledger, self.number, self.count)
 
     def _device_kinds(self) -> Iterator[list[Transaction]]:
         new = unsigned_devices(self.count, b"round %d" % self.number)

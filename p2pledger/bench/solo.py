@@ -22,11 +22,16 @@ from p2pledger.chain.genesis import (
     GenesisOrganisation,
     Quota,
 )
+from p2pledger.chain.payloads import MandateGive, Power, Purpose
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Certificate, finalise
-from p2pledger.crypto import KeySigner
-from p2pledger.ledger.machine import Machine, Round
-from p2pledger.ledger.state import StateReader
+from p2pledger.crypto import KeySigner, is_signed
+from p2pledger.ledger.commitment import Commitment
+from p2pledger.ledger.machine import Execution, Machine, Round
+from p2pledger.ledger.modules.consent.grants import enact_mandate
+from p2pledger.ledger.modules.consent.rows import LASTS_MAX_MS
+from p2pledger.ledger.rules import Context
+from p2pledger.ledger.state import Changes, EmptyState, StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.node import offences
 from p2pledger.node.layers import Layer, Layers
@@ -38,6 +43,16 @@ START_MS = 1_700_000_000_000
 ORGANISATIONS = ("city", "utility")
 SPONSOR = ORGANISATIONS[0]
 ENROLLED_AT_ONCE = 1_000
+MANDATE = MandateGive(
+    id=bytes(16),
+    organisation=SPONSOR,
+    legal_reference="none",
+    purpose=Purpose.ENFORCE_SECURITY,
+    powers=(Power.HOLD,),
+    schemas=("personal.reading/1",),
+    until_ms=Millis(START_MS + LASTS_MAX_MS),
+)
+"""In force from the first block on: nobody votes here."""
 _AUTHORITIES = 4
 _QUOTA = Quota(transactions=2**32 - 1, size_bytes=2**63)
 _UNSIGNED = Signature(bytes(64))
@@ -109,6 +124,27 @@ def solo_genesis() -> Genesis:
     )
 
 
+def _start(machine: Machine) -> Execution:
+    """What the genesis file writes, and the mandate."""
+    genesis, start = machine.genesis, machine.start()
+    changes = Changes(EmptyState())
+    for key, value in start.writes.items():
+        changes.put(key, value)
+    context = Context(genesis, Round(Epoch(0), start.height, Millis(START_MS)), is_signed)
+    enact_mandate(changes, context, MANDATE, Height(1))
+    writes = changes.writes()
+    update = Commitment(genesis.parameters.state_buckets).update(EmptyState(), writes)
+    return replace(
+        start,
+        state_root=update.crown.root,
+        writes=writes,
+        crown=update.crown,
+        entries=update.entries,
+        nodes=update.nodes,
+        index_rows=(*start.index_rows, *context.rows),
+    )
+
+
 class Solo:
     """A chain that grows as its owner says: `execute` a block, then `commit` it.
 
@@ -119,7 +155,7 @@ class Solo:
         self.genesis = solo_genesis()
         self._interval_ms = interval_ms or self.genesis.parameters.block_interval_ms
         self.machine = Machine(self.genesis)
-        self._directory, self._start = directory, self.machine.start()
+        self._directory, self._start = directory, _start(self.machine)
         self._open()
 
     def _open(self) -> None:

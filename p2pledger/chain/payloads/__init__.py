@@ -1,14 +1,40 @@
 """What transactions ask for: one payload type per kind. Floor 3.
 
 They stand here, below the ledger, because clients write them; what they mean is in `ledger/modules`,
-one rule per type. A payload's `KIND` is the kind of the transaction that carries it.
+one rule per type. A payload's `KIND` is the kind of the transaction that carries it, or of the measure.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from p2pledger.chain.payloads.consent import (
+    COMMERCIAL_PURPOSES,
+    CUSTODIANS_MAX,
+    MANDATE_SCHEMAS_MAX,
+    USES_MAX,
+    AccessIntent,
+    AccessRefused,
+    AccessServed,
+    DataRegister,
+    EraseDone,
+    EraseRequest,
+    ErasureMethod,
+    GrantGive,
+    GrantRevoke,
+    HoldPlace,
+    MandateEnd,
+    MandateGive,
+    MandateId,
+    Operation,
+    Power,
+    Price,
+    Purpose,
+    RefusalReason,
+    SizeClass,
+)
 from p2pledger.chain.payloads.governance import (
+    MEASURE_BYTES_MAX,
     AuthorityAdd,
     AuthorityReady,
     AuthorityRemove,
@@ -19,6 +45,7 @@ from p2pledger.chain.payloads.governance import (
     Parameter,
     ParameterSet,
     UpgradePlan,
+    ready_digest,
 )
 from p2pledger.chain.payloads.records import (
     BATCH_READINGS_MAX,
@@ -35,6 +62,9 @@ from p2pledger.chain.payloads.records import (
     SeqNumber,
 )
 from p2pledger.chain.payloads.registry import (
+    ADMINS_MAX,
+    SCHEMA_FIELDS_MAX,
+    STATUS_COMPRESSED_BYTES_MAX,
     DeviceEnroll,
     DeviceRetire,
     DeviceTransfer,
@@ -50,50 +80,82 @@ from p2pledger.chain.payloads.registry import (
     StatusPublish,
     StatusPurpose,
 )
-from p2pledger.chain.payloads.words import DeviceId, Name, Word
+from p2pledger.chain.payloads.words import (
+    DeviceId,
+    Name,
+    Word,
+)
 
 __all__ = [
+    "ADMINS_MAX",
     "BATCH_READINGS_MAX",
     "BODY_BYTES_MAX",
+    "COMMERCIAL_PURPOSES",
+    "CUSTODIANS_MAX",
     "ITEMS_MAX",
+    "MANDATE_SCHEMAS_MAX",
     "MEASURES",
+    "MEASURE_BYTES_MAX",
     "PAYLOADS",
     "REFERENCES_MAX",
     "REPLACEMENTS_MAX",
+    "SCHEMA_FIELDS_MAX",
+    "STATUS_COMPRESSED_BYTES_MAX",
+    "USES_MAX",
+    "AccessIntent",
+    "AccessRefused",
+    "AccessServed",
     "Action",
     "AuthorityAdd",
     "AuthorityReady",
     "AuthorityRemove",
     "AuthorityRotate",
     "CorrectionReason",
+    "DataRegister",
     "DeviceEnroll",
     "DeviceId",
     "DeviceRetire",
     "DeviceTransfer",
+    "EraseDone",
+    "EraseRequest",
+    "ErasureMethod",
     "GatewayJoin",
     "GovPropose",
     "GovSuspend",
     "GovVote",
+    "GrantGive",
+    "GrantRevoke",
+    "HoldPlace",
     "Item",
     "KeyAdd",
     "KeyRevoke",
     "KeyRotate",
+    "MandateEnd",
+    "MandateGive",
+    "MandateId",
     "Name",
+    "Operation",
     "OrgQuota",
     "OrgRegister",
     "Parameter",
     "ParameterSet",
+    "Power",
+    "Price",
+    "Purpose",
     "RecordAppend",
     "RecordBatch",
     "RecordCorrect",
+    "RefusalReason",
     "RevocationReason",
     "SchemaField",
     "SchemaPublish",
     "SeqNumber",
+    "SizeClass",
     "StatusPublish",
     "StatusPurpose",
     "UpgradePlan",
     "Word",
+    "ready_digest",
 ]
 
 PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(
@@ -112,6 +174,15 @@ PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(
             RecordAppend,
             RecordBatch,
             RecordCorrect,
+            DataRegister,
+            GrantGive,
+            GrantRevoke,
+            AccessIntent,
+            AccessServed,
+            AccessRefused,
+            EraseRequest,
+            EraseDone,
+            HoldPlace,
             GovPropose,
             GovVote,
             GovSuspend,
@@ -125,7 +196,16 @@ PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(
 MEASURES: Mapping[str, type[Any]] = MappingProxyType(
     {
         measure.KIND: measure
-        for measure in (OrgRegister, OrgQuota, AuthorityAdd, AuthorityRemove, ParameterSet, UpgradePlan)
+        for measure in (
+            OrgRegister,
+            OrgQuota,
+            MandateGive,
+            MandateEnd,
+            AuthorityAdd,
+            AuthorityRemove,
+            ParameterSet,
+            UpgradePlan,
+        )
     }
 )
 """What `gov.propose` may put to the vote, by kind."""

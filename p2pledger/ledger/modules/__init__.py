@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from p2pledger.ledger.modules import governance, records, registry
+from p2pledger.ledger.modules import consent, governance, records, registry
 from p2pledger.ledger.rules import Measure, Rule
 
-_MEASURES = (*registry.MEASURES, *governance.MEASURES)
+_MEASURES = (*registry.MEASURES, *consent.MEASURES, *governance.MEASURES)
+_RULES = (*registry.RULES, *records.RULES, *consent.RULES, *governance.rules(_MEASURES))
 
 MEASURES: Mapping[str, Measure] = MappingProxyType({measure.kind: measure for measure in _MEASURES})
 """What each kind of proposal means."""
 
-RULES: Mapping[str, Rule] = MappingProxyType(
-    {rule.kind: rule for rule in (*registry.RULES, *records.RULES, *governance.rules(_MEASURES))}
-)
+RULES: Mapping[str, Rule] = MappingProxyType({rule.kind: rule for rule in _RULES})
 """The rule of each kind of transaction."""
