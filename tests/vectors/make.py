@@ -42,19 +42,32 @@ from p2pledger.chain.message import (
 )
 from p2pledger.chain.payloads import (
     Action,
+    ClaimAudit,
     CorrectionReason,
     DeviceEnroll,
     DeviceRetire,
     DeviceTransfer,
+    Drive,
+    EnergyParameters,
+    EnergyRow,
+    EnergySettle,
+    Enrolment,
     GatewayJoin,
     Item,
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    MobilityClaim,
+    MobilityParameters,
+    PointsRedeem,
+    ProgramChange,
+    ProgramCreate,
     RecordAppend,
     RecordBatch,
     RecordCorrect,
     RevocationReason,
+    Terms,
+    sign_enrolment,
 )
 from p2pledger.chain.reading import Reading, prove_reading, readings_root
 from p2pledger.chain.receipt import Receipt, Result
@@ -115,6 +128,24 @@ DEVICE = bytes(range(16, 32))
 READINGS = tuple(
     Reading(7 + i, Millis(START_MS + 1_000 * i), (i * 100, -i), bytes([i]) * 16) for i in range(5)
 )
+ENROLMENT = Enrolment(GENESIS.hash, "drive-well", signer("account").public_key, digest("nullifier"))
+MEASURES = {
+    "program.create": ProgramCreate(
+        program="drive-well",
+        terms=Terms(
+            from_period=2_815,
+            rule_hash=digest("rules"),
+            parameters=MobilityParameters(2_500, 2_500, 13_889, 10, 5, 1, 600, 1_000_000, 100),
+            budget_points=1_000_000,
+            claim_periods=4,
+            expiry_periods=52,
+        ),
+        operator="org-0",
+        issuer="org-1",
+        auditor="org-2",
+    ),
+    "program.change": ProgramChange("share-sun", Terms(647, digest("rules"), EnergyParameters(5), 1, 1, 1)),
+}
 PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "key.add": (
         KeyAdd(signer("new").public_key, KeyRole.SERVICE, signer("sealed").public_key, Height(0)),
@@ -173,6 +204,37 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "record.correct": (
         RecordCorrect(digest("wrong"), CorrectionReason.INCORRECT_DATA, (digest("right"),)),
         ("admin 0",),
+    ),
+    "account.enroll": (sign_enrolment(ENROLMENT, signer("admin 1")), ("gateway", "account")),
+    "mobility.claim": (
+        MobilityClaim(
+            signer("account").public_key, 2_815, Drive(37_149, 4_000, 3, 2, 60, 4_391), digest("trace")
+        ),
+        ("gateway", "account"),
+    ),
+    "energy.settle": (
+        EnergySettle(
+            program="share-sun",
+            feeder="urn:feeder:7",
+            period=647,
+            produced_wh=1_000_000,
+            consumed_wh=400_000,
+            rows=tuple(
+                sorted(
+                    (
+                        EnergyRow(signer("account 1").public_key, 300_000),
+                        EnergyRow(signer("account 2").public_key, 700_000),
+                    ),
+                    key=lambda row: row.account,
+                )
+            ),
+        ),
+        ("admin 0",),
+    ),
+    "points.redeem": (PointsRedeem(signer("account").public_key, 250, "org-3"), ("gateway", "account")),
+    "claim.audit": (
+        ClaimAudit(signer("account").public_key, 2_815, False, digest("another trace"), digest("grant")),
+        ("admin 2",),
     ),
 }
 
@@ -274,6 +336,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "merkle path": (merkle.Path, prove_reading(READINGS, 9)),
     "frontier": (merkle.Frontier, merkle.Frontier().append(LEAVES)),
     **{f"payload {kind}": (type(payload), payload) for kind, (payload, _) in PAYLOADS.items()},
+    **{f"measure {kind}": (type(one), one) for kind, one in MEASURES.items()},
     **{f"transaction {kind}": (Transaction, one) for kind, one in TRANSACTIONS.items()},
     **{f"certificate {name}": (type(one), one) for name, one in CERTIFICATES.items()},
     **{
@@ -323,6 +386,7 @@ HASHES: dict[str, bytes] = {
     "reading leaf": READINGS[0].leaf(),
     "readings root": readings_root(READINGS),
     "invite digest": INVITE.terms.sign_digest(),
+    "enrolment digest": ENROLMENT.sign_digest(),
     "state leaf": entry_of(b"key", b"value").leaf,
     "state root of two keys": Commitment(65_536).update(EmptyState(), {b"a": b"1", b"b": b"2"}).crown.root,
     "state root of a split bucket": Commitment(16)
