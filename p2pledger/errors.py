@@ -111,6 +111,24 @@ class Code(StrEnum):
     HELD = "held"
     ERASED = "erased"
     TOO_MANY_HOLDS = "too_many_holds"
+    # programs
+    UNKNOWN_PROGRAM = "unknown_program"
+    PROGRAM_TAKEN = "program_taken"
+    WRONG_ENGINE = "wrong_engine"
+    TOO_MANY_VERSIONS = "too_many_versions"
+    PERIOD_NOT_OPEN = "period_not_open"
+    ENROLMENT_INVALID = "enrolment_invalid"
+    NULLIFIER_USED = "nullifier_used"
+    UNKNOWN_ACCOUNT = "unknown_account"
+    TRACE_TOO_COARSE = "trace_too_coarse"
+    ALREADY_CLAIMED = "already_claimed"
+    OVER_BUDGET = "over_budget"
+    TOO_FEW_ACCOUNTS = "too_few_accounts"
+    NOT_BALANCED = "not_balanced"
+    TOO_FEW_POINTS = "too_few_points"
+    UNKNOWN_CLAIM = "unknown_claim"
+    ALREADY_AUDITED = "already_audited"
+    AUDIT_CONTRADICTORY = "audit_contradictory"
 
 
 class InvalidMessage(Exception):

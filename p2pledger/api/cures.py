@@ -97,6 +97,29 @@ LEDGER_CURES = {
     "held": "Wait until the time in the message, and erase it then.",
     "erased": "Nothing to do.",
     "too_many_holds": "Prolong one of them, or wait until one has ended.",
+    "unknown_program": "Check the id; programs are created by governance.",
+    "program_taken": "Choose another id, or propose `program.change`.",
+    "wrong_engine": "Name a program of that engine; a program keeps its own for life.",
+    "too_many_versions": (
+        "Name an earlier first period, which replaces what is planned from it on; or wait until "
+        "older periods close."
+    ),
+    "period_not_open": (
+        "Claim between the period's end and the number of periods after it that the terms state; "
+        "see the message."
+    ),
+    "enrolment_invalid": "Ask the issuer for a new enrolment.",
+    "nullifier_used": "Nothing to do: use that account. Each resident has one.",
+    "unknown_account": "Enrol it first; wait until that is final.",
+    "trace_too_coarse": "Record at 1 Hz; end a trip where the trace is interrupted and begin another one.",
+    "already_claimed": "Nothing to do: a period is rewarded once.",
+    "over_budget": "Ask governance for a larger budget in periods to come; this claim earns nothing.",
+    "too_few_accounts": "Settle several feeders together.",
+    "not_balanced": "Correct the rows or the sum.",
+    "too_few_points": "Redeem at most the balance in the message.",
+    "unknown_claim": "Check account and period.",
+    "already_audited": "Nothing to do: a claim is audited once.",
+    "audit_contradictory": "Work the root out again, or report that it does not match.",
 }
 
 API_CURES = {

@@ -49,11 +49,17 @@ from p2pledger.chain.payloads import (
     AuthorityReady,
     AuthorityRemove,
     AuthorityRotate,
+    ClaimAudit,
     CorrectionReason,
     DataRegister,
     DeviceEnroll,
     DeviceRetire,
     DeviceTransfer,
+    Drive,
+    EnergyParameters,
+    EnergyRow,
+    EnergySettle,
+    Enrolment,
     EraseDone,
     EraseRequest,
     ErasureMethod,
@@ -70,13 +76,18 @@ from p2pledger.chain.payloads import (
     KeyRotate,
     MandateEnd,
     MandateGive,
+    MobilityClaim,
+    MobilityParameters,
     Operation,
     OrgQuota,
     OrgRegister,
     Parameter,
     ParameterSet,
+    PointsRedeem,
     Power,
     Price,
+    ProgramChange,
+    ProgramCreate,
     Purpose,
     RecordAppend,
     RecordBatch,
@@ -88,7 +99,9 @@ from p2pledger.chain.payloads import (
     SizeClass,
     StatusPublish,
     StatusPurpose,
+    Terms,
     UpgradePlan,
+    sign_enrolment,
 )
 from p2pledger.chain.payloads.bodies import (
     AdminAct,
@@ -195,6 +208,7 @@ MANDATE = MandateGive(
     schemas=("personal.reading/1",),
     until_ms=Millis(START_MS + 86_400_000),
 )
+ENROLMENT = Enrolment(GENESIS.hash, "drive-well", signer("account").public_key, digest("nullifier"))
 MEASURES = {
     "mandate.give": MANDATE,
     "mandate.end": MandateEnd(MANDATE.id),
@@ -206,6 +220,21 @@ MEASURES = {
         "clinic", "hospital", (signer("clinic 1").public_key,), 1, Quota(1_000, 2**20)
     ),
     "org.quota": OrgQuota("clinic", Quota(2_000, 2**21)),
+    "program.create": ProgramCreate(
+        program="drive-well",
+        terms=Terms(
+            from_period=2_815,
+            rule_hash=digest("rules"),
+            parameters=MobilityParameters(2_500, 2_500, 13_889, 10, 5, 1, 600, 1_000_000, 100),
+            budget_points=1_000_000,
+            claim_periods=4,
+            expiry_periods=52,
+        ),
+        operator="org-0",
+        issuer="org-1",
+        auditor="org-2",
+    ),
+    "program.change": ProgramChange("share-sun", Terms(647, digest("rules"), EnergyParameters(5), 1, 1, 1)),
 }
 PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "key.add": (
@@ -354,6 +383,37 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
             until_ms=Millis(START_MS + 86_400_000),
         ),
         ("admin 0",),
+    ),
+    "account.enroll": (sign_enrolment(ENROLMENT, signer("admin 1")), ("gateway", "account")),
+    "mobility.claim": (
+        MobilityClaim(
+            signer("account").public_key, 2_815, Drive(37_149, 4_000, 3, 2, 60, 4_391), digest("trace")
+        ),
+        ("gateway", "account"),
+    ),
+    "energy.settle": (
+        EnergySettle(
+            program="share-sun",
+            feeder="urn:feeder:7",
+            period=647,
+            produced_wh=1_000_000,
+            consumed_wh=400_000,
+            rows=tuple(
+                sorted(
+                    (
+                        EnergyRow(signer("account 1").public_key, 300_000),
+                        EnergyRow(signer("account 2").public_key, 700_000),
+                    ),
+                    key=lambda row: row.account,
+                )
+            ),
+        ),
+        ("admin 0",),
+    ),
+    "points.redeem": (PointsRedeem(signer("account").public_key, 250, "org-3"), ("gateway", "account")),
+    "claim.audit": (
+        ClaimAudit(signer("account").public_key, 2_815, False, digest("another trace"), digest("grant")),
+        ("admin 2",),
     ),
 }
 

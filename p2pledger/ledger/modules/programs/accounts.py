@@ -1,0 +1,144 @@
+"""Rules for accounts: enrol, redeem; and the books that other rules write in. Floor 4, pure.
+
+Points are not transferable: no rule moves them from one account to another.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from p2pledger.chain.genesis import KeyRole
+from p2pledger.chain.payloads import AccountEnroll, Enrolment, PointsRedeem
+from p2pledger.chain.period import period_at
+from p2pledger.codec import encode
+from p2pledger.errors import Code, InvalidTransaction
+from p2pledger.ledger.modules.programs.measures import check_organisation
+from p2pledger.ledger.modules.programs.rows import (
+    ACCOUNTS,
+    BY_ACCOUNT,
+    BY_ORGANISATION,
+    NULLIFIERS,
+    PERIODS,
+    Account,
+    Audited,
+    Driven,
+    Enrolled,
+    Entry,
+    NullifierUse,
+    Program,
+    Redeemed,
+    Supplied,
+    Taken,
+    check_account,
+    check_program,
+    draw,
+    number_bytes,
+    period_key,
+)
+from p2pledger.ledger.modules.registry import check_signed_for_resident, live_key
+from p2pledger.ledger.modules.registry.keys import check_unowned
+from p2pledger.ledger.rules import Context, Rule
+from p2pledger.ledger.state import Changes
+from p2pledger.types import PublicKey
+
+
+def book(
+    changes: Changes,
+    context: Context,
+    key: PublicKey,
+    account: Account,
+    what: Enrolled | Driven | Supplied | Redeemed | Audited,
+) -> bytes:
+    """Write an account with one more entry, whose encoding is returned."""
+    entry = encode(Entry(context.transaction_id, context.round.height, what))
+    context.emit(BY_ACCOUNT, key + number_bytes(account.entries), entry)
+    ACCOUNTS.put(changes, key, replace(account, entries=account.entries + 1))
+    return entry
+
+
+def now_in(context: Context, program: Program) -> int:
+    """The period that the block lies in."""
+    return period_at(program.period, context.round.time_ms)
+
+
+def take(changes: Changes, program: str, taken: Iterable[Taken], *, is_revoked: bool = False) -> None:
+    """Count what was taken out of buckets in the totals of their periods."""
+    for part in taken:
+        key = period_key(program, part.period)
+        row = PERIODS.get(changes, key)
+        assert row is not None, "points were minted in a period that has totals"
+        if is_revoked:
+            row = replace(row, revoked=row.revoked + part.points)
+        else:
+            row = replace(row, redeemed=row.redeemed + part.points)
+        PERIODS.put(changes, key, row)
+
+
+def _check_enrolment(changes: Changes, context: Context, program: Program, payload: AccountEnroll) -> None:
+    owner = live_key(changes, payload.issuer_key, context.round.height)
+    if owner is None or owner.organisation != program.issuer:
+        raise InvalidTransaction(
+            Code.ENROLMENT_INVALID, f"the issuer's key is not a live one of {program.issuer!r}"
+        )
+    if owner.role not in (KeyRole.ADMIN, KeyRole.SERVICE):
+        raise InvalidTransaction(Code.ENROLMENT_INVALID, "an admin or service key of the issuer has to sign")
+    terms = Enrolment(context.genesis.hash, payload.program, payload.account, payload.nullifier)
+    if not context.is_signed(payload.issuer_key, terms.sign_digest(), payload.signature):
+        raise InvalidTransaction(Code.ENROLMENT_INVALID, "the issuer's signature does not hold")
+
+
+def apply_enroll(changes: Changes, context: Context, payload: AccountEnroll) -> bytes:
+    """An account begins, without points. One to a nullifier and program; a key is of one program for ever."""
+    context.check_signed_by(payload.account, "the account's key")
+    program = check_program(changes, payload.program)
+    if context.round.height < program.from_height:
+        raise InvalidTransaction(Code.PERIOD_NOT_OPEN, f"the program begins at height {program.from_height}")
+    check_unowned(changes, context, payload.account)
+    if ACCOUNTS.get(changes, payload.account) is not None:
+        raise InvalidTransaction(Code.KEY_TAKEN, "the key is an account already; make a new one")
+    _check_enrolment(changes, context, program, payload)
+    nullifier = payload.program.encode() + b"\0" + payload.nullifier
+    if NULLIFIERS.get(changes, nullifier) is not None:
+        raise InvalidTransaction(Code.NULLIFIER_USED, "an account was enrolled under this nullifier")
+    NULLIFIERS.put(changes, nullifier, NullifierUse(payload.account))
+    account = Account(payload.program, 0, ())
+    book(changes, context, payload.account, account, Enrolled(payload.program))
+    return b""
+
+
+def apply_redeem(changes: Changes, context: Context, payload: PointsRedeem) -> bytes:
+    """Points go, those that expire first before the others."""
+    context.check_signed_by(payload.account, "the account's key")
+    account = check_account(changes, payload.account)
+    check_organisation(changes, payload.organisation)
+    live = account.live(now_in(context, check_program(changes, account.program)))
+    balance = sum(bucket.points for bucket in live)
+    if payload.points > balance:
+        raise InvalidTransaction(
+            Code.TOO_FEW_POINTS, f"the balance is {balance}, {payload.points} are to be redeemed"
+        )
+    buckets, taken = draw(
+        sorted(live, key=lambda bucket: (bucket.last_period, bucket.period)), payload.points
+    )
+    take(changes, account.program, taken)
+    what = Redeemed(payload.organisation, taken)
+    book(changes, context, payload.account, replace(account, buckets=buckets), what)
+    when = context.round.height.to_bytes(8, "big") + context.transaction_id
+    value = account.program.encode() + b"\0" + payload.points.to_bytes(8, "big")
+    context.emit(BY_ORGANISATION, payload.organisation.encode() + b"\0" + when, value)
+    return b""
+
+
+def check_signers(changes: Changes, context: Context, payload: object) -> None:
+    """The signers' check of what a resident's account signs: a gateway hands it in."""
+    check_signed_for_resident(changes, context)
+
+
+def read_accounts_ahead(changes: Changes, payloads: Collection[AccountEnroll | PointsRedeem]) -> None:
+    """The accounts of these payloads, read together."""
+    ACCOUNTS.read_ahead(changes, {payload.account for payload in payloads})
+
+
+RULES = (
+    Rule(AccountEnroll, check_signers, apply_enroll, read_ahead=read_accounts_ahead),
+    Rule(PointsRedeem, check_signers, apply_redeem, read_ahead=read_accounts_ahead),
+)
