@@ -46,15 +46,25 @@ from p2pledger.chain.payloads import (
     DeviceEnroll,
     DeviceRetire,
     DeviceTransfer,
+    DiscrepancyReason,
+    DiscrepancyResolve,
+    Fate,
     GatewayJoin,
     Item,
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    LotClose,
+    LotCreate,
+    LotTransform,
+    NewLot,
     RecordAppend,
     RecordBatch,
     RecordCorrect,
     RevocationReason,
+    ShipAccept,
+    ShipOffer,
+    ShipReceive,
 )
 from p2pledger.chain.reading import Reading, prove_reading, readings_root
 from p2pledger.chain.receipt import Receipt, Result
@@ -112,6 +122,8 @@ INVITE = sign_invite(
     signer("admin 0"),
 )
 DEVICE = bytes(range(16, 32))
+MANIFEST = bytes(range(32, 48))
+LOTS = tuple(bytes(range(first, first + 16)) for first in (48, 64, 80, 96))
 READINGS = tuple(
     Reading(7 + i, Millis(START_MS + 1_000 * i), (i * 100, -i), bytes([i]) * 16) for i in range(5)
 )
@@ -173,6 +185,38 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "record.correct": (
         RecordCorrect(digest("wrong"), CorrectionReason.INCORRECT_DATA, (digest("right"),)),
         ("admin 0",),
+    ),
+    "lot.create": (
+        LotCreate(
+            lot=LOTS[0],
+            material="200301",
+            mass_g=1_250_000,
+            place="container:4711",
+            time_ms=START_MS,
+            weighing=digest("weighing"),
+        ),
+        ("gateway", "device"),
+    ),
+    "ship.offer": (ShipOffer(MANIFEST, LOTS[:2], "org-1", "org-2"), ("admin 0",)),
+    "ship.accept": (ShipAccept(MANIFEST), ("admin 0",)),
+    "ship.receive": (
+        ShipReceive(MANIFEST, 1_249_000, "facility:sorting-1", digest("weighing 2")),
+        ("admin 0",),
+    ),
+    "lot.transform": (
+        LotTransform(
+            inputs=LOTS[:2],
+            outputs=(NewLot(LOTS[2], "191201", 900_000), NewLot(LOTS[3], "04006381333931", 348_000)),
+            loss_g=1_000,
+            process="sorting",
+            place="facility:sorting-1",
+        ),
+        ("admin 0",),
+    ),
+    "lot.close": (LotClose(LOTS[2], Fate.RECYCLED), ("admin 0",)),
+    "discrepancy.resolve": (
+        DiscrepancyResolve(MANIFEST, DiscrepancyReason.MOISTURE, 1_200_000),
+        ("admin 0", "admin 1"),
     ),
 }
 

@@ -8,6 +8,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from p2pledger.chain.payloads.custody import (
+    DiscrepancyReason,
+    DiscrepancyResolve,
+    Fate,
+    LotClose,
+    LotCreate,
+    LotId,
+    LotTransform,
+    ManifestId,
+    Material,
+    NewLot,
+    Place,
+    ShipAccept,
+    ShipOffer,
+    ShipReceive,
+)
 from p2pledger.chain.payloads.records import (
     BATCH_READINGS_MAX,
     BODY_BYTES_MAX,
@@ -47,17 +63,31 @@ __all__ = [
     "DeviceId",
     "DeviceRetire",
     "DeviceTransfer",
+    "DiscrepancyReason",
+    "DiscrepancyResolve",
+    "Fate",
     "GatewayJoin",
     "Item",
     "KeyAdd",
     "KeyRevoke",
     "KeyRotate",
+    "LotClose",
+    "LotCreate",
+    "LotId",
+    "LotTransform",
+    "ManifestId",
+    "Material",
     "Name",
+    "NewLot",
+    "Place",
     "RecordAppend",
     "RecordBatch",
     "RecordCorrect",
     "RevocationReason",
     "SeqNumber",
+    "ShipAccept",
+    "ShipOffer",
+    "ShipReceive",
     "Word",
 ]
 
@@ -75,6 +105,13 @@ PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(
             RecordAppend,
             RecordBatch,
             RecordCorrect,
+            LotCreate,
+            ShipOffer,
+            ShipAccept,
+            ShipReceive,
+            LotTransform,
+            LotClose,
+            DiscrepancyResolve,
         )
     }
 )

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from p2pledger.ledger.modules import records, registry
+from p2pledger.ledger.modules import custody, records, registry
 from p2pledger.ledger.rules import Rule
 
-RULES: Mapping[str, Rule] = MappingProxyType({rule.kind: rule for rule in (*registry.RULES, *records.RULES)})
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {rule.kind: rule for rule in (*registry.RULES, *records.RULES, *custody.RULES)}
+)
 """The rule of each kind of transaction."""
