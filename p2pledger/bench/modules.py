@@ -17,6 +17,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from p2pledger.bench.devices import SCHEMA, Device, enrolment, record
+from p2pledger.bench.lots import lot_payloads
 from p2pledger.bench.solo import (
     ORGANISATIONS,
     SPONSOR,
@@ -38,6 +39,7 @@ from p2pledger.chain.payloads import (
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    LotCreate,
     RecordBatch,
     RecordCorrect,
     RevocationReason,
@@ -134,7 +136,13 @@ class _Round:
         ]
         yield records
         span = range(first + 1, first + 1 + BATCH_READINGS)
-        yield [self._of(self._batch(device, span), SPONSOR, device.signer) for device in self.writers]
+        batches = [self._of(self._batch(device, span), SPONSOR, device.signer) for device in self.writers]
+        yield batches
+        for payloads in lot_payloads(SPONSOR, records, batches, at_ms):
+            yield [
+                self._by_admin(payload, *([device.signer] if isinstance(payload, LotCreate) else []))
+                for payload, device in zip(payloads, self.writers, strict=True)
+            ]
         yield [
             self._of(RecordCorrect(wrong.id, CorrectionReason.INCORRECT_DATA, ()), SPONSOR, device.signer)
             for wrong, device in zip(records, self.writers, strict=True)
