@@ -140,12 +140,15 @@ class Custody(RuleBasedStateMachine):
     def accept(self, number, by, is_right):
         self.submit(ShipAccept(self.manifest(number, "offered", is_right)), by, ADMINS[by])
 
-    @rule(number=numbers, data=st.data(), is_new=mostly, is_right=mostly)
-    def receive(self, number, data, is_new, is_right):
+    @rule(number=numbers, data=st.data(), is_new=mostly, is_right=mostly, is_theirs=mostly)
+    def receive_one(self, number, data, is_new, is_right, is_theirs):
+        self.receive(number, data, is_new, is_right, is_theirs)
+
+    def receive(self, number, data, is_new, is_right, is_theirs=True):
         manifest = self.manifest(number, "accepted", is_right)
         book = self.books.manifests.get(manifest)
         sent = book.grams if book is not None else 5
-        by = book.consignee if book is not None and is_right else PLANT
+        by = book.consignee if book is not None and is_theirs else COLLECTOR
         if by not in SCALES:
             return
         tolerated = max(1_000, sent // 100)

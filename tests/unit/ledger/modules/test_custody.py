@@ -467,7 +467,8 @@ def test_the_recycling_rate_by_material_month_and_place(city):
     def close(name, mass_g, fate, **changes):
         city.does(LotClose(city.create(name, mass_g, **changes), fate), COLLECTOR, "city 1")
 
-    close("a", 500, Fate.RECYCLED)
+    close("a", 460, Fate.RECYCLED)
+    close("a2", 40, Fate.RECYCLED)
     close("b", 100, Fate.COMPOSTED)
     close("c", 300, Fate.LANDFILL)
     close("d", 77, Fate.SOLD)
