@@ -129,6 +129,21 @@ class Code(StrEnum):
     UNKNOWN_CLAIM = "unknown_claim"
     ALREADY_AUDITED = "already_audited"
     AUDIT_CONTRADICTORY = "audit_contradictory"
+    # custody
+    LOT_TAKEN = "lot_taken"
+    UNKNOWN_LOT = "unknown_lot"
+    NOT_HOLDER = "not_holder"
+    LOT_UNAVAILABLE = "lot_unavailable"
+    NOT_A_WEIGHING = "not_a_weighing"
+    WEIGHING_USED = "weighing_used"
+    TOO_MUCH_MASS = "too_much_mass"
+    MANIFEST_TAKEN = "manifest_taken"
+    UNKNOWN_MANIFEST = "unknown_manifest"
+    NOT_A_PARTY = "not_a_party"
+    OUT_OF_STEP = "out_of_step"
+    OFFER_LAPSED = "offer_lapsed"
+    MASS_UNBALANCED = "mass_unbalanced"
+    NOT_BETWEEN = "not_between"
 
 
 class InvalidMessage(Exception):

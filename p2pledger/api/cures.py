@@ -120,6 +120,20 @@ LEDGER_CURES = {
     "unknown_claim": "Check account and period.",
     "already_audited": "Nothing to do: a claim is audited once.",
     "audit_contradictory": "Work the root out again, or report that it does not match.",
+    "lot_taken": "Draw 16 new random bytes.",
+    "unknown_lot": "Create it first; wait until that is final.",
+    "not_holder": "Let its holder write this, or receive it first.",
+    "lot_unavailable": "Receive it, settle its discrepancy, or let the offer lapse; some ends are final.",
+    "not_a_weighing": "Name a record that a scale of your own wrote and that still stands.",
+    "weighing_used": "Weigh again: a record stands for one weighing.",
+    "too_much_mass": "Ship it in several manifests.",
+    "manifest_taken": "Draw 16 new random bytes.",
+    "unknown_manifest": "Offer it first; wait until that is final.",
+    "not_a_party": "Let the party that the message names write this.",
+    "out_of_step": "The steps are offer, accept, receive, and resolve if there is a discrepancy.",
+    "offer_lapsed": "Let the holder offer the lots anew, in another manifest.",
+    "mass_unbalanced": "State the difference as loss.",
+    "not_between": "Agree on one of the two, or on a mass between them.",
 }
 
 API_CURES = {

@@ -48,7 +48,7 @@ def enrolment(
     expires_ms: int | None = None,
 ) -> Transaction:
     """A device begins behind a gateway of the sponsor; both sign."""
-    payload = DeviceEnroll(device.id, device.signer.public_key, gateway, "meter", ZERO_HASH)
+    payload = DeviceEnroll(device.id, device.signer.public_key, gateway, "scale", ZERO_HASH)
     return transaction(genesis, payload.KIND, payload, sponsor, [gateway_signer, device.signer], expires_ms)
 
 

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from p2pledger.bench.consents import consent_kinds
 from p2pledger.bench.devices import SCHEMA, Device, enrolment, record
+from p2pledger.bench.lots import lot_payloads
 from p2pledger.bench.solo import (
     ORGANISATIONS,
     SPONSOR,
@@ -39,6 +40,7 @@ from p2pledger.chain.payloads import (
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    LotCreate,
     RecordBatch,
     RecordCorrect,
     RevocationReason,
@@ -136,7 +138,13 @@ class _Round:
         ]
         yield records
         span = range(first + 1, first + 1 + BATCH_READINGS)
-        yield [self._of(self._batch(device, span), SPONSOR, device.signer) for device in self.writers]
+        batches = [self._of(self._batch(device, span), SPONSOR, device.signer) for device in self.writers]
+        yield batches
+        for payloads in lot_payloads(SPONSOR, records, batches, at_ms):
+            yield [
+                self._by_admin(payload, *([device.signer] if isinstance(payload, LotCreate) else []))
+                for payload, device in zip(payloads, self.writers, strict=True)
+            ]
         yield [
             self._of(RecordCorrect(wrong.id, CorrectionReason.INCORRECT_DATA, ()), SPONSOR, device.signer)
             for wrong, device in zip(records, self.writers, strict=True)

@@ -55,6 +55,8 @@ from p2pledger.chain.payloads import (
     DeviceEnroll,
     DeviceRetire,
     DeviceTransfer,
+    DiscrepancyReason,
+    DiscrepancyResolve,
     Drive,
     EnergyParameters,
     EnergyRow,
@@ -63,6 +65,7 @@ from p2pledger.chain.payloads import (
     EraseDone,
     EraseRequest,
     ErasureMethod,
+    Fate,
     GatewayJoin,
     GovPropose,
     GovSuspend,
@@ -74,10 +77,14 @@ from p2pledger.chain.payloads import (
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    LotClose,
+    LotCreate,
+    LotTransform,
     MandateEnd,
     MandateGive,
     MobilityClaim,
     MobilityParameters,
+    NewLot,
     Operation,
     OrgQuota,
     OrgRegister,
@@ -96,6 +103,9 @@ from p2pledger.chain.payloads import (
     RevocationReason,
     SchemaField,
     SchemaPublish,
+    ShipAccept,
+    ShipOffer,
+    ShipReceive,
     SizeClass,
     StatusPublish,
     StatusPurpose,
@@ -209,6 +219,8 @@ MANDATE = MandateGive(
     until_ms=Millis(START_MS + 86_400_000),
 )
 ENROLMENT = Enrolment(GENESIS.hash, "drive-well", signer("account").public_key, digest("nullifier"))
+MANIFEST = bytes(range(32, 48))
+LOTS = tuple(bytes(range(first, first + 16)) for first in (48, 64, 80, 96))
 MEASURES = {
     "mandate.give": MANDATE,
     "mandate.end": MandateEnd(MANDATE.id),
@@ -414,6 +426,38 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "claim.audit": (
         ClaimAudit(signer("account").public_key, 2_815, False, digest("another trace"), digest("grant")),
         ("admin 2",),
+    ),
+    "lot.create": (
+        LotCreate(
+            lot=LOTS[0],
+            material="200301",
+            mass_g=1_250_000,
+            place="container:4711",
+            time_ms=START_MS,
+            weighing=digest("weighing"),
+        ),
+        ("gateway", "device"),
+    ),
+    "ship.offer": (ShipOffer(MANIFEST, LOTS[:2], "org-1", "org-2"), ("admin 0",)),
+    "ship.accept": (ShipAccept(MANIFEST), ("admin 0",)),
+    "ship.receive": (
+        ShipReceive(MANIFEST, 1_249_000, "facility:sorting-1", digest("weighing 2")),
+        ("admin 0",),
+    ),
+    "lot.transform": (
+        LotTransform(
+            inputs=LOTS[:2],
+            outputs=(NewLot(LOTS[2], "191201", 900_000), NewLot(LOTS[3], "04006381333931", 348_000)),
+            loss_g=1_000,
+            process="sorting",
+            place="facility:sorting-1",
+        ),
+        ("admin 0",),
+    ),
+    "lot.close": (LotClose(LOTS[2], Fate.RECYCLED), ("admin 0",)),
+    "discrepancy.resolve": (
+        DiscrepancyResolve(MANIFEST, DiscrepancyReason.MOISTURE, 1_200_000),
+        ("admin 0", "admin 1"),
     ),
 }
 

@@ -3,11 +3,18 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from p2pledger.ledger.modules import consent, governance, programs, records, registry
+from p2pledger.ledger.modules import consent, custody, governance, programs, records, registry
 from p2pledger.ledger.rules import Measure, Rule
 
 _MEASURES = (*registry.MEASURES, *programs.MEASURES, *consent.MEASURES, *governance.MEASURES)
-_RULES = (*registry.RULES, *records.RULES, *programs.RULES, *consent.RULES, *governance.rules(_MEASURES))
+_RULES = (
+    *registry.RULES,
+    *records.RULES,
+    *custody.RULES,
+    *programs.RULES,
+    *consent.RULES,
+    *governance.rules(_MEASURES),
+)
 
 MEASURES: Mapping[str, Measure] = MappingProxyType({measure.kind: measure for measure in _MEASURES})
 """What each kind of proposal means."""

@@ -1,0 +1,69 @@
+"""Waste and goods from hand to hand, with mass balance. Floor 4, pure.
+
+`rows` are the tables, `lots` and `shipments` the rules, `books` what both write in, `masses` the arithmetic,
+`queries` what can be asked. Invariants: inputs = outputs + loss; a lot is spent once; what differs beyond
+the tolerance is frozen until both sides sign; at every height and per material, created + gains = held + in
+transit + frozen + closed + losses. What was decided: docs/decisions/custody.md.
+"""
+
+from p2pledger.ledger.modules.custody import lots, shipments
+from p2pledger.ledger.modules.custody.queries import (
+    MaterialBalance,
+    Page,
+    Recycling,
+    TracedLot,
+    chain_of_custody,
+    mass_balance,
+    open_discrepancies,
+    recycling_at_place,
+    recycling_of_material,
+    recycling_rate_per_mille,
+    trace_back,
+    trace_forward,
+)
+from p2pledger.ledger.modules.custody.rows import (
+    Balance,
+    Closings,
+    Discrepancy,
+    Event,
+    Lot,
+    LotEvent,
+    LotStatus,
+    Manifest,
+    ManifestStatus,
+    balance,
+    closings,
+    lot,
+    manifest,
+)
+
+__all__ = [
+    "RULES",
+    "Balance",
+    "Closings",
+    "Discrepancy",
+    "Event",
+    "Lot",
+    "LotEvent",
+    "LotStatus",
+    "Manifest",
+    "ManifestStatus",
+    "MaterialBalance",
+    "Page",
+    "Recycling",
+    "TracedLot",
+    "balance",
+    "chain_of_custody",
+    "closings",
+    "lot",
+    "manifest",
+    "mass_balance",
+    "open_discrepancies",
+    "recycling_at_place",
+    "recycling_of_material",
+    "recycling_rate_per_mille",
+    "trace_back",
+    "trace_forward",
+]
+
+RULES = (*lots.RULES, *shipments.RULES)
