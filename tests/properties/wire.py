@@ -15,7 +15,8 @@ from typing import Annotated, Any, get_args, get_origin
 from hypothesis import strategies as st
 from p2pledger import merkle
 from p2pledger.chain import authority, block, genesis, message, payloads, receipt, transaction, vote
-from p2pledger.chain.invite import Invite
+from p2pledger.chain.invite import Invitation, Invite
+from p2pledger.chain.joining import JoinReply, Knock
 from p2pledger.chain.reading import Reading
 from p2pledger.codec import Length, Pattern, Range
 from p2pledger.ledger.commitment import StateProof
@@ -28,7 +29,7 @@ from p2pledger.types import ZERO_HASH, Hash, PeerId, PublicKey, Signature
 from tests.properties import cbor
 from tests.vectors.make import AUTHORITIES, GENESIS, signer
 
-SENT = {"frame": message.Frame, "request": message.Request, "reply": message.Reply}
+SENT = {"frame": message.Frame, "request": message.Request, "reply": message.Reply, "join reply": JoinReply}
 WRITTEN = (
     *(genesis.Genesis, authority.AuthoritySet, block.Header, block.FinalBlock, block.Boundary),
     *(block.Proposal, vote.Vote, vote.Certificate, vote.Evidence, receipt.Result, receipt.Receipt),
@@ -37,6 +38,8 @@ WRITTEN = (
         transaction.Batch,
         transaction.Spread,
         Invite,
+        Invitation,
+        Knock,
         Reading,
         merkle.Path,
         merkle.Frontier,
@@ -154,10 +157,18 @@ def _require(holds: bool) -> None:
         raise Wrong("not of this shape")
 
 
+def _is_choice(annotation: Any) -> bool:
+    shape = shape_of(annotation)
+    return shape.type is types.UnionType and types.NoneType not in shape.inside
+
+
 def plain_of(value: Any, *, tagged: bool = False) -> Any:
     """A value as lists, integers, bytes and texts, to be written down."""
     if dataclasses.is_dataclass(value):
-        plain = [plain_of(getattr(value, field.name)) for field in dataclasses.fields(value)]
+        plain = [
+            plain_of(getattr(value, name), tagged=_is_choice(field))
+            for name, field in fields_of(type(value)).items()
+        ]
         return [value.TAG, *plain] if tagged else plain  # type: ignore[attr-defined]
     if isinstance(value, tuple):
         return [plain_of(item) for item in value]
