@@ -7,6 +7,7 @@ revocation works from a height on, never backwards.
 from p2pledger.chain.genesis import RESIDENTS, Genesis, KeyRole
 from p2pledger.codec import encode
 from p2pledger.ledger.modules.registry import devices, keys
+from p2pledger.ledger.modules.registry.devices import check_invite, gateway_on_invite
 from p2pledger.ledger.modules.registry.rows import (
     KEYS,
     ORGANISATIONS,
@@ -36,9 +37,11 @@ __all__ = [
     "Organisation",
     "allowed_peers",
     "apply_genesis",
+    "check_invite",
     "check_signed_for_resident",
     "check_sponsor",
     "gateway",
+    "gateway_on_invite",
     "live_key",
     "live_keys",
     "organisation",
