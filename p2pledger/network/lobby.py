@@ -172,7 +172,7 @@ class Lobby:
                     nursery.cancel_scope.cancel()
         except* Fatal as errors:
             self._on_fatal(_first(errors))
-        except* (Intrusion, InvalidMessage, ValueError, trio.TooSlowError) as errors:
+        except* (Intrusion, InvalidMessage, trio.TooSlowError) as errors:
             self._strike(mux.peer_id, address, repr(errors.exceptions[0]))
         except* Exception as errors:  # noqa: BLE001 - an edge: what a stranger breaks ends its visit, not us
             _log.debug("visit of %s ended: %r", mux.peer_id, errors.exceptions)
@@ -205,6 +205,8 @@ async def _agree(stream: Stream) -> None:
             await talk.write(PROTOCOL_NOT_FOUND_MSG)
             raise Intrusion(f"it opened {wanted[:40]!r}")
         await talk.write(JOIN)
+    except UnicodeDecodeError as error:
+        raise Intrusion("no text") from error
     except BaseLibp2pError as error:
         if stream.receive_closed:  # it went away, and said nothing wrong
             raise

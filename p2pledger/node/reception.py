@@ -42,6 +42,7 @@ HEAD_BLOCKS = 16
 WAIT_MS = 5_000
 """How long one request for a proof waits for the transaction to end."""
 
+MESSAGE_BYTES_MAX = 512
 UNKNOWN_TRANSACTION = "unknown_transaction"
 
 
@@ -57,7 +58,7 @@ class Reception:
         try:
             self._check(peer, knock.invite)
         except InvalidTransaction as error:
-            yield TurnedAway(error.code, error.message)
+            yield _turned_away(error.code, error.message)
             return
         match knock.wish:
             case GenesisRequest(from_part):
@@ -105,8 +106,8 @@ class Reception:
             self.spread([answer])
             return Taken(answer.id)
         if isinstance(answer, InvalidTransaction):
-            return TurnedAway(answer.code, answer.message)
-        return TurnedAway(answer.code, str(answer))
+            return _turned_away(answer.code, answer.message)
+        return _turned_away(answer.code, str(answer))
 
     async def _proof(self, peer: PeerId, wish: ProofRequest) -> JoinReply:
         fate = await self._pool.wait(wish.transaction_id, WAIT_MS)
@@ -117,12 +118,16 @@ class Reception:
                 raise InvalidMessage("a stranger asks for the proof of its own joining only")
             return Proof(replace(receipt, boundaries=()))
         if fate.outcome is Outcome.REFUSED and fate.code is not None:
-            return TurnedAway(fate.code, fate.message or "")
+            return _turned_away(fate.code, fate.message or "")
         if fate.outcome is Outcome.EXPIRED:
-            return TurnedAway(Code.EXPIRED, "the transaction did not become final in time")
+            return _turned_away(Code.EXPIRED, "the transaction did not become final in time")
         if fate.outcome is Outcome.UNKNOWN:
             return TurnedAway(UNKNOWN_TRANSACTION, "the node knows no such transaction")
         return Taken(wish.transaction_id)
+
+
+def _turned_away(code: str, message: str) -> TurnedAway:
+    return TurnedAway(str(code), message.encode()[:MESSAGE_BYTES_MAX].decode(errors="ignore"))
 
 
 def _join_of(body: Body) -> tuple[PeerId, Invite] | None:
