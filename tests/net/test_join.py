@@ -209,11 +209,7 @@ async def test_a_gateway_joins_works_and_is_cut_off(tmp_path: Path) -> None:
             # No block follows: it is cut off by the height, not by the next one to write something.
             await until_peers(fleet, peer, connected=False)
             assert await refusal(fleet, fleet.url("authority-3"), key) == "not_entitled"
-            await trio.sleep(2)  # it goes on dialling
+            await trio.sleep(1.5)  # it goes on dialling
             await until_peers(fleet, peer, connected=False)
             for name in fleet.authorities:
                 assert len(await peers(fleet, name)) == 3
-            # A revoked gateway is no stranger that may begin again either.
-            (newcomer.home / "node.toml").rename(newcomer.home / "old.toml")
-            _, told = await p2pledger(*join_arguments(fleet, newcomer, invite), "--timeout", "5", status=1)
-            assert "did not answer" not in told

@@ -22,13 +22,14 @@ from p2pledger.chain.joining import (
 )
 from p2pledger.chain.payloads import GatewayJoin, KeyRevoke, RevocationReason
 from p2pledger.chain.receipt import check_receipt
+from p2pledger.chain.transaction import Outcome
 from p2pledger.codec import decode, encode
 from p2pledger.crypto import is_signed
-from p2pledger.errors import InvalidMessage
+from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.node import reception
 from p2pledger.types import Epoch, Height, Millis, PeerId
 from tests import ledgers
-from tests.unit.node.solo import Solo, fact
+from tests.unit.node.solo import PARAMETERS, Solo, fact, genesis
 
 PEER = PeerId("new-peer")
 NEW = ledgers.signer("new").public_key
@@ -99,6 +100,19 @@ async def test_it_hands_in_its_joining_and_gets_the_proof(tmp_path):
         assert isinstance(reply, TurnedAway) and reply.code == "invite_used"
         (reply,) = await ask(solo, invite, Submission(one.encoded))
         assert isinstance(reply, TurnedAway) and reply.code == "replayed"
+
+
+async def test_it_writes_on_its_organisations_quota(tmp_path):
+    parameters = replace(PARAMETERS, quota_window_ms=86_400_000)
+    of = genesis(parameters, quota=ledgers.quota(transactions=3))
+    async with Solo(tmp_path, of).running() as solo:
+        await joined(solo, invite_of(solo))  # the first of three
+        for _ in range(2):
+            one = fact(of, "new")
+            await solo.pool.submit([one.encoded])
+            assert (await solo.pool.wait(one.id, 20_000)).outcome is Outcome.FINAL
+        (refusal,) = await solo.pool.submit([fact(of, "new").encoded])
+        assert isinstance(refusal, InvalidTransaction) and refusal.code == "over_quota"
 
 
 async def test_once_its_key_has_ended_it_is_told_nothing(tmp_path):
