@@ -1,6 +1,6 @@
 """Strangers at the door: they may ask to join, and nothing else; for a short time, few at a time."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 
 import pytest
@@ -14,7 +14,7 @@ from p2pledger.network.streams import ASK, FRAMES
 from p2pledger.network.visit import visiting
 from p2pledger.network.wire import encode_frame
 from tests.net.attackers import GOSSIP, Attacker, attacker_at, resident_bytes
-from tests.net.hosts import Peer, introduce, make_peer, network, running, seed_of, until
+from tests.net.hosts import PATIENCE_S, Peer, introduce, make_peer, network, running, seed_of, until
 from tests.net.test_hostile_peers import HUGE_FRAME, MEGABYTE
 
 IDENTIFY = "/ipfs/id/1.0.0"
@@ -166,10 +166,15 @@ async def flood_pings(stranger: Attacker) -> None:
 
 
 @pytest.mark.parametrize("flood", [flood_streams, flood_pings])
-async def test_a_flood_ends_the_connection_soon(flood: Callable[[Attacker], object]) -> None:
+async def test_a_flood_ends_the_connection_soon(
+    flood: Callable[[Attacker], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lobby, "VISIT_S", 10_000)
+    monkeypatch.setattr(lobby, "IDLE_S", 10_000)
     async with network("a", "b") as (a, b), attacker_at("stranger", a.address) as stranger:
         before = resident_bytes()
-        await flood(stranger)  # type: ignore[misc]
+        with trio.fail_after(PATIENCE_S):
+            await flood(stranger)
         await until(lambda: stranger.mux.is_closed and not a.host._lobby.guests)
         assert resident_bytes() - before < 20 * MEGABYTE
         assert a.host.connected() == {b.id}
