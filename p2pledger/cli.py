@@ -75,6 +75,102 @@ def init(
     click.echo("\n".join(lines))
 
 
+@main.group()
+def invite() -> None:
+    """Invites, with which gateways join."""
+
+
+@invite.command("create")
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="An admin key file of the organisation.",
+)
+@click.option("--passphrase-file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--organisation", metavar="ID", help="Whose gateway it will be.  [default: the key's]")
+@click.option("--expires", default="24h", show_default=True, metavar="TIME", help="As 90m, 24h or 7d.")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A node's home, for its genesis file and the peers that it dials.",
+)
+@click.option("--genesis", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--peer", "peers", multiple=True, metavar="MULTIADDR", help="A node to knock at, with /p2p/ID.")
+@click.option("--api", "apis", multiple=True, metavar="URL", help="A node to knock at, by its HTTP API.")
+def create_invite(
+    key: Path,
+    passphrase_file: Path | None,
+    organisation: str | None,
+    expires: str,
+    home: Path | None,
+    genesis: Path | None,
+    peers: tuple[str, ...],
+    apis: tuple[str, ...],
+) -> None:
+    """Print an invite for one gateway: one string, signed offline with an admin key.
+
+    It needs the ledger (--home or --genesis) and some nodes to knock at, best several authorities: --peer and
+    --api, else those that the node of --home dials. What the invite grants is told on standard error.
+    """
+    from p2pledger.errors import InvalidMessage
+    from p2pledger.node import inviting
+    from p2pledger.node.config import ConfigurationError
+    from p2pledger.signer.keyfile import KeyFileRefused
+
+    try:
+        if home is None and genesis is None:
+            raise ValueError("name the ledger: --home of one of its nodes, or its --genesis file")
+        ledger, known = inviting.ledger_of_home(home) if home is not None else (None, ())
+        if genesis is not None:
+            ledger = inviting.read_genesis(genesis)
+        assert ledger is not None
+        named = [*peers, *(address for api in apis for address in inviting.addresses_of(api))]
+        granted = inviting.create_invite(key, passphrase_file, ledger, organisation, expires, named or known)
+    except (KeyFileRefused, ConfigurationError, InvalidMessage, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("\n".join(granted.lines), err=True)
+    click.echo(granted.text)
+
+
+@main.command()
+@click.argument("invite")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("gateway"),
+    show_default=True,
+    help="Where its keys, configuration and data go.",
+)
+@click.option("--passphrase-file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--listen", default="/ip4/0.0.0.0/tcp/7160", show_default=True, metavar="MULTIADDR")
+@click.option("--timeout", type=click.FloatRange(1, 3_600), default=120, show_default=True, metavar="S")
+@click.option("--start", is_flag=True, help="Run the node when it has joined.")
+def join(
+    invite: str, home: Path, passphrase_file: Path | None, listen: str, timeout: float, start: bool
+) -> None:
+    """Make this machine a gateway with INVITE, the string of `p2pledger invite create` (`-`: standard input).
+
+    Run it again with the same INVITE and --home when it was interrupted: it goes on where it was.
+    """
+    from p2pledger.chain.invite import parse_invite
+    from p2pledger.daemon import run
+    from p2pledger.errors import InvalidMessage
+    from p2pledger.node import inviting
+    from p2pledger.node.home import CONFIGURATION
+    from p2pledger.node.joining import CannotJoin
+    from p2pledger.signer.keyfile import KeyFileRefused
+
+    text = sys.stdin.readline() if invite == "-" else invite
+    try:
+        lines = inviting.join(parse_invite(text.strip()), home, passphrase_file, listen, timeout)
+    except (CannotJoin, KeyFileRefused, InvalidMessage, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("\n".join(lines))
+    if start:
+        sys.exit(run(home / CONFIGURATION))
+
+
 @main.command("why-stalled")
 @click.option(
     "--node",

@@ -1,7 +1,11 @@
 """The one string that lets a new gateway in. Floor 3.
 
-An admin of an organisation signs it and hands it over by any private way; the gateway puts it into its
-first transaction. It is good for one gateway, on one ledger, until it expires.
+An admin of an organisation signs an invite and hands it over by any private way, with the addresses of a few
+nodes beside it; the gateway puts the invite into its first transaction. It is good for one gateway, on one
+ledger, until it expires.
+
+The addresses are not signed. They only say where to knock: a peer id authenticates who answers there, the
+genesis hash under the signature which ledger is meant, and certificates all that the ledger says.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -11,12 +15,23 @@ from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.genesis import KeyRole
-from p2pledger.codec import Length, Range, decode, encode
+from p2pledger.codec import Length, Pattern, Range, decode, encode
 from p2pledger.crypto import Domain, Signer
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, Millis, PublicKey, Signature
 
-INVITE_TEXT_MAX = 512
+INVITATION_VERSION = 1
+ADDRESSES_MAX = 8
+ADDRESS_CHARS_MAX = 288
+INVITE_TEXT_MAX = 3_584
+"""The longest string: ADDRESSES_MAX of the longest addresses, in base64."""
+
+Address = Annotated[
+    str,
+    Length(1, ADDRESS_CHARS_MAX),
+    Pattern("/(ip4|ip6|dns|dns4|dns6)/[0-9A-Za-z.:-]{1,200}/tcp/[0-9]{1,5}/p2p/[1-9A-HJ-NP-Za-km-z]{32,64}"),
+]
+"""A TCP multiaddr that ends in its peer id, by its form alone: whoever dials it finds out the rest."""
 
 _INVITE_DOMAIN = Domain("p2pledger/invite/1")
 
@@ -55,20 +70,39 @@ def sign_invite(terms: InviteTerms, issuer: Signer) -> Invite:
     return Invite(terms, issuer.sign(terms.sign_digest()))
 
 
-def invite_text(invite: Invite) -> str:
-    """The invite as one string of letters, digits, `-` and `_`."""
-    return urlsafe_b64encode(encode(invite)).rstrip(b"=").decode()
+@dataclass(frozen=True)
+class Invitation:
+    """What a joining machine needs: its invite, and nodes to knock at, in the order to try them.
+
+    Raises ValueError when an address stands twice.
+    """
+
+    version: Annotated[int, Range(INVITATION_VERSION, INVITATION_VERSION)]
+    invite: Invite
+    addresses: Annotated[tuple[Address, ...], Length(1, ADDRESSES_MAX)]
+
+    def __post_init__(self) -> None:
+        if len(set(self.addresses)) != len(self.addresses):
+            raise ValueError("an address stands twice in an invitation")
 
 
-def parse_invite(text: str) -> Invite:
-    """The invite behind a string. Raises: InvalidMessage for any other string."""
+def invite_text(invitation: Invitation) -> str:
+    """The invitation as one string of letters, digits, `-` and `_` (RFC 4648, section 5, unpadded).
+
+    Raises: ValueError for an address that is none.
+    """
+    return urlsafe_b64encode(encode(invitation)).rstrip(b"=").decode()
+
+
+def parse_invite(text: str) -> Invitation:
+    """The invitation behind a string. Raises: InvalidMessage for any other string."""
     if len(text) > INVITE_TEXT_MAX or not text.isascii():
         raise InvalidMessage("not an invite: too long, or not ASCII")
     try:
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (NotBase64, ValueError) as error:
         raise InvalidMessage(f"not an invite: {error}") from None
-    invite: Invite = decode(Invite, data)
-    if invite_text(invite) != text:
+    invitation: Invitation = decode(Invitation, data)
+    if invite_text(invitation) != text:
         raise InvalidMessage("not an invite as it was given", code="not_canonical")
-    return invite
+    return invitation

@@ -90,18 +90,29 @@ def check_receipt(receipt: Receipt, genesis: Genesis, is_signed: IsSigned) -> Tr
 
 def _check_headers(receipt: Receipt, genesis: Genesis, is_signed: IsSigned) -> None:
     certified = receipt.headers[-1]
-    sets = [genesis.authorities, genesis.next_authorities]
     if len(receipt.boundaries) != certified.epoch:
         raise InvalidMessage("a receipt carries one boundary per epoch before its header's")
-    for epoch, boundary in enumerate(receipt.boundaries):
-        if boundary.header.epoch != epoch or boundary.header.next_set_hash != boundary.next_set.hash:
-            raise InvalidMessage(f"the boundary of epoch {epoch} does not name the next authority list")
-        check_final(boundary.header, boundary.certificate, genesis.hash, sets[epoch], is_signed)
-        sets.append(boundary.next_set)
+    sets = proven_sets(receipt.boundaries, genesis, is_signed)
     check_final(certified, receipt.certificate, genesis.hash, sets[certified.epoch], is_signed)
     for older, newer in zip(receipt.headers, receipt.headers[1:], strict=False):
         if newer.parent_digest != older.digest or newer.height != older.height + 1:
             raise InvalidMessage("the headers of a receipt do not form a chain")
+
+
+def proven_sets(
+    boundaries: Sequence[Boundary], genesis: Genesis, is_signed: IsSigned
+) -> tuple[AuthoritySet, ...]:
+    """The authority lists of epochs 0 to len(boundaries) + 1, from the ends of the epochs 0, 1, and so on.
+
+    Each list is vouched for by the one that reigned two epochs before. Raises: InvalidMessage.
+    """
+    sets = [genesis.authorities, genesis.next_authorities]
+    for epoch, boundary in enumerate(boundaries):
+        if boundary.header.epoch != epoch or boundary.header.next_set_hash != boundary.next_set.hash:
+            raise InvalidMessage(f"the boundary of epoch {epoch} does not name the next authority list")
+        check_final(boundary.header, boundary.certificate, genesis.hash, sets[epoch], is_signed)
+        sets.append(boundary.next_set)
+    return tuple(sets)
 
 
 def check_final(

@@ -7,7 +7,8 @@
         …
         host.stop()
 
-Nobody is admitted until `admit` says so. Several hosts may live in one process.
+Nobody is admitted until `admit` says so; who is not gets into the lobby, or nowhere. Several hosts may live
+in one process.
 """
 
 import logging
@@ -18,6 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import trio
+from libp2p.abc import INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.connection.swarm_connection import SwarmConn
@@ -27,9 +29,10 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 from multiaddr.exceptions import Error as MultiaddrError
 
-from p2pledger.errors import Fatal
+from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.network import mending as mending  # before anything of the library is used
 from p2pledger.network.gossip import Bus
+from p2pledger.network.lobby import JOIN, Intrusion, Lobby
 from p2pledger.network.router import Router
 from p2pledger.network.seam import FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, Handler, Meter, PeerAddress, Topic
 from p2pledger.network.standing import BAN_S, Offence, Standing
@@ -127,7 +130,9 @@ class Host:
         self._redial: dict[ID, _Redial] = {}
         self._met: frozenset[ID] = frozenset()
         self._standing = Standing(self._topics, self._on_ban, ban_s)
-        self._swarm = PatientSwarm(key_pair, Upgrader(key_pair, self._is_admitted, self))
+        self._lobby = Lobby(handler, meter, lambda peer: peer in self._allowed, self._on_fatal)
+        upgrader = Upgrader(key_pair, self._is_admitted, self, self._lobby.is_open_to)
+        self._swarm = PatientSwarm(key_pair, upgrader, self._is_admitted, self._lobby)
         self._local = self._swarm.get_peer_id()
         self._switchboard = Switchboard(self._swarm, self._on_fatal)
         self._router = Router(self._standing, meter)
@@ -135,6 +140,7 @@ class Host:
             self._switchboard, self._router, self._topics, self._standing, handler, meter, self._on_fatal
         )
         self._asks = Asks(self._switchboard, self._standing, handler, meter)
+        self._switchboard.serve(JOIN, self._serve_join, limit=1)
         self._frames: Frames | None = None
         self._nursery: trio.Nursery | None = None
         self._stopping = trio.Event()
@@ -242,7 +248,10 @@ class Host:
     def on_violation(self, peer: ID, reason: str) -> None:
         """See `yamux.Watcher`."""
         _log.debug("%s broke the multiplexer's rules: %s", peer, reason)
-        self._standing.offend(peer, Offence.MUXER)
+        if peer in self._allowed:
+            self._standing.offend(peer, Offence.MUXER)
+        else:
+            self._lobby.strike(peer)
 
     def on_ping(self, peer: ID, rtt_ms: float) -> None:
         """See `yamux.Watcher`."""
@@ -277,10 +286,20 @@ class Host:
         async with trio.open_nursery() as nursery:
             for conn in self._swarm.get_connections():
                 nursery.start_soon(conn.close)
+            nursery.start_soon(self._lobby.close)
         await self._switchboard.close()
 
     def _is_admitted(self, peer: ID) -> bool:
         return peer in self._allowed and not self._standing.is_banned(peer)
+
+    async def _serve_join(self, stream: INetStream) -> None:
+        """A machine that was admitted while it joined goes on asking as it began."""
+        remote = stream.muxed_conn.peer_id
+        try:
+            await self._lobby.answer(PeerId(str(remote)), stream)
+        except (InvalidMessage, Intrusion):
+            self._standing.offend(remote, Offence.REQUEST)
+            raise
 
     def _on_fatal(self, error: Fatal) -> None:
         self._fatal = error
@@ -303,6 +322,8 @@ class Host:
         """Tell of new connections. The library tells too early, before anything can be sent on one."""
         while True:
             now = frozenset(peer for peer, conns in self._swarm.connections.items() if conns)
+            for peer in now - self._allowed.keys():  # it was on its way in while the list changed
+                self._cut_off(peer)
             fresh, self._met = now - self._met, now
             for peer in fresh:
                 if self._frames is not None:

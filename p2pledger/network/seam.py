@@ -87,6 +87,12 @@ class Handler(Protocol):
         Raising `InvalidMessage` resets the stream and scores the peer down.
         """
 
+    def serve_join(self, peer: PeerId, request: bytes) -> AsyncGenerator[bytes, None]:
+        """Answer a request of a machine that wants to join, which may be a stranger, as `serve` does.
+
+        Raising `InvalidMessage` ends its visit and holds it against the peer.
+        """
+
     def is_frame_peer(self, peer: PeerId) -> bool:
         """Whether this peer may open a direct frame stream to us (it is an authority)."""
 
@@ -102,7 +108,7 @@ class Meter(Protocol):
         """One gossip message: published, accept, ignore, reject or duplicate."""
 
     def traffic(self, direction: str, protocol: str, n_bytes: int) -> None:
-        """Bytes `inbound` or `outbound` by gossip, frames or asks."""
+        """Bytes `inbound` or `outbound` by gossip, frames, asks or join."""
 
     def dial(self, result: str) -> None:
         """One attempt to connect: ok or error."""
@@ -111,7 +117,7 @@ class Meter(Protocol):
         """One message or frame that found no room in a queue: inbound or outbound."""
 
     def banned(self, reason: str) -> None:
-        """One peer cut off for a while: gossip, frame, request, muxer or invalid."""
+        """One peer cut off for a while: gossip, frame, request, muxer, invalid or stranger."""
 
     def ping(self, rtt_ms: float) -> None:
         """One round trip to a peer."""

@@ -2,7 +2,9 @@
 
 The library's own classes are kept and these faults of theirs are mended by overriding:
     the gate knows addresses only   `Upgrader` refuses every peer id that is not admitted, both ways, right
-                                    after the handshake and before a multiplexer or protocol is spoken;
+                                    after the handshake and before a multiplexer or protocol is spoken; but
+                                    for strangers that dial us and for whom the lobby has a place, which get
+                                    no further than there;
     an unbounded read before the    `BoundedConnection` never asks the socket for more than a cipher message,
     handshake                       and reads it in large pieces;
     a tower of calls and two locks  `CipherMessages` takes apart at once what one read of the socket brought,
@@ -18,6 +20,7 @@ The library's own classes are kept and these faults of theirs are mended by over
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 from libp2p.abc import IMuxedConn, INetConn, INetStream, IRawConnection, ISecureConn
@@ -33,6 +36,7 @@ from libp2p.io.trio import TrioTCPStream
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
@@ -62,11 +66,33 @@ MAX_HANDSHAKES = 64
 MAX_HANDSHAKES_PER_ADDRESS = 16
 HANDSHAKE_S = 10.0
 NEGOTIATION_S = 10
+GUEST_BYTES = 256 * 1024
+"""What a stranger may send after the handshake, in all."""
+
 CIPHER_MESSAGE_BYTES = 65_535
 CIPHER_LENGTH_BYTES = 2
 READ_BYTES = 128 * 1024
 
 StreamHandler = Callable[[INetStream], Awaitable[None]]
+
+
+def _nobody(peer: ID, address: str) -> bool:
+    return False
+
+
+def _address_of(conn: IRawConnection | ReadWriteCloser) -> str:
+    remote = conn.get_remote_address()
+    return remote[0] if remote else ""
+
+
+class Reception(Protocol):
+    """Who receives strangers: the lobby."""
+
+    def is_open_to(self, peer: ID, address: str) -> bool:
+        """Whether a stranger may come in now."""
+
+    async def receive(self, mux: Mux, address: str) -> None:
+        """Keep a stranger's connection until its visit is over."""
 
 
 class BoundedConnection(RawConnection):
@@ -78,6 +104,8 @@ class BoundedConnection(RawConnection):
     def __init__(self, conn: RawConnection) -> None:
         super().__init__(conn.stream, conn.is_initiator)
         self._buffer = bytearray()
+        self.bytes_left: int | None = None
+        """How much more may arrive on it; None for a peer that is admitted."""
 
     async def read(self, n: int | None = None) -> bytes:
         """Raises: ConnectionClosedError at the end, or when more than a cipher message is asked for."""
@@ -114,6 +142,10 @@ class BoundedConnection(RawConnection):
             raise ConnectionClosedError("the connection has ended") from error
         if not piece:
             raise ConnectionClosedError("closed by the peer")
+        if self.bytes_left is not None:
+            self.bytes_left -= len(piece)
+            if self.bytes_left < 0:
+                raise ConnectionClosedError("more than a stranger may send")
         self._buffer += piece
 
     def _cut(self) -> list[bytes]:
@@ -134,11 +166,11 @@ class CipherMessages(NoiseTransportReadWriter):
 
     def __init__(self, conn: BoundedConnection, agreed: NoiseTransportReadWriter) -> None:
         super().__init__(conn, agreed.noise_state)
-        self._bounded = conn
+        self.bounded = conn
 
     async def read_msg(self, prefix_encoded: bool = False) -> bytes:
         """What the messages say that are here, one after the other; at least one."""
-        return b"".join(map(self.decrypt, await self._bounded.cipher_messages()))
+        return b"".join(map(self.decrypt, await self.bounded.cipher_messages()))
 
     async def write_msg(self, msg: bytes, prefix_encoded: bool = False) -> None:
         """Say `msg` in as many messages as it takes, and in one write."""
@@ -146,7 +178,22 @@ class CipherMessages(NoiseTransportReadWriter):
         for start in range(0, len(msg), MAX_PLAINTEXT_LENGTH):
             encrypted = self.encrypt(msg[start : start + MAX_PLAINTEXT_LENGTH])
             parts += (len(encrypted).to_bytes(CIPHER_LENGTH_BYTES, "big"), encrypted)
-        await self._bounded.write(b"".join(parts))
+        await self.bounded.write(b"".join(parts))
+
+
+def _bounded(mux: Mux) -> BoundedConnection:
+    """What a connection reads from."""
+    secure = mux.secured_conn
+    assert isinstance(secure, SecureSession) and isinstance(secure.conn, CipherMessages)
+    return secure.conn.bounded
+
+
+class _StrangerCame(Exception):
+    """A connection is a stranger's: what the library does with one that stands is not to be done."""
+
+    def __init__(self, mux: Mux) -> None:
+        super().__init__("a stranger came")
+        self.mux = mux
 
 
 class _Muxers(MuxerMultistream):
@@ -164,11 +211,17 @@ class _Muxers(MuxerMultistream):
 class Upgrader(TransportUpgrader):
     """Noise, then the allow-list, then yamux. Nothing else is offered."""
 
-    def __init__(self, key_pair: KeyPair, is_admitted: Callable[[ID], bool], watcher: Watcher) -> None:
+    def __init__(
+        self,
+        key_pair: KeyPair,
+        is_admitted: Callable[[ID], bool],
+        watcher: Watcher,
+        may_visit: Callable[[ID, str], bool] = _nobody,
+    ) -> None:
         noise = Noise(key_pair, noise_privkey=create_noise_key_pair().private_key)
         super().__init__({NOISE: noise}, {TProtocol(YAMUX): Mux}, NEGOTIATION_S)
         self.muxer_multistream = _Muxers(watcher)
-        self._is_admitted = is_admitted
+        self._is_admitted, self._may_visit = is_admitted, may_visit
 
     async def upgrade_security(
         self, raw_conn: IRawConnection, is_initiator: bool, peer_id: ID | None = None
@@ -179,7 +232,11 @@ class Upgrader(TransportUpgrader):
         secure = await super().upgrade_security(bounded, is_initiator, peer_id)
         assert isinstance(secure, SecureSession) and isinstance(secure.conn, NoiseTransportReadWriter)
         secure.conn = CipherMessages(bounded, secure.conn)
-        if not self._is_admitted(secure.get_remote_peer()):
+        remote = secure.get_remote_peer()
+        if not self._is_admitted(remote):
+            if not is_initiator and self._may_visit(remote, _address_of(raw_conn)):
+                bounded.bytes_left = GUEST_BYTES
+                return secure
             await secure.close()
             raise SecurityUpgradeFailure("the peer is not admitted")
         return secure
@@ -201,7 +258,13 @@ class IdleConnector(AutoConnector):
 class PatientSwarm(Swarm):
     """The set of connections. It accepts and keeps them; the host alone dials."""
 
-    def __init__(self, key_pair: KeyPair, upgrader: Upgrader) -> None:
+    def __init__(
+        self,
+        key_pair: KeyPair,
+        upgrader: Upgrader,
+        is_admitted: Callable[[ID], bool],
+        reception: Reception,
+    ) -> None:
         peer_id = ID.from_pubkey(key_pair.public_key)
         store = PeerStore()
         store.add_key_pair(peer_id, key_pair)
@@ -223,11 +286,27 @@ class PatientSwarm(Swarm):
             connection_config=config,
         )
         self.auto_connector = IdleConnector(self)
+        self._is_admitted, self._reception = is_admitted, reception
         self._handshakes: Counter[str] = Counter()
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
         """Raises: SwarmException always: opening a stream must not open a connection."""
         raise SwarmException(f"not connected to {peer_id}")
+
+    async def add_conn(self, muxed_conn: IMuxedConn, direction: str = "unknown") -> SwarmConn:
+        """Take a connection into the set, but a stranger's only as far as the lobby.
+
+        Asked anew here: whoever stopped being admitted during the handshake does not slip in.
+        """
+        assert isinstance(muxed_conn, Mux)
+        is_admitted = self._is_admitted(muxed_conn.peer_id)
+        _bounded(muxed_conn).bytes_left = None if is_admitted else GUEST_BYTES
+        if is_admitted:
+            return await super().add_conn(muxed_conn, direction)
+        if direction == "inbound":
+            raise _StrangerCame(muxed_conn)
+        await muxed_conn.close()
+        raise SwarmException("the peer is not admitted any more")
 
     def _trim_connections(self, peer_id: ID) -> None:
         """Close the oldest connections beyond the limit: the newest proves that the peer is there."""
@@ -241,21 +320,26 @@ class PatientSwarm(Swarm):
         return connections[-1]
 
     async def _handle_inbound_connection(self, read_write_closer: ReadWriteCloser, maddr: Multiaddr) -> None:
-        remote = read_write_closer.get_remote_address()
-        address = remote[0] if remote else ""
+        address = _address_of(read_write_closer)
         if (
             self._handshakes[address] >= MAX_HANDSHAKES_PER_ADDRESS
             or self._handshakes.total() >= MAX_HANDSHAKES
         ):
             return
         self._handshakes[address] += 1
+        stranger: Mux | None = None
         try:
             muxed = await self.upgrade_inbound_raw_conn(RawConnection(read_write_closer, False), maddr)
+        except _StrangerCame as came:
+            stranger = came.mux
         finally:
             self._handshakes[address] -= 1
             if not self._handshakes[address]:
                 del self._handshakes[address]
         # The listener closes the socket when this returns.
+        if stranger is not None:
+            await self._reception.receive(stranger, address)
+            return
         assert isinstance(muxed, Mux)
         await muxed.event_closed.wait()
 

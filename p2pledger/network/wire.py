@@ -5,10 +5,11 @@ more than one message and a read, and gives a message that has begun FRAME_S sec
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
-from libp2p.abc import INetStream
 from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 
 from p2pledger.errors import InvalidMessage
 
@@ -54,10 +55,20 @@ def _delimited_head(buffer: bytearray) -> tuple[int, int] | None:
     return None
 
 
+class ByteStream(Protocol):
+    """What is read and written here: a stream of the swarm's, or of a bare connection."""
+
+    async def read(self, n: int | None = None) -> bytes:
+        """What has arrived, at least one byte and at most `n`. Raises: StreamEOF, MuxedStreamEOF."""
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+
+
 class StreamReader:
     """Reads whole messages from one stream."""
 
-    def __init__(self, stream: INetStream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._buffer = bytearray()
 
@@ -76,7 +87,7 @@ class StreamReader:
         if not self._buffer:
             try:
                 await self._read()
-            except StreamEOF:
+            except (StreamEOF, MuxedStreamEOF):
                 return None
         # Most messages are here whole by now, and setting up a timer costs as much as cutting one out.
         if (message := self._cut(head, bytes_max)) is not None:

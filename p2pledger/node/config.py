@@ -126,6 +126,11 @@ def _check_address(value: Any, *, of_peer: bool) -> str:
     return str(value)
 
 
+def check_peer_address(value: str) -> str:
+    """A TCP multiaddr that ends in a peer id, as it was given. Raises: ValueError with the cure."""
+    return _check_address(value, of_peer=True)
+
+
 def _listen(value: Any, base: Path) -> str:
     return _check_address(value, of_peer=False)
 

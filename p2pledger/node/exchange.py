@@ -5,12 +5,14 @@ values only.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
 import structlog
 import trio
 
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.joining import JoinReply, Knock
 from p2pledger.chain.message import Frame, Reply, Request
 from p2pledger.chain.receipt import check_final
 from p2pledger.chain.transaction import Batch, Spread, Transaction, decode_transactions
@@ -27,6 +29,7 @@ from p2pledger.node.answers import answers
 from p2pledger.node.finals import GossipSeen
 from p2pledger.node.loop import Inbox
 from p2pledger.node.pool import AT_ONCE, Pool, authentic
+from p2pledger.node.reception import Reception
 from p2pledger.storage.store import Store
 from p2pledger.types import Millis, PeerId
 
@@ -54,6 +57,7 @@ class Exchange:
         self._genesis, self._store, self._pool = genesis, store, pool
         self._core, self._inbox, self._seen = core, inbox, seen
         self._metrics, self._now = metrics, now
+        self.reception = Reception(genesis, store, pool, now)
         self._checked: dict[bytes, list[Transaction] | FinalBlock] = {}
         """What came by gossip between its check and its delivery, so that it is decoded once."""
 
@@ -201,6 +205,12 @@ class Exchange:
         """See `Handler.serve`."""
         for reply in answers(decode(Request, request), self._core.situation, self._store, self._pool):
             yield encode(reply, Reply)
+
+    async def serve_join(self, peer: PeerId, request: bytes) -> AsyncGenerator[bytes, None]:
+        """See `Handler.serve_join`."""
+        async with aclosing(self.reception.answers(peer, decode(Knock, request))) as replies:
+            async for reply in replies:
+                yield encode(reply, JoinReply)
 
 
 def _transactions(batch: Batch | Spread) -> list[Transaction]:

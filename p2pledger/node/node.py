@@ -90,11 +90,12 @@ class Node:
         )
         self._pool.keep(durable.bodies if durable is not None else ())
         inbox, self._seen = Inbox(), GossipSeen()
+        exchange = Exchange(genesis, store, self._pool, self._core, inbox, self._seen, metrics, now)
         self._network = Host(
             seed=identity_seed,
             listen=[configuration.network.listen],
             chain_tag=genesis.hash.hex()[:16],
-            handler=Exchange(genesis, store, self._pool, self._core, inbox, self._seen, metrics, now),
+            handler=exchange,
             meter=NetworkMeter(metrics),
         )
         layers = Layers(store, base)
@@ -118,6 +119,7 @@ class Node:
             self._finals.put,
         )
         self._batcher = Batcher(self._network, self._pool, now)
+        exchange.reception.spread = self._batcher.put
         self._started, self._said = False, ""
         self._admitted: tuple[object, ...] = ()
         metrics.mempool_capacity_bytes.set(limits.bytes_max)
@@ -140,7 +142,8 @@ class Node:
         """Who may connect: the authorities around this epoch, live gateways, and whom the file names."""
         sets = self._core.situation.sets.values()
         peers = {member.peer for authorities in sets for member in authorities.members}
-        peers |= allowed_peers(self._store, self._store.tip().height)
+        # The next block's: whose key ends with it is not waited for until somebody writes something.
+        peers |= allowed_peers(self._store, Height(self._store.tip().height + 1))
         peers |= {PeerId(peer) for peer in self._configuration.network.allow_peers}
         dial: dict[PeerId, PeerAddress] = {}
         for address in self._configuration.network.peers:
@@ -161,8 +164,7 @@ class Node:
             organisation = members[signer].organisation
             self._metrics.consensus_evidence_recorded_total.at(organisation).inc()
             _log.warning("offence_recorded", authority=organisation, height=block.header.height)
-        if block.transaction_ids or block.header.next_set_hash:
-            self._admit()
+        self._admit()  # after an empty block too: a key may end by height alone
 
     def _proposer(self, block: FinalBlock) -> str:
         authorities = self._core.situation.sets.get(block.header.epoch)

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -52,6 +52,7 @@ class Recorder:
     frame_peers: set[PeerId] | None = None
     gossip_gate: trio.Event | None = None
     open_answers: int = 0
+    knocks: list[tuple[PeerId, bytes]] = field(default_factory=list)
     met: list[PeerId] = field(default_factory=list)
 
     async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
@@ -91,6 +92,12 @@ class Recorder:
                 yield bytes([index % 256]) * size
         finally:
             self.open_answers -= 1
+
+    async def serve_join(self, peer: PeerId, request: bytes) -> AsyncGenerator[bytes, None]:
+        self.knocks.append((peer, request))
+        async with aclosing(self.serve(peer, request)) as replies:
+            async for reply in replies:
+                yield reply
 
     def is_frame_peer(self, peer: PeerId) -> bool:
         return self.frame_peers is None or peer in self.frame_peers

@@ -397,9 +397,10 @@ async def test_places_are_given_back() -> None:
             await until(lambda: mallory.id not in a.host.connected())
 
 
-async def test_a_stranger_gets_no_further_than_the_handshake() -> None:
-    async with besieged() as (a, _):
-        with pytest.raises(BaseLibp2pError):
-            async with shaken_hands("stranger", a) as secure:
-                await agree_on_yamux(secure)
-        assert len(a.host.connected()) == 1
+async def test_a_stranger_gets_no_further_than_the_lobby() -> None:
+    async with besieged() as (a, b):
+        async with shaken_hands("stranger", a) as secure:
+            await agree_on_yamux(secure)
+            await until(lambda: len(a.host._lobby.guests) == 1)
+            assert a.host.connected() == {b.id}
+        await until(lambda: not a.host._lobby.guests)

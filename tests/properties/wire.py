@@ -15,7 +15,8 @@ from typing import Annotated, Any, get_args, get_origin
 from hypothesis import strategies as st
 from p2pledger import merkle
 from p2pledger.chain import authority, block, genesis, message, payloads, receipt, transaction, vote
-from p2pledger.chain.invite import Invite
+from p2pledger.chain.invite import Invitation, Invite
+from p2pledger.chain.joining import JoinReply, Knock
 from p2pledger.chain.payloads import bodies
 from p2pledger.chain.reading import Reading
 from p2pledger.codec import Length, Pattern, Range
@@ -35,7 +36,7 @@ from p2pledger.types import ZERO_HASH, Hash, PeerId, PublicKey, Signature
 from tests.properties import cbor
 from tests.vectors.make import AUTHORITIES, GENESIS, signer
 
-SENT = {"frame": message.Frame, "request": message.Request, "reply": message.Reply}
+SENT = {"frame": message.Frame, "request": message.Request, "reply": message.Reply, "join reply": JoinReply}
 WRITTEN = (
     *(genesis.Genesis, authority.AuthoritySet, block.Header, block.FinalBlock, block.Boundary),
     *(block.Proposal, vote.Vote, vote.Certificate, vote.Evidence, receipt.Result, receipt.Receipt),
@@ -44,6 +45,8 @@ WRITTEN = (
         transaction.Batch,
         transaction.Spread,
         Invite,
+        Invitation,
+        Knock,
         Reading,
         merkle.Path,
         merkle.Frontier,

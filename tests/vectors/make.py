@@ -27,7 +27,19 @@ from p2pledger.chain.block import (
     tx_root,
 )
 from p2pledger.chain.genesis import LAN, Genesis, GenesisGateway, GenesisOrganisation, KeyRole, Quota
-from p2pledger.chain.invite import InviteTerms, invite_text, sign_invite
+from p2pledger.chain.invite import Invitation, InviteTerms, invite_text, sign_invite
+from p2pledger.chain.joining import (
+    GenesisPart,
+    GenesisRequest,
+    HeadRequest,
+    JoinReply,
+    Knock,
+    Proof,
+    ProofRequest,
+    Submission,
+    Taken,
+    TurnedAway,
+)
 from p2pledger.chain.message import (
     BlocksRequest,
     BodiesRequest,
@@ -182,6 +194,14 @@ INVITE = sign_invite(
         issuer=signer("admin 0").public_key,
     ),
     signer("admin 0"),
+)
+INVITATION = Invitation(
+    version=1,
+    invite=INVITE,
+    addresses=(
+        "/ip4/192.0.2.7/tcp/7160/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA",
+        "/dns/node.example.org/tcp/7160/p2p/12D3KooWL7Kxu6ocRVsTjxmfbFKEYCvgCJYJFaKh6xENd6YFv4hB",
+    ),
 )
 DEVICE = bytes(range(16, 32))
 READINGS = tuple(
@@ -555,6 +575,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "receipt": (Receipt, RECEIPT),
     "spread": (Spread, SPREAD),
     "invite": (type(INVITE), INVITE),
+    "invitation": (Invitation, INVITATION),
     "reading": (Reading, READINGS[2]),
     "merkle path": (merkle.Path, prove_reading(READINGS, 9)),
     "frontier": (merkle.Frontier, merkle.Frontier().append(LEAVES)),
@@ -587,6 +608,27 @@ VALUES: dict[str, tuple[Any, Any]] = {
     **{
         f"reply {type(one).__name__}": (Reply, one)
         for one in (BOUNDARY, BLOCK, BATCH, Certificates(()), PROPOSAL)
+    },
+    **{
+        f"knock {type(wish).__name__}": (Knock, Knock(INVITE, wish))
+        for wish in (
+            BoundariesRequest(Epoch(2), 64),
+            GenesisRequest(0),
+            HeadRequest(Height(1)),
+            Submission(TRANSACTIONS["gateway.join"].encoded),
+            ProofRequest(IDS[0]),
+        )
+    },
+    **{
+        f"join reply {type(one).__name__}": (JoinReply, one)
+        for one in (
+            BOUNDARY,
+            BLOCK,
+            GenesisPart(b"part"),
+            Taken(IDS[0]),
+            Proof(RECEIPT),
+            TurnedAway("invite_used", "another gateway came in on this invite"),
+        )
     },
 }
 """Every encoding: by name, the class or union that it is decoded as, and the value."""
@@ -624,7 +666,7 @@ def vectors() -> dict[str, Any]:
     return {
         "encodings": {name: encode(value, kind).hex() for name, (kind, value) in VALUES.items()},
         "hashes": {name: value.hex() for name, value in HASHES.items()},
-        "texts": {"invite": invite_text(INVITE)},
+        "texts": {"invite": invite_text(INVITATION)},
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from p2pledger.chain.invite import parse_invite
+from p2pledger.chain.joining import JoinReply, JoinWish
 from p2pledger.chain.message import Frame, Reply, Request
 from p2pledger.chain.payloads import MEASURES, PAYLOADS
 from p2pledger.chain.receipt import check_receipt
@@ -46,12 +47,13 @@ def test_the_receipt_holds():
 
 
 def test_the_invite_is_read_from_its_text():
-    assert parse_invite(GOLDEN["texts"]["invite"]) == make.INVITE
+    assert parse_invite(GOLDEN["texts"]["invite"]) == make.INVITATION
 
 
 def test_every_payload_and_every_message_has_a_vector():
     assert {f"payload {kind}" for kind in PAYLOADS} <= set(GOLDEN["encodings"])
     assert {f"measure {kind}" for kind in MEASURES} <= set(GOLDEN["encodings"])
-    for word, union in (("frame", Frame), ("request", Request), ("reply", Reply)):
+    unions = ("frame", Frame), ("request", Request), ("reply", Reply), ("knock", JoinWish)
+    for word, union in (*unions, ("join reply", JoinReply)):
         members: Any = union.__args__
         assert {f"{word} {member.__name__}" for member in members} <= set(GOLDEN["encodings"])

@@ -8,6 +8,7 @@ backwards; a published schema never changes; versions of a status list follow on
 from p2pledger.chain.genesis import RESIDENTS, Genesis, KeyRole
 from p2pledger.codec import encode
 from p2pledger.ledger.modules.registry import devices, keys, organisations, schemas, status
+from p2pledger.ledger.modules.registry.devices import check_invite, gateway_on_invite
 from p2pledger.ledger.modules.registry.rows import (
     KEYS,
     ORGANISATIONS,
@@ -40,9 +41,11 @@ __all__ = [
     "Organisation",
     "allowed_peers",
     "apply_genesis",
+    "check_invite",
     "check_signed_for_resident",
     "check_sponsor",
     "gateway",
+    "gateway_on_invite",
     "live_key",
     "live_keys",
     "organisation",

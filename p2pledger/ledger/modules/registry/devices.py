@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from p2pledger.chain.genesis import KeyRole
+from p2pledger.chain.genesis import Genesis, KeyRole
+from p2pledger.chain.invite import Invite
 from p2pledger.chain.payloads import DeviceEnroll, DeviceRetire, DeviceTransfer, GatewayJoin
+from p2pledger.chain.vote import IsSigned
 from p2pledger.codec import encode
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry.keys import check_unowned
@@ -23,8 +25,8 @@ from p2pledger.ledger.modules.registry.rows import (
     peer_is_free,
     signed_in_role,
 )
-from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.rules import Context, Round, Rule
+from p2pledger.ledger.state import Changes, Readable
 from p2pledger.types import Height, PeerId
 
 DEVICES_INDEX = "registry.devices"
@@ -34,22 +36,39 @@ One that was transferred names another organisation in the row of the first.
 """
 
 
+def check_invite(reader: Readable, genesis: Genesis, at: Round, invite: Invite, is_signed: IsSigned) -> None:
+    """Refuse an invite that lets nobody in, in a block at this place. Raises: InvalidTransaction."""
+    terms = invite.terms
+    issuer = live_key(reader, terms.issuer, at.height)
+    if issuer is None or issuer.role is not KeyRole.ADMIN or issuer.organisation != terms.organisation:
+        raise InvalidTransaction(Code.INVITE_INVALID, "the invite is not signed by an admin of that time")
+    if terms.role is not KeyRole.GATEWAY or terms.genesis_hash != genesis.hash:
+        raise InvalidTransaction(Code.INVITE_INVALID, "the invite is for another role or another ledger")
+    if not is_signed(terms.issuer, terms.sign_digest(), invite.signature):
+        raise InvalidTransaction(Code.INVITE_INVALID, "the invite's signature does not hold")
+    if at.time_ms > terms.expires_ms:
+        raise InvalidTransaction(Code.INVITE_EXPIRED, f"the invite ended at {terms.expires_ms} ms")
+    if INVITES.get(reader, terms.id) is not None:
+        raise InvalidTransaction(Code.INVITE_USED, "another gateway came in on this invite")
+
+
+def gateway_on_invite(reader: Readable, invite: Invite, height: Height) -> PeerId | None:
+    """The gateway that came in on an invite, unless its key has ended by a height; None when nobody did."""
+    use = INVITES.get(reader, invite.terms.id)
+    first = KEYS.get(reader, use.key) if use is not None else None
+    row = gateway(reader, first.peer) if first is not None and first.peer is not None else None
+    key = KEYS.get(reader, row.key) if row is not None else None
+    if row is None or key is None or (key.revoked_height is not None and key.revoked_height <= height):
+        return None
+    return row.peer
+
+
 def _check_invite(changes: Changes, context: Context, payload: GatewayJoin) -> None:
     """The signers' check of `gateway.join`: its key is nobody's yet, the invite speaks for the sponsor."""
     terms = payload.invite.terms
-    issuer = live_key(changes, terms.issuer, context.round.height)
-    if issuer is None or issuer.role is not KeyRole.ADMIN or issuer.organisation != terms.organisation:
-        raise InvalidTransaction(Code.INVITE_INVALID, "the invite is not signed by an admin of that time")
-    if terms.role is not KeyRole.GATEWAY or terms.genesis_hash != context.genesis.hash:
-        raise InvalidTransaction(Code.INVITE_INVALID, "the invite is for another role or another ledger")
     if terms.organisation != context.sponsor:
         raise InvalidTransaction(Code.INVITE_INVALID, f"the invite is of {terms.organisation!r}")
-    if not context.is_signed(terms.issuer, terms.sign_digest(), payload.invite.signature):
-        raise InvalidTransaction(Code.INVITE_INVALID, "the invite's signature does not hold")
-    if context.round.time_ms > terms.expires_ms:
-        raise InvalidTransaction(Code.INVITE_EXPIRED, f"the invite ended at {terms.expires_ms} ms")
-    if INVITES.get(changes, terms.id) is not None:
-        raise InvalidTransaction(Code.INVITE_USED, "another gateway came in on this invite")
+    check_invite(changes, context.genesis, context.round, payload.invite, context.is_signed)
     context.check_signed_by(payload.key, "the gateway's key")
 
 
