@@ -59,9 +59,10 @@ def record(
     values = VALUES
     while True:
         made = _record(genesis, device, sponsor, seq, time_ms, values, expires_ms)
-        if len(made.encoded) <= RECORD_BYTES:
+        if len(made.encoded) <= RECORD_BYTES or not values:
             return made
-        values -= len(made.encoded) - RECORD_BYTES
+        # What is left when the heads of body and values get shorter, too, is cut value by value.
+        values = max(0, values - max(1, len(made.encoded) - RECORD_BYTES - 2))
 
 
 def _record(
@@ -73,8 +74,8 @@ def _record(
     values: int,
     expires_ms: int | None,
 ) -> Transaction:
-    # Each body is another one, as they are: the device's number, then values of a byte each.
-    body = SensorReading("flow", "MTQ", 0, (device.number, *(seq % 24 for _ in range(values))))
+    # Each body is another one, as they are: the device's number and its record's, values of a byte each.
+    body = SensorReading("flow", "MTQ", 0, (device.number % 24, *(seq % 24 for _ in range(values))))
     payload = RecordAppend(
         schema=SCHEMA,
         time_ms=time_ms,
