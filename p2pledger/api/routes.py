@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from p2pledger.api.diagnosis_view import ConsensusView, EvidenceView, consensus_view, evidence_view
 from p2pledger.api.events import EventStream
+from p2pledger.api.query_routes import QueryRoutes
 from p2pledger.api.refusals import Refusal, refusal_of
 from p2pledger.api.submission import CBOR, JSON, Submission, id_of, read_submission
 from p2pledger.api.views import (
@@ -28,6 +29,7 @@ from p2pledger.api.views import (
 from p2pledger.chain.transaction import Outcome
 from p2pledger.codec import encode, to_json
 from p2pledger.errors import InvalidMessage
+from p2pledger.ledger.modules.queries import QUERIES
 from p2pledger.metrics import Metrics
 from p2pledger.node.service import MEMPOOL_FULL, Busy, Health, Service
 from p2pledger.types import Epoch, Hash, Height
@@ -87,6 +89,7 @@ ROUTES = (
     "/v1/consensus",
     "/v1/evidence",
     "/v1/events",
+    *(query.path for query in QUERIES.values()),
     "/healthz/live",
     "/healthz/ready",
     "/healthz/startup",
@@ -129,6 +132,7 @@ class Routes:
         ):
             good: Answers = {200: {"model": view}} if view is not None else {}
             router.add_api_route(path, handler, responses={**good, **_errors(*refused)})
+        QueryRoutes(self._service).add_to(router)
         for probe in (self.live, self.ready, self.startup):
             answers: Answers = {200: {"model": HealthView}, 503: {"model": HealthView}}
             router.add_api_route(f"/healthz/{probe.__name__}", probe, responses=answers)

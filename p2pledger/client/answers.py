@@ -6,7 +6,15 @@ from typing import Any, TypeVar
 
 from p2pledger.chain.transaction import Outcome
 from p2pledger.client.exchange import Answer
-from p2pledger.client.outcomes import Accepted, Fate, FinalEvent, InvalidAnswer, Refused, Status
+from p2pledger.client.outcomes import (
+    Accepted,
+    Fate,
+    FinalEvent,
+    InvalidAnswer,
+    QueryPage,
+    Refused,
+    Status,
+)
 from p2pledger.types import Hash, Height, Millis
 
 V = TypeVar("V")
@@ -93,6 +101,16 @@ def read_status(answer: Answer) -> Status:
             kind = field.type if isinstance(field.type, type) else int  # the others are NewTypes over int
             values[field.name] = _field(shown, field.name, kind)
     return Status(**values)
+
+
+def read_page(answer: Answer) -> QueryPage:
+    """A page of a query's answer."""
+    shown = _object(content_of(answer))
+    items = _field(shown, "items", list)
+    if not all(isinstance(item, dict) for item in items):
+        raise InvalidAnswer("an item is not an object")
+    after = _field(shown, "next", str) if "next" in shown else None
+    return QueryPage(Height(_field(shown, "height", int)), tuple(items), after)
 
 
 def read_event(data: str) -> FinalEvent:

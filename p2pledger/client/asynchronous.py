@@ -1,6 +1,6 @@
 """The client for programs with an event loop: the same under trio and under asyncio. Floor 7."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
@@ -19,12 +19,14 @@ from p2pledger.client.outcomes import (
     Fate,
     FinalEvent,
     InvalidAnswer,
+    QueryPage,
     Refused,
     Status,
     Undecided,
     VerifiedReceipt,
 )
 from p2pledger.client.plans import Plans
+from p2pledger.client.queries import Value, Walk
 from p2pledger.client.signing import renewed
 from p2pledger.crypto import Signer
 from p2pledger.types import Hash, Height
@@ -95,6 +97,10 @@ class AsyncClient:
         """See `Client.status`."""
         return await self._carry_out(self._plans.status())
 
+    def query(self, name: str, /, **parameters: Value) -> AsyncIterator[QueryPage]:
+        """See `Client.query`; for `async for`. It may be left at any page."""
+        return _Pages(self._carry_out, self._plans.query(name, parameters))
+
     async def events(self, after: int | None = None) -> AsyncGenerator[FinalEvent, None]:
         """See `Client.events`. Close it (`contextlib.aclosing`) when you break off."""
         start = Height(after) if after is not None else (await self.status()).height
@@ -138,6 +144,18 @@ class AsyncClient:
         except httpx.TransportError as error:
             return wire.lost(error)
         return wire.answer_of(response, content)
+
+
+class _Pages(AsyncIterator[QueryPage]):
+    """The pages of a query. Not a generator, of which trio complains when it is left unfinished."""
+
+    def __init__(self, carry_out: Callable[[Plan[QueryPage]], Awaitable[QueryPage]], walk: Walk) -> None:
+        self._carry_out, self._walk = carry_out, walk
+
+    async def __anext__(self) -> QueryPage:
+        if self._walk.is_over:
+            raise StopAsyncIteration
+        return await self._carry_out(self._walk.next_page())
 
 
 class _Body(httpx.AsyncByteStream):

@@ -1,6 +1,7 @@
 """What a client is told: typed results, and errors with stable codes. Floor 7."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from p2pledger.chain.receipt import Receipt
 from p2pledger.chain.transaction import Outcome, Transaction
@@ -67,6 +68,18 @@ class VerifiedReceipt:
 
     receipt: Receipt
     transaction: Transaction
+
+
+@dataclass(frozen=True)
+class QueryPage:
+    """A page of what a node found in its chain up to `height`: JSON objects, in a stable order.
+
+    Nothing of it is proved: of what matters, fetch the receipt. `next` is None at the end.
+    """
+
+    height: Height
+    items: tuple[dict[str, Any], ...]
+    next: str | None
 
 
 class LedgerError(Exception):

@@ -5,7 +5,7 @@ refusal that may only mean "I have it already" (an answer before it was lost) is
 transaction's fate, and nothing here signs anew unless the old transaction is known to have expired.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
@@ -24,6 +24,7 @@ from p2pledger.client.outcomes import (
     Undecided,
     VerifiedReceipt,
 )
+from p2pledger.client.queries import Value, Walk
 from p2pledger.codec import decode, encode
 from p2pledger.crypto import is_signed
 from p2pledger.errors import InvalidMessage
@@ -191,6 +192,10 @@ class Plans:
         except InvalidMessage as error:
             raise InvalidAnswer(f"not a block: {error}") from None
         return block
+
+    def query(self, name: str, parameters: Mapping[str, Value]) -> Walk:
+        """The pages of a query. Raises: ValueError when no query can have this name."""
+        return Walk(self.nodes, self.limits, name, parameters)
 
     def status(self) -> Plan[Status]:
         """The status of the node that is asked now. Raises: InvalidAnswer when it is on another ledger."""

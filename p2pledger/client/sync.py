@@ -18,12 +18,14 @@ from p2pledger.client.outcomes import (
     Fate,
     FinalEvent,
     InvalidAnswer,
+    QueryPage,
     Refused,
     Status,
     Undecided,
     VerifiedReceipt,
 )
 from p2pledger.client.plans import Plans
+from p2pledger.client.queries import Value, Walk
 from p2pledger.client.signing import renewed
 from p2pledger.crypto import Signer
 from p2pledger.types import Hash, Height
@@ -107,6 +109,19 @@ class Client:
         """Where the node that is asked now stands."""
         return self._carry_out(self._plans.status())
 
+    def query(self, name: str, /, **parameters: Value) -> Iterator[QueryPage]:
+        """The pages of a query (docs/api.md lists them), each fetched when it is asked for.
+
+        Pages follow one another until nothing is left; `limit` is how long they may be, `after` where to
+        begin. Raises: ValueError when no query can have this name; Refused with the node's code.
+        """
+        walk = self._plans.query(name, parameters)
+        return self._pages(walk)
+
+    def _pages(self, walk: Walk) -> Iterator[QueryPage]:
+        while not walk.is_over:
+            yield self._carry_out(walk.next_page())
+
     def events(self, after: int | None = None) -> Iterator[FinalEvent]:
         """Final blocks above height `after` (None: from now on), each once and in order, for ever.
 
@@ -126,25 +141,31 @@ class Client:
                 subscription.ended(repr(error))
 
     def _carry_out(self, plan: Plan[T]) -> T:
-        reply: Reply = None
-        while True:
-            try:
-                step = plan.send(reply)
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            if isinstance(step, Request):
-                reply = self._ask(step)
-            else:
-                reply = None
-                time.sleep(step.pause_ms / 1_000)
+        return carry_out(self._http, plan)
 
-    def _ask(self, request: Request) -> Answer | Lost:
-        content = wire.Content()
+
+def carry_out(http: httpx.Client, plan: Plan[T]) -> T:
+    """Do what a plan asks for, step by step, and return its result. Raises: what the plan raises."""
+    reply: Reply = None
+    while True:
         try:
-            with self._http.stream(**wire.asked(request)) as response:
-                for chunk in response.iter_raw():
-                    content.add(chunk)
-        except httpx.TransportError as error:
-            return wire.lost(error)
-        return wire.answer_of(response, content)
+            step = plan.send(reply)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        if isinstance(step, Request):
+            reply = _ask(http, step)
+        else:
+            reply = None
+            time.sleep(step.pause_ms / 1_000)
+
+
+def _ask(http: httpx.Client, request: Request) -> Answer | Lost:
+    content = wire.Content()
+    try:
+        with http.stream(**wire.asked(request)) as response:
+            for chunk in response.iter_raw():
+                content.add(chunk)
+    except httpx.TransportError as error:
+        return wire.lost(error)
+    return wire.answer_of(response, content)

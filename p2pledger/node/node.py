@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
@@ -25,10 +25,11 @@ from p2pledger.crypto import is_signed
 from p2pledger.ledger.fates import Fate
 from p2pledger.ledger.machine import Machine
 from p2pledger.ledger.modules.registry import allowed_peers
+from p2pledger.ledger.queries import Answer, Page, Query
 from p2pledger.metrics import Metrics
 from p2pledger.network.host import Host, topic_name
 from p2pledger.network.seam import PeerAddress, Topic
-from p2pledger.node import offences
+from p2pledger.node import offences, queries
 from p2pledger.node.clock import Clock
 from p2pledger.node.config import Configuration, Role
 from p2pledger.node.exchange import Exchange
@@ -45,6 +46,9 @@ from p2pledger.node.service import FinalEvent, Health, NodeStatus
 from p2pledger.signer.local import VoteSigner
 from p2pledger.storage.store import Store
 from p2pledger.types import Epoch, Hash, Height, PeerId, PublicKey
+
+QUERY_THREADS = 2
+"""So many queries are answered at once; more would only take turns."""
 
 STALLED_S = 30.0
 """A long-lived task that gave no sign for so long is stuck: the liveness probe fails."""
@@ -120,6 +124,7 @@ class Node:
         )
         self._batcher = Batcher(self._network, self._pool, now)
         exchange.reception.spread = self._batcher.put
+        self._asking = trio.CapacityLimiter(QUERY_THREADS)
         self._started, self._said = False, ""
         self._admitted: tuple[object, ...] = ()
         metrics.mempool_capacity_bytes.set(limits.bytes_max)
@@ -205,6 +210,15 @@ class Node:
     def block(self, height: Height) -> FinalBlock | None:
         """See `Service.block`."""
         return self._store.block(height)
+
+    async def ask(self, query: Query, asked: Any, page: Page) -> Answer:
+        """See `Service.ask`."""
+
+        def read() -> Answer:
+            with self._metrics.spending("api"):
+                return queries.answer(self._store, self.genesis, query, asked, page)
+
+        return await trio.to_thread.run_sync(read, limiter=self._asking)
 
     def status(self) -> NodeStatus:
         """See `Service.status`."""

@@ -5,7 +5,7 @@ The API is written against this protocol and knows nothing of loops, sockets or 
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.genesis import Genesis
@@ -14,6 +14,7 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.consensus.diagnosis import Accusation, Diagnosis
 from p2pledger.errors import Code
 from p2pledger.ledger.fates import Fate as Fate
+from p2pledger.ledger.queries import Answer, Page, Query
 from p2pledger.types import Epoch, Hash, Height, Millis
 
 
@@ -117,6 +118,12 @@ class Service(Protocol):
 
     def block(self, height: Height) -> FinalBlock | None:
         """A final block."""
+
+    async def ask(self, query: Query, asked: Any, page: Page) -> Answer:
+        """Answer a query from the last final block, in a thread. `asked`: an instance of `query.asked`.
+
+        Raises: Unanswered with the code of the refusal.
+        """
 
     def status(self) -> NodeStatus:
         """Where this node stands."""

@@ -4,9 +4,10 @@ It keeps what it is given and works proofs out from scratch, so it also judges `
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import replace
 from threading import RLock
+from typing import TypeVar
 
 from p2pledger import merkle
 from p2pledger.chain.authority import OrganisationId
@@ -22,6 +23,8 @@ from p2pledger.merkle import Frontier
 from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
 from p2pledger.storage.store import Located, Tip
 from p2pledger.types import Epoch, Hash, Height, Millis
+
+T = TypeVar("T")
 
 
 class MemoryStore:
@@ -188,6 +191,11 @@ class MemoryStore:
             first = bisect_right(keys, after)
             found = [(key, rows[key]) for key in keys[first:] if key.startswith(prefix)]
         return found[:limit]
+
+    def together(self, read: Callable[[], T]) -> T:
+        """See `Store.together`."""
+        with self._lock:
+            return read()
 
     def prune(self, to_height: Height, own: OrganisationId) -> None:
         """See `Store.prune`."""

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.block import Boundary, FinalBlock, receipts_root
@@ -40,9 +40,12 @@ from p2pledger.storage.rows import (
     write_boundary,
 )
 from p2pledger.storage.state_rows import StateRows
+from p2pledger.storage.stillness import Stillness
 from p2pledger.storage.store import Located, Tip
 from p2pledger.storage.tail import Generation, Tail, slices
 from p2pledger.types import Epoch, Hash, Height
+
+T = TypeVar("T")
 
 CHAIN_FILE = "chain.db"
 BOUNDARIES_MAX = 65_536
@@ -66,6 +69,7 @@ class SqliteStore:
         self._genesis = genesis
         self._depth = (genesis.parameters.state_buckets.bit_length() - 1) // 4
         self._database = Database(directory / CHAIN_FILE)
+        self._stillness = Stillness()
         try:
             if not self._database.rows(schema.HAS_META):
                 self._create(start)
@@ -163,6 +167,10 @@ class SqliteStore:
 
     def commit(self, block: FinalBlock, transactions: Sequence[Transaction], execution: Execution) -> None:
         """See `Store.commit`."""
+        with self._stillness.changing():
+            self._commit(block, transactions, execution)
+
+    def _commit(self, block: FinalBlock, transactions: Sequence[Transaction], execution: Execution) -> None:
         tip, header = self._tip, block.header
         check_child(self._genesis, tip, block, transactions, execution)
         content, frontier, effects = encode(block), execution.frontier, effects_of(execution)
@@ -187,7 +195,7 @@ class SqliteStore:
         """See `Store.prune`. At most pruning.ROWS_MAX transactions at a time, or those of one block."""
         first, last = Height(self.pruned_height + 1), Height(min(to_height, self._tip.height))
         if first <= last:
-            with self._database.writing() as writer:
+            with self._stillness.changing(), self._database.writing() as writer:
                 pruned = pruning.drop_bodies(writer, first, last, own)
                 writer.execute(schema.META_PUT, ("pruned", _with_checksum(pruned.to_bytes(8, "big"))))
             self.pruned_height = pruned
@@ -300,6 +308,10 @@ class SqliteStore:
     def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """See `Store.scan`."""
         return self._index.scan(index, prefix, after, limit)
+
+    def together(self, read: Callable[[], T]) -> T:
+        """See `Store.together`."""
+        return self._stillness.together(read)
 
     # --- proofs
 

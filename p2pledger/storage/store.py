@@ -3,9 +3,9 @@
 `SqliteStore` for nodes, `MemoryStore` for the simulator and for tests; both pass the same tests.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.block import Boundary, FinalBlock, Header
@@ -16,6 +16,8 @@ from p2pledger.ledger.record import Record, record_of
 from p2pledger.ledger.state import StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.types import Epoch, Hash, Height
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,12 @@ class Store(StateReader, Protocol):
 
     def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """Up to `limit` rows (key, value) of an index whose key starts with `prefix` and is above `after`."""
+
+    def together(self, read: Callable[[], T]) -> T:
+        """What `read` finds, all of one height: no block is committed between its reads.
+
+        It may be called several times, and has to be short. Not for the thread that commits.
+        """
 
     def prune(self, to_height: Height, own: OrganisationId) -> None:
         """Drop bodies of transactions in blocks up to a height, but not those that `own` sponsors.

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from p2pledger.chain.payloads import SchemaField, SchemaPublish, StatusPublish, StatusPurpose
 from p2pledger.chain.schema import FieldClass, SchemaClass
 from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.modules.registry.queries import status_bit
+from p2pledger.ledger.modules.registry.lookups import status_bit
 from p2pledger.ledger.modules.registry.schemas import published_schema
 from p2pledger.ledger.modules.registry.status import status_list
 from p2pledger.simulator.invariants.registry import HERD, HOUR_MS, RegistryInvariants

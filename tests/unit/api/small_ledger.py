@@ -6,6 +6,7 @@ when a block becomes final.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import trio
 from p2pledger import merkle
@@ -18,8 +19,12 @@ from p2pledger.chain.vote import Vote, certificate_of, finalise
 from p2pledger.consensus.diagnosis import Accusation, Diagnosis, diagnose
 from p2pledger.crypto import KeySigner, is_signed
 from p2pledger.errors import Fatal, InvalidTransaction
+from p2pledger.ledger.queries import Answer, Page, Query
+from p2pledger.node import queries
 from p2pledger.node.service import Busy, Fate, FinalEvent, Health, NodeStatus
 from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, PeerId, View
+from tests import ledgers
+from tests.committed import Committed
 from tests.sim.bench import Bench
 
 AUTHORITY = KeySigner(b"\x01" * 32)
@@ -193,6 +198,15 @@ class SmallLedger:
 
     def block(self, height: Height) -> FinalBlock | None:
         return self.blocks[height - 1] if 1 <= height <= len(self.blocks) else None
+
+    @cached_property
+    def chain(self) -> Committed:
+        """What queries are answered from: a chain of its own, with real rules."""
+        return Committed(ledgers.genesis(parameters=replace(LAN, state_buckets=16)))
+
+    async def ask(self, query: Query, asked: object, page: Page) -> Answer:
+        await trio.lowlevel.checkpoint()
+        return queries.answer(self.chain.store, self.chain.genesis, query, asked, page)
 
     def status(self) -> NodeStatus:
         header = self.blocks[-1].header if self.blocks else None

@@ -4,10 +4,17 @@ import json
 
 import pytest
 from p2pledger.api.routes import ROUTES
+from p2pledger.ledger.modules.queries import QUERIES
 
 NUMBERS = [-(2**63), -1, 0, 1, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**20, 10**5000]
 NAMES = ["1e3", "1.0", "0x10", "1_0", "+1", " 1", "٣", "nan", "%00"]
 WRITTEN = [*map(str, NUMBERS[:-1]), "1" + "0" * 5000, *NAMES]
+
+
+def numbers(query):
+    return [parameter.name for parameter in query.parameters if parameter.plain is int]
+
+
 PATHS = (
     "/v1/blocks/{}",
     "/v1/transactions/{}",
@@ -15,6 +22,11 @@ PATHS = (
     "/v1/evidence?from_epoch={}",
     f"/v1/transactions/{'00' * 32}?wait_ms={{}}",
     "/v1/events?after={}",
+    *(
+        f"{query.path}?{name}={{}}"
+        for query in QUERIES.values()
+        for name in ("limit", "after", *numbers(query))
+    ),
 )
 UNNUMBERED = {"/v1/genesis", "/v1/status", "/v1/consensus"}
 

@@ -14,6 +14,7 @@ from p2pledger.codec import decode, encode, from_json, to_json
 from p2pledger.consensus.causes import CURES, Cause
 from p2pledger.consensus.diagnosis import Accusation, diagnose
 from p2pledger.crypto import is_signed
+from p2pledger.ledger.modules.queries import QUERIES
 from p2pledger.metrics import Metrics
 from p2pledger.types import Epoch, Height, Millis, View
 from tests.sim.bench import Bench, n_, x
@@ -343,4 +344,17 @@ def test_every_route_is_documented_and_no_other():
     text = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text()
     table = text.partition("| --- | --- |")[2].partition("\n\n")[0]
     named = {path.replace("{id}", "{transaction_id}") for path in re.findall(r"(/[\w/{}]+)", table)}
-    assert named == set(ROUTES)
+    assert named == set(ROUTES) - {query.path for query in QUERIES.values()} | {"/v1/{module}/{query}"}
+
+
+def test_every_query_is_documented_and_no_other():
+    text = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text()
+    head = "| query | parameters | what it answers |\n| --- | --- | --- |\n"
+    assert text.partition(head)[2].partition("\n\n")[0].splitlines() == [
+        f"| `{query.name}` | {', '.join(map(shown, query.parameters))} | {query.summary} |"
+        for query in QUERIES.values()
+    ]
+
+
+def shown(parameter):
+    return f"`{parameter.name}`" if parameter.is_required else f"[`{parameter.name}`]"

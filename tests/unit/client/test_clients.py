@@ -11,8 +11,12 @@ import pytest
 from p2pledger import client
 from p2pledger.chain.transaction import Outcome
 from p2pledger.client import AsyncClient, Client, Limits
+from p2pledger.client.answers import read_page
+from p2pledger.client.exchange import Answer
 from p2pledger.crypto import KeySigner
 from p2pledger.errors import InvalidTransaction
+from tests import ledgers
+from tests.committed import fact
 from tests.unit.api.small_ledger import (
     START_MS,
     WRITER,
@@ -37,6 +41,13 @@ class Async:
                 return await getattr(asked, name)(*arguments)
 
         return lambda *arguments: anyio.run(call, *arguments, backend=self._backend)
+
+    def query(self, name, **parameters):
+        async def pages():
+            async with AsyncClient(self._nodes, GENESIS, self._limits) as asked:
+                return [page async for page in asked.query(name, **parameters)]
+
+        return anyio.run(pages, backend=self._backend)
 
     def events(self, after):
         return _Events(self._backend, self._nodes, self._limits, after)
@@ -392,3 +403,44 @@ def test_signers_are_put_in_their_order():
     wish = client.transaction(GENESIS, "record.append", b"\x80", "city", signers, salt=bytes(8))
     assert list(wish.body.signers) == sorted(signer.public_key for signer in signers)
     assert SmallLedger()._judge(wish.encoded) == wish.id
+
+
+def test_a_query_is_walked_page_by_page(serve, connect):
+    node = serve()
+    chain = node.ledger.chain
+    made = [node.on_loop(chain.does, fact(ledgers.START_MS + i), "city", "city 1") for i in range(5)]
+    asked = connect(node)
+    pages = list(asked.query("records.by-schema", schema="epcis.object/1", limit=2))
+    assert [len(page.items) for page in pages] == [2, 2, 1]
+    assert {page.height for page in pages} == {5}
+    found = [item["transaction_id"] for page in pages for item in page.items]
+    assert found == [transaction.id.hex() for transaction in made]
+    [rest] = asked.query("records.by-schema", schema="epcis.object/1", after=pages[1].next)
+    assert (rest.items, rest.next) == (pages[2].items, None)
+
+
+def test_bytes_are_asked_for_in_hexadecimal_and_refusals_keep_their_code(serve, connect):
+    asked = connect(serve())
+    key = ledgers.signer("city 1").public_key
+    [page] = asked.query("registry.key", key=key)
+    assert page.items[0]["key"] == key.hex() and page.items[0]["is_valid"]
+    with pytest.raises(client.Refused) as refused:
+        list(asked.query("records.gaps", device=b"nobody".ljust(16)))
+    assert refused.value.code == "unknown_device"
+    with pytest.raises(client.Refused) as refused:
+        list(asked.query("records.gaps", device=b"short"))
+    assert refused.value.code == "invalid_parameter"
+    with pytest.raises(client.Refused) as refused:
+        list(asked.query("records.nothing"))
+    assert refused.value.code == "not_found"
+    with pytest.raises(ValueError, match="no query's name"):
+        list(asked.query("../transactions"))
+
+
+def test_a_page_that_is_none_is_not_believed():
+    for content in (
+        b"[]", b"{}", b'{"height": 1, "items": [1]}', b'{"height": "1", "items": []}',
+        b'{"height": 1, "items": [], "next": 5}',
+    ):  # fmt: skip
+        with pytest.raises(client.InvalidAnswer):
+            read_page(Answer(200, {}, content))

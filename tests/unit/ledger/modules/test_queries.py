@@ -18,7 +18,7 @@ from p2pledger.chain.payloads.bodies import AdminAct, HumanDecision
 from p2pledger.chain.schema import SchemaClass
 from p2pledger.codec import encode
 from p2pledger.ledger.modules.records import queries as records
-from p2pledger.ledger.modules.registry import queries as registry
+from p2pledger.ledger.modules.registry import lookups as registry
 from p2pledger.ledger.modules.registry.schemas import PublishedSchema
 from p2pledger.ledger.modules.sequence import Gap
 from p2pledger.types import Height, PeerId

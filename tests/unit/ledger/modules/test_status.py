@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from p2pledger.chain.payloads import StatusPublish, StatusPurpose
 from p2pledger.codec import decode
-from p2pledger.ledger.modules.registry.queries import status_bit
+from p2pledger.ledger.modules.registry.lookups import status_bit
 from p2pledger.ledger.modules.registry.status import (
     STATUS_BITS_MAX,
     STATUS_BITS_MIN,
