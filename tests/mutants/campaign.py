@@ -20,11 +20,12 @@ from p2pledger.simulator.faults import Fault, Kind
 from p2pledger.simulator.run import Case
 from rich.console import Console
 from rich.table import Table
+from tests.mutants.epochs import EPOCHS
 from tests.mutants.mistakes import MISTAKES
 from tests.mutants.mutant import Mutant
 from tests.mutants.rules import RULES
 
-MUTANTS: tuple[Mutant, ...] = (*RULES, *MISTAKES)
+MUTANTS: tuple[Mutant, ...] = (*RULES, *EPOCHS, *MISTAKES)
 PINNED = Path(__file__).with_name("pinned.json")
 
 
