@@ -56,7 +56,7 @@ def store(transactions: int, block: int, devices: int, directory: Path | None, i
     type=click.IntRange(1, 1_000),
     default=500,
     show_default=True,
-    help="Transactions of each kind.",
+    help="Transactions of each kind, but for proposals and votes, of which fewer can be open.",
 )
 @click.option("--devices", type=click.IntRange(1, 100_000), default=10_000, show_default=True)
 @click.option(
@@ -71,12 +71,11 @@ def modules(count: int, devices: int, rounds: int, is_json: bool) -> None:
     if count > devices:
         raise click.ClickException("each transaction needs a device of its own: raise --devices")
 
-    from p2pledger.bench.modules import measure
-    from p2pledger.ledger.modules import RULES
+    from p2pledger.bench.modules.measuring import BLOCKS, measure
 
     with (
         _empty(None) as home,
-        click.progressbar(length=rounds * len(RULES), file=sys.stderr) as progress,
+        click.progressbar(length=rounds * BLOCKS, file=sys.stderr) as progress,
     ):
         report = measure(count, devices, rounds, home, progress.update)
     _print(report.as_table(), report.as_json(), is_json=is_json)

@@ -3,7 +3,8 @@
 import json
 
 from click.testing import CliRunner
-from p2pledger.bench.modules import measure
+from p2pledger.bench.modules.governance import MAJORITY
+from p2pledger.bench.modules.measuring import BLOCKS, MEASURES, measure
 from p2pledger.bench.solo import solo
 from p2pledger.cli import main
 from p2pledger.ledger.modules import RULES
@@ -16,8 +17,9 @@ def test_each_kind_is_measured_and_stored(tmp_path):
     assert all(us > 0 for cost in seen.costs.values() for us in vars(cost).values())
     assert seen.verify_us > 0
     with solo(tmp_path) as ledger:
-        assert ledger.store.tip().height == len(blocks) + 1 == 2 * len(RULES) + 1
-        assert ledger.store.tip().frontier.size == 3 * len(blocks) + 5
+        decided, voted = len(MEASURES), MAJORITY * len(MEASURES)
+        assert ledger.store.tip().height == len(blocks) + 3 == 2 * BLOCKS + 3
+        assert ledger.store.tip().frontier.size == 3 * len(blocks) + 5 + decided + voted
 
 
 def test_the_report_is_the_last_line():
