@@ -25,7 +25,8 @@ from p2pledger.chain.genesis import (
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Certificate, finalise
 from p2pledger.crypto import KeySigner
-from p2pledger.ledger.machine import Machine, Round
+from p2pledger.ledger.commitment import Commitment
+from p2pledger.ledger.machine import Execution, Machine, Round
 from p2pledger.ledger.state import StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.node import offences
@@ -38,6 +39,9 @@ START_MS = 1_700_000_000_000
 ORGANISATIONS = ("city", "utility")
 SPONSOR = ORGANISATIONS[0]
 ENROLLED_AT_ONCE = 1_000
+FILLED_AT_ONCE = 20_000
+FILLED_VALUE = bytes(64)
+"""About as long as an encoded row."""
 AUTHORITIES = tuple(f"authority-{i}" for i in range(1, 5))
 _QUOTA = Quota(transactions=2**32 - 1, size_bytes=2**63)
 _UNSIGNED = Signature(bytes(64))
@@ -161,15 +165,35 @@ class Solo:
 
     def execute(self, transactions: Sequence[Transaction]) -> FinalBlock:
         """The next block, executed and not yet stored. Raises: InvalidTransaction."""
-        at, parent_digest = self.next_round, self._tip_digest
-        execution = self.machine.execute(*self.parent(), at, transactions)
+        at = self.next_round
+        return self._add(at, transactions, self.machine.execute(*self.parent(), at, transactions))
+
+    def fill(self, count: int) -> None:
+        """Write so many keys more into the state, by blocks that no rule has written. No rule reads them."""
+        commitment = Commitment(self.genesis.parameters.state_buckets)
+        for first in range(0, count, FILLED_AT_ONCE):
+            at, (state, frontier) = self.next_round, self.parent()
+            numbers = range(first, min(count, first + FILLED_AT_ONCE))
+            writes = {b"filled/" + number.to_bytes(32, "big"): FILLED_VALUE for number in numbers}
+            update, nothing = commitment.update(state, writes), self.machine.execute(state, frontier, at, ())
+            execution = replace(
+                nothing,
+                state_root=update.crown.root,
+                writes=writes,
+                crown=update.crown,
+                entries=update.entries,
+                nodes=update.nodes,
+            )
+            self.commit(self._add(at, (), execution))
+
+    def _add(self, at: Round, transactions: Sequence[Transaction], execution: Execution) -> FinalBlock:
         header = Header(
             version=HEADER_VERSION,
             genesis_hash=self.genesis.hash,
             epoch=at.epoch,
             view=View(at.height),
             height=at.height,
-            parent_digest=parent_digest,
+            parent_digest=self._tip_digest,
             parent_view=View(at.height - 1),
             time_ms=at.time_ms,
             tx_root=execution.tx_root,
