@@ -22,16 +22,12 @@ from p2pledger.chain.genesis import (
     GenesisOrganisation,
     Quota,
 )
-from p2pledger.chain.payloads import MandateGive, Power, Purpose
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Certificate, finalise
-from p2pledger.crypto import KeySigner, is_signed
+from p2pledger.crypto import KeySigner
 from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.machine import Execution, Machine, Round
-from p2pledger.ledger.modules.consent.grants import enact_mandate
-from p2pledger.ledger.modules.consent.rows import LASTS_MAX_MS
-from p2pledger.ledger.rules import Context
-from p2pledger.ledger.state import Changes, EmptyState, StateReader
+from p2pledger.ledger.state import StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.node import offences
 from p2pledger.node.layers import Layer, Layers
@@ -43,17 +39,10 @@ START_MS = 1_700_000_000_000
 ORGANISATIONS = ("city", "utility")
 SPONSOR = ORGANISATIONS[0]
 ENROLLED_AT_ONCE = 1_000
-MANDATE = MandateGive(
-    id=bytes(16),
-    organisation=SPONSOR,
-    legal_reference="none",
-    purpose=Purpose.ENFORCE_SECURITY,
-    powers=(Power.HOLD,),
-    schemas=("personal.reading/1",),
-    until_ms=Millis(START_MS + LASTS_MAX_MS),
-)
-"""In force from the first block on: nobody votes here."""
-_AUTHORITIES = 4
+FILLED_AT_ONCE = 20_000
+FILLED_VALUE = bytes(64)
+"""About as long as an encoded row."""
+AUTHORITIES = tuple(f"authority-{i}" for i in range(1, 5))
 _QUOTA = Quota(transactions=2**32 - 1, size_bytes=2**63)
 _UNSIGNED = Signature(bytes(64))
 
@@ -79,6 +68,11 @@ def admin(organisation: str) -> KeySigner:
     return _key(f"admin of {organisation}")
 
 
+def consensus_key(authority: str) -> KeySigner:
+    """What an authority would vote with: its readiness is looked at."""
+    return _key(authority)
+
+
 def _key(name: str) -> KeySigner:
     return KeySigner(sha256(name.encode()).digest())
 
@@ -102,11 +96,10 @@ def solo_genesis() -> Genesis:
     """Four authorities, and two organisations with a gateway each; quotas that nobody reaches."""
     authorities = AuthoritySet(
         tuple(
-            Authority(name, unsigned(name).public_key, PeerId(f"peer-of-{name}"))
-            for name in (f"authority-{i}" for i in range(1, _AUTHORITIES + 1))
+            Authority(name, consensus_key(name).public_key, PeerId(f"peer-of-{name}")) for name in AUTHORITIES
         )
     )
-    names = (*(member.organisation for member in authorities.members), *ORGANISATIONS)
+    names = (*AUTHORITIES, *ORGANISATIONS)
     return Genesis(
         version=GENESIS_VERSION,
         chain_id="solo",
@@ -124,27 +117,6 @@ def solo_genesis() -> Genesis:
     )
 
 
-def _start(machine: Machine) -> Execution:
-    """What the genesis file writes, and the mandate."""
-    genesis, start = machine.genesis, machine.start()
-    changes = Changes(EmptyState())
-    for key, value in start.writes.items():
-        changes.put(key, value)
-    context = Context(genesis, Round(Epoch(0), start.height, Millis(START_MS)), is_signed)
-    enact_mandate(changes, context, MANDATE, Height(1))
-    writes = changes.writes()
-    update = Commitment(genesis.parameters.state_buckets).update(EmptyState(), writes)
-    return replace(
-        start,
-        state_root=update.crown.root,
-        writes=writes,
-        crown=update.crown,
-        entries=update.entries,
-        nodes=update.nodes,
-        index_rows=(*start.index_rows, *context.rows),
-    )
-
-
 class Solo:
     """A chain that grows as its owner says: `execute` a block, then `commit` it.
 
@@ -154,8 +126,9 @@ class Solo:
     def __init__(self, directory: Path, interval_ms: int | None = None) -> None:
         self.genesis = solo_genesis()
         self._interval_ms = interval_ms or self.genesis.parameters.block_interval_ms
+        self._passed_ms = 0
         self.machine = Machine(self.genesis)
-        self._directory, self._start = directory, _start(self.machine)
+        self._directory, self._start = directory, self.machine.start()
         self._open()
 
     def _open(self) -> None:
@@ -170,8 +143,14 @@ class Solo:
     @property
     def next_round(self) -> Round:
         """Where the next block stands."""
-        height = Height(self.store.tip().height + 1)
-        return Round(Epoch(0), height, Millis(START_MS + height * self._interval_ms))
+        tip = self.store.tip()
+        before_ms = tip.header.time_ms if tip.header is not None else START_MS
+        after_ms = self._interval_ms + self._passed_ms
+        return Round(Epoch(0), Height(tip.height + 1), Millis(before_ms + after_ms))
+
+    def let_pass(self, time_ms: int) -> None:
+        """The next block comes so much later."""
+        self._passed_ms = time_ms
 
     @property
     def expires_ms(self) -> int:
@@ -186,15 +165,35 @@ class Solo:
 
     def execute(self, transactions: Sequence[Transaction]) -> FinalBlock:
         """The next block, executed and not yet stored. Raises: InvalidTransaction."""
-        at, parent_digest = self.next_round, self._tip_digest
-        execution = self.machine.execute(*self.parent(), at, transactions)
+        at = self.next_round
+        return self._add(at, transactions, self.machine.execute(*self.parent(), at, transactions))
+
+    def fill(self, count: int) -> None:
+        """Write so many keys more into the state, by blocks that no rule has written. No rule reads them."""
+        commitment = Commitment(self.genesis.parameters.state_buckets)
+        for first in range(0, count, FILLED_AT_ONCE):
+            at, (state, frontier) = self.next_round, self.parent()
+            numbers = range(first, min(count, first + FILLED_AT_ONCE))
+            writes = {b"filled/" + number.to_bytes(32, "big"): FILLED_VALUE for number in numbers}
+            update, nothing = commitment.update(state, writes), self.machine.execute(state, frontier, at, ())
+            execution = replace(
+                nothing,
+                state_root=update.crown.root,
+                writes=writes,
+                crown=update.crown,
+                entries=update.entries,
+                nodes=update.nodes,
+            )
+            self.commit(self._add(at, (), execution))
+
+    def _add(self, at: Round, transactions: Sequence[Transaction], execution: Execution) -> FinalBlock:
         header = Header(
             version=HEADER_VERSION,
             genesis_hash=self.genesis.hash,
             epoch=at.epoch,
             view=View(at.height),
             height=at.height,
-            parent_digest=parent_digest,
+            parent_digest=self._tip_digest,
             parent_view=View(at.height - 1),
             time_ms=at.time_ms,
             tx_root=execution.tx_root,
@@ -202,7 +201,7 @@ class Solo:
             receipts_root=execution.receipts_root,
             next_set_hash=ZERO_HASH,
             evidence_root=evidence_root(()),
-            proposer=at.height % _AUTHORITIES,
+            proposer=at.height % len(AUTHORITIES),
         )
         self._layers.add(header, transactions, execution)
         ballot = finalise(header.epoch, header.view, header.digest)
@@ -221,6 +220,7 @@ class Solo:
         rows = (*layer.execution.index_rows, *offences.rows(block))
         self.store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
         self._layers.settle(block.header.digest)
+        self._passed_ms = 0
 
     def enrol(self, count: int, seed: bytes = b"bench") -> list[Device]:
         """So many devices behind the sponsor's gateway, in blocks of ENROLLED_AT_ONCE."""

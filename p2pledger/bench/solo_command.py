@@ -15,6 +15,8 @@ from p2pledger.bench.options import as_json
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+KEYS_MAX = 100_000_000
+
 # What a command needs is imported when it runs.
 
 
@@ -56,30 +58,48 @@ def store(transactions: int, block: int, devices: int, directory: Path | None, i
     type=click.IntRange(1, 1_000),
     default=500,
     show_default=True,
-    help="Transactions of each kind.",
+    help="Transactions of each kind, but for proposals and votes, of which fewer can be open.",
 )
 @click.option("--devices", type=click.IntRange(1, 100_000), default=10_000, show_default=True)
 @click.option(
     "--rounds", type=click.IntRange(1, 10), default=3, show_default=True, help="The median is printed."
 )
+@click.option(
+    "--state-keys",
+    "sizes",
+    default="0",
+    show_default=True,
+    metavar="N[,N...]",
+    help="How many keys the state has before; over several sizes, how the rate of executing falls.",
+)
 @as_json
-def modules(count: int, devices: int, rounds: int, is_json: bool) -> None:
+def modules(count: int, devices: int, rounds: int, sizes: str, is_json: bool) -> None:
     """What each kind of transaction costs: microseconds for each step of its way through one ledger.
 
-    One process, a store on disk, no network.
+    One process, a store on disk, no network. By module, what its rules cost themselves, at the median, and
+    how many transactions a second are executed.
     """
     if count > devices:
         raise click.ClickException("each transaction needs a device of its own: raise --devices")
 
-    from p2pledger.bench.modules import measure
-    from p2pledger.ledger.modules import RULES
+    state_keys = _sizes(sizes)
+    from p2pledger.bench.modules.measuring import BLOCKS, measure
 
     with (
         _empty(None) as home,
-        click.progressbar(length=rounds * len(RULES), file=sys.stderr) as progress,
+        click.progressbar(length=2 * rounds * BLOCKS * len(state_keys), file=sys.stderr) as progress,
     ):
-        report = measure(count, devices, rounds, home, progress.update)
+        report = measure(count, devices, rounds, home, progress.update, state_keys)
     _print(report.as_table(), report.as_json(), is_json=is_json)
+
+
+def _sizes(text: str) -> list[int]:
+    words = text.split(",")
+    if not all(word.isascii() and word.isdecimal() and int(word) <= KEYS_MAX for word in words) or len(
+        set(words)
+    ) < len(words):
+        raise click.BadParameter(f"different numbers up to {KEYS_MAX:,}, with commas between: {text!r}")
+    return [int(word) for word in words]
 
 
 @contextmanager

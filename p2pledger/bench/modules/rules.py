@@ -1,0 +1,82 @@
+"""What rules themselves cost, apart from what surrounds them. Floor 9."""
+
+import time
+from collections.abc import Collection, Sequence, Set
+
+from p2pledger.bench.solo import Solo
+from p2pledger.chain.transaction import Transaction
+from p2pledger.codec import decode
+from p2pledger.crypto import is_signed
+from p2pledger.ledger.modules import RULES
+from p2pledger.ledger.modules.registry.rows import KEYS
+from p2pledger.ledger.record import Record
+from p2pledger.ledger.rules import Context
+from p2pledger.ledger.state import Changes, EmptyState, StateReader
+from p2pledger.types import Hash
+
+
+class TimedReads(EmptyState):
+    """A state of which is known how long it took to answer: what rules ask, no commitment."""
+
+    def __init__(self, state: StateReader) -> None:
+        self._state, self.spent_s = state, 0.0
+
+    def get(self, key: bytes) -> bytes | None:
+        """See `StateReader.get`."""
+        began = time.thread_time()
+        value = self._state.get(key)
+        self.spent_s += time.thread_time() - began
+        return value
+
+    def get_all(self, keys: Collection[bytes]) -> dict[bytes, bytes | None]:
+        """See `StateReader.get_all`."""
+        began = time.thread_time()
+        values = self._state.get_all(keys)
+        self.spent_s += time.thread_time() - began
+        return values
+
+    def record(self, transaction_id: Hash) -> Record | None:
+        """See `StateReader.record`."""
+        began = time.thread_time()
+        record = self._state.record(transaction_id)
+        self.spent_s += time.thread_time() - began
+        return record
+
+    def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
+        """See `StateReader.used`."""
+        return self._state.used(transaction_ids)
+
+
+def module_of(kind: str) -> str:
+    """The module of the ledger whose rule a kind has."""
+    return RULES[kind].apply.__module__.removeprefix("p2pledger.ledger.modules.").partition(".")[0]
+
+
+def rule_costs_us(ledger: Solo, transactions: Sequence[Transaction]) -> list[tuple[float, float]]:
+    """For each transaction of a block of one kind: what its rule costs, and the store's answers to it.
+
+    The rule's are `check_signers` and `apply`, with what they decode of rows, emit, and verify of signatures
+    inside payloads, and an even share of reading ahead the signers' keys and the rows that the rule names.
+    The store's answers are what `get`, `get_all` and `record` take, in none of the former. In neither are
+    decoding the payload, looking at the sponsor and its quota, encoding rows, hashing, roots and committing.
+    """
+    rule = RULES[transactions[0].body.kind]
+    payloads = [decode(rule.payload, one.body.payload) for one in transactions]
+    carried_out: dict[Hash, Transaction] = {}
+    at, reads = ledger.next_round, TimedReads(ledger.parent()[0])
+    changes, context = Changes(reads, at.height, carried_out), Context(ledger.genesis, at, is_signed)
+    began = time.thread_time()
+    KEYS.read_ahead(changes, {signer for one in transactions for signer in one.body.signers})
+    if rule.read_ahead is not None:
+        rule.read_ahead(changes, payloads)
+    ahead_s, ahead_read_s = (time.thread_time() - began) / len(payloads), reads.spent_s / len(payloads)
+    costs = []
+    for one, payload in zip(transactions, payloads, strict=True):
+        context.turn_to(one)
+        before_s, began = reads.spent_s, time.thread_time()
+        rule.check_signers(changes, context, payload)
+        rule.apply(changes, context, payload)
+        took_s, read_s = time.thread_time() - began + ahead_s, reads.spent_s - before_s + ahead_read_s
+        carried_out[one.id] = one
+        costs.append((1e6 * (took_s - read_s), 1e6 * read_s))
+    return costs
