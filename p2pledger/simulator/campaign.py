@@ -137,5 +137,7 @@ def _smaller(case: Case) -> Iterator[Case]:
         yield replace(case, followers=0)
     if case.is_changing:
         yield replace(case, is_changing=False)
+    if case.is_lived_in:
+        yield replace(case, is_lived_in=False)
     if case.delay_ms != (1, 5):
         yield replace(case, delay_ms=(1, 5))

@@ -1,5 +1,6 @@
 """The ledger that is simulated: its genesis, its keys, and the transactions to be had. Floor 8."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from hashlib import sha512
@@ -140,9 +141,16 @@ class City:
 
     def by_admin(self, payload: Any, sponsor: str, number: int) -> Transaction:
         """A transaction of an authority's organisation, signed by its admin; another one for each number."""
+        admin = self.admin(sponsor)
+        expires_ms = Millis(START_MS + LASTING_MS)
+        return self.signed(payload, sponsor, [admin], ADMIN_SALT + number, expires_ms)
+
+    def admin(self, organisation: str) -> Signer:
+        """The admin of an organisation, of which each has one."""
+        if organisation == "city":
+            return self.signer(299)
         names = [self.member(index).organisation for index in range(self.authorities)]
-        admin = self.signer(_admin_number(names.index(sponsor)))
-        return self._signed(payload, sponsor, [admin], ADMIN_SALT + number, LASTING_MS)
+        return self.signer(_admin_number(names.index(organisation)))
 
     def _make(self, number: int) -> Transaction:
         device = number % DEVICES
@@ -159,16 +167,18 @@ class City:
                 seq -= 1
             payload = _record(device, seq)
         is_short = number % 7 == 0 and number >= DEVICES
-        return self._signed(payload, "city", signers, number, SHORT_LIVED_MS if is_short else LASTING_MS)
+        expires_ms = Millis(START_MS + (SHORT_LIVED_MS if is_short else LASTING_MS))
+        return self.signed(payload, "city", signers, number, expires_ms)
 
-    def _signed(
-        self, payload: Any, sponsor: str, signers: list[Signer], number: int, expires_after_ms: int
+    def signed(
+        self, payload: Any, sponsor: str, signers: Sequence[Signer], number: int, expires_ms: Millis
     ) -> Transaction:
+        """A transaction that these sign; another one for each number."""
         signers = sorted(signers, key=lambda signer: signer.public_key)
         body = Body(
             version=1,
             genesis_hash=self.genesis.hash,
-            expires_ms=Millis(START_MS + expires_after_ms),
+            expires_ms=expires_ms,
             salt=number.to_bytes(8, "big"),
             kind=payload.KIND,
             payload=encode(payload),

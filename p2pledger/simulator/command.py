@@ -83,7 +83,8 @@ def _print_failure(report: Report, console: Console) -> None:
 
 def _print_case(case: Case, console: Console) -> None:
     changing = ", a list that changes" if case.is_changing else ""
-    console.print(f"{case.n} authorities{changing}, {case.followers} followers")
+    lived_in = ", people who use every module" if case.is_lived_in else ""
+    console.print(f"{case.n} authorities{changing}, {case.followers} followers{lived_in}")
     console.print(f"loss {case.loss}, duplication {case.duplication}, delay {case.delay_ms} ms")
     for fault in case.faults:
         console.print(f"  {fault}", highlight=False)

@@ -7,6 +7,7 @@ that their key gave, every block that became final, and every block that their s
 
 import hashlib
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,12 +16,10 @@ from weakref import WeakKeyDictionary
 from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import FinalBlock, Header
 from p2pledger.chain.message import Status
-from p2pledger.chain.payloads import DeviceEnroll, RecordAppend
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Certificate, Offence, Vote
-from p2pledger.codec import decode
+from p2pledger.simulator.books import Books
 from p2pledger.simulator.city import City
-from p2pledger.simulator.invariants.governance import GovernanceInvariants
 
 if TYPE_CHECKING:
     from p2pledger.simulator.disk import Disk
@@ -60,6 +59,8 @@ class Judge:
     def __init__(self, city: City) -> None:
         self.changes = 0
         """Grows with every stored block: when there is something new to ask about."""
+        self.kinds: Counter[str] = Counter()
+        """How many transactions of each kind are final."""
         self._city = city
         self._chain: list[bytes] = [b""]
         self._headers: dict[int, Header] = {}
@@ -68,9 +69,8 @@ class Judge:
         self._votes: dict[tuple[int, int, int], dict[int, bytes]] = {}
         self._highest: dict[int, tuple[int, int]] = {}
         self._ids: set[bytes] = set()
-        self._numbers: dict[bytes, set[int]] = {}
         self._offences: set[tuple[int, int, int]] = set()
-        self._governance = GovernanceInvariants(city.genesis)
+        self._books = Books(city.genesis)
         self.trusted: set[int] = set(range(city.authorities))
         """Whose keys never contradict themselves: all but those of liars and of restored guards."""
         self.lost: set[int] = set()
@@ -90,6 +90,15 @@ class Judge:
     def is_final(self, transaction_id: bytes) -> bool:
         """Whether a transaction stands in a block that someone stored."""
         return transaction_id in self._ids
+
+    def is_adopted(self, proposal: bytes) -> bool:
+        """Whether a proposal has the votes that it needs, by the judge's own counting."""
+        return self._books.is_adopted(proposal)
+
+    def sitting(self) -> list[str]:
+        """The organisations whose nodes are authorities in the block after the highest one."""
+        members = self._authorities(self.height // self._city.parameters.epoch_blocks).members
+        return [member.organisation for member in members]
 
     @property
     def offences(self) -> int:
@@ -248,32 +257,23 @@ class Judge:
 
     def _check_list(self, header: Header, offences: Sequence[Offence]) -> None:
         """The list that a boundary names is the one that follows from all that was accepted."""
-        self._governance.convict(offences)
+        self._books.convict(offences)
         if header.height % self._city.parameters.epoch_blocks == 0:
-            expected = self._governance.close(header.height)
+            try:
+                self._books.recount()
+                expected = self._books.close(header.height)
+            except ValueError as error:
+                raise Violation("invariant", f"after block {header.height}: {error}") from error
             if header.next_set_hash != expected.hash:
                 raise Violation("invariant", f"block {header.height} decides on another list than it should")
 
     def _apply(self, transaction: Transaction, height: int, time_ms: int) -> None:
-        """The modules' invariants: a device enrols before it speaks, and no number is taken twice."""
-        body = transaction.body
+        """The modules' invariants, as `invariants` works them out from what was accepted before."""
         try:
-            self._governance.apply(transaction, height, time_ms)
+            self._books.apply(transaction, height, time_ms)
         except ValueError as error:
-            raise Violation("invariant", str(error)) from error
-        if body.kind.partition(".")[0] in ("gov", "authority"):
-            return
-        if body.kind == "device.enroll":
-            enrolled: DeviceEnroll = decode(DeviceEnroll, body.payload)
-            if enrolled.device in self._numbers:
-                raise Violation("invariant", f"a device enrols twice, in block {height}")
-            self._numbers[enrolled.device] = set()
-            return
-        record: RecordAppend = decode(RecordAppend, body.payload)
-        taken = self._numbers.get(record.device or b"")
-        if taken is None or record.seq is None or record.seq in taken:
-            raise Violation("invariant", f"a record of nobody, or at a taken number, in block {height}")
-        taken.add(record.seq)
+            raise Violation("invariant", f"in block {height}: {error}") from error
+        self.kinds[transaction.body.kind] += 1
 
     def _check_certificate(self, header: Header, certificate: Certificate) -> None:
         authorities = self._authorities(header.epoch)
@@ -289,7 +289,7 @@ class Judge:
             raise Violation("validity", f"{true} of {n} made block {header.height} final")
 
     def _authorities(self, epoch: int) -> AuthoritySet:
-        return self._governance.authorities(epoch)
+        return self._books.authorities(epoch)
 
     def _sign_digest(self, kind: int, epoch: int, view: int, block: bytes) -> bytes:
         message = b"rota1" + self._city.genesis.hash + self._authorities(epoch).hash + bytes([kind])

@@ -11,6 +11,7 @@ from p2pledger.simulator.city import DEVICES, START_MS, city
 from p2pledger.simulator.council import Council
 from p2pledger.simulator.faults import FAULTS_MIN, Fault, end_ms, plan, schedule
 from p2pledger.simulator.judge import Violation
+from p2pledger.simulator.townsfolk import LEAP_MS, Townsfolk
 from p2pledger.simulator.world import World
 
 SIZES = (4, 5, 4, 6, 4, 7, 4, 4, 5, 4, 4, 6, 4, 5, 4, 7, 4, 4, 4, 10)
@@ -23,6 +24,9 @@ HEALED_MS_MAX = 120_000
 """How long that may take: simulated time."""
 SUBMIT_MS = (20, 90)
 COUNCIL_MS = (60, 240)
+TOWNSFOLK_MS = (100, 300)
+LIVED_IN_EVERY = 3
+"""Of so many seeds, one is a city whose people use every module."""
 AGAIN = 0.1
 """Of what clients hand in, so much was handed in before."""
 PENDING_MAX = 6
@@ -42,6 +46,8 @@ class Case:
     delay_ms: tuple[int, int]
     faults: tuple[Fault, ...]
     is_real: bool = False
+    is_lived_in: bool = False
+    """Whether its people use every module, at the end after a leap of time."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def case_of(seed: int, *, n: int | None = None, is_real: bool = False) -> Case:
         delay_ms=random.choice(((1, 5), (1, 20), (5, 60))),
         faults=plan(random, size),
         is_real=is_real,
+        is_lived_in=seed % LIVED_IN_EVERY == 0,
     )
 
 
@@ -83,6 +90,8 @@ def build(case: Case, make: type[World] = World) -> World:
     _submit(world, Random(f"{case.seed}/traffic"))
     if case.is_changing:
         _convene(world, Random(f"{case.seed}/council"))
+    if case.is_lived_in:
+        world.townsfolk = _settle(world, Random(f"{case.seed}/townsfolk"))
     return world
 
 
@@ -115,6 +124,19 @@ def _convene(world: World, random: Random) -> None:
     world.schedule(world.now + COUNCIL_MS[0], submit)
 
 
+def _settle(world: World, random: Random) -> Townsfolk:
+    """Those who use every module, one errand beside the other."""
+    townsfolk = Townsfolk(world.city, lambda: world.judge, lambda: world.now + world.leapt_ms)
+
+    def submit() -> None:
+        for wish in townsfolk.wishes():
+            world.submit(random.randrange(len(world.nodes)), (wish,))
+        world.schedule(world.now + random.randint(*TOWNSFOLK_MS), submit)
+
+    world.schedule(world.now + TOWNSFOLK_MS[0], submit)
+    return townsfolk
+
+
 def run(case: Case, prepare: Callable[[World], None] | None = None) -> Report:
     """Run a case to its end: BLOCKS_AFTER blocks after FAULTS_MIN faults, and everyone healthy again."""
     world = build(case)
@@ -128,6 +150,7 @@ def run(case: Case, prepare: Callable[[World], None] | None = None) -> Report:
     counts = world.counts
     counts["offences recorded"] += world.judge.offences
     counts["final blocks"] += world.judge.height
+    counts.update({f"final: {kind}": number for kind, number in world.judge.kinds.items()})
     return Report(case, world.judge.height, world.now - START_MS, world.trace_hash, counts, violation)
 
 
@@ -142,9 +165,29 @@ def _play(world: World, case: Case) -> None:
     goal = max(after_fifth + BLOCKS_AFTER, world.judge.height + BLOCKS_HEALED)
     if not world.run(lambda: min(world.heights().values()) >= goal, healed + HEALED_MS_MAX):
         raise Violation("liveness", f"after {HEALED_MS_MAX} ms of calm the heights are {world.heights()}")
+    if world.townsfolk is not None:
+        _live_on(world, world.townsfolk)
     for number in sorted(world.heights()):
         if world.nodes[number].core.situation.voice.notice == LOST_GUARD:
             raise Violation("silenced", f"node {number} fell silent, and its guard was never lost")
+
+
+def _live_on(world: World, townsfolk: Townsfolk) -> None:
+    """What people asked for becomes final; time leaps, and what only then can be asked for does too."""
+    _wait_for(world, townsfolk)
+    world.leap(LEAP_MS)
+    townsfolk.leap()
+    _wait_for(world, townsfolk)
+    for wrong in townsfolk.wrong:
+        if world.judge.is_final(wrong.id):
+            raise Violation("invariant", f"a {wrong.body.kind} is final that had to be refused")
+    world.counts["errands done in a city that is lived in"] += 1
+    world.counts["transactions that had to be refused"] += len(townsfolk.wrong)
+
+
+def _wait_for(world: World, townsfolk: Townsfolk) -> None:
+    if not world.run(lambda: townsfolk.is_settled, world.now + HEALED_MS_MAX):
+        raise Violation("liveness", f"after {HEALED_MS_MAX} ms of calm there is no {townsfolk.waits_for}")
 
 
 def _heal(world: World) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from hashlib import blake2b
 from random import Random
+from typing import TYPE_CHECKING
 
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Vote
@@ -27,6 +28,9 @@ from p2pledger.simulator.sharing import EVERYWHERE_EVERY
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.types import Hash, PeerId
 
+if TYPE_CHECKING:
+    from p2pledger.simulator.townsfolk import Townsfolk
+
 EVENTS_MAX = 2_000_000
 """A run that needs more goes nowhere."""
 
@@ -37,11 +41,14 @@ class World:
     def __init__(self, city: City, seed: int, *, followers: int = 0) -> None:
         self.city, self.seed = city, seed
         self.now: int = START_MS
+        self.leapt_ms = 0
+        """How far every clock is ahead of `now`, beside its own skew."""
         self.links = Links(Random(f"{seed}/links"))
         self.counts: Counter[str] = Counter()
         self.judge = Judge(city)
         self.worked_out: dict[Hash, Layer] | None = None if seed % EVERYWHERE_EVERY == 0 else {}
         """Blocks that some node has executed; None when every node is to execute all of them itself."""
+        self.townsfolk: Townsfolk | None = None
         self.liars: dict[int, Liar] = {}
         self.seconds: dict[int, Node] = {}
         """Second processes of a node, by its number: they are told the same, over links of their own."""
@@ -126,6 +133,12 @@ class World:
             self.post(self.now, node, events.ClockStepped(by_ms))
         else:
             node.skew_ms += by_ms
+
+    def leap(self, by_ms: int) -> None:
+        """So much time passes of which no clock shows anything but its end."""
+        self.leapt_ms += by_ms
+        for node in self.nodes:
+            self.jump(node.number, by_ms)
 
     # --- time --------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from p2pledger.chain.payloads import (
     LotClose,
     LotCreate,
     LotTransform,
+    OrgRegister,
     RecordAppend,
     RecordBatch,
     ShipAccept,
@@ -126,6 +127,11 @@ class CustodyInvariants:
                 self._transform(payload, by, time_ms)
             case LotClose():
                 self._close(payload, by, time_ms)
+
+    def enact(self, payload: OrgRegister, from_height: int) -> None:
+        """An organisation was decided on: its admins' keys sign for it."""
+        for key in payload.admin_keys:
+            self._own(key, payload.id)
 
     def recount(self) -> None:
         """Count every lot again, and hold all balances against it. Raises: ValueError."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from p2pledger.chain.authority import Authority, AuthoritySet
 from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.payloads import MEASURES
 from p2pledger.chain.payloads.governance import (
     AuthorityAdd,
     AuthorityReady,
@@ -31,6 +32,7 @@ class _Vote:
     proposal: GovPropose
     voices: dict[str, bool] = field(default_factory=dict)
     is_decided: bool = False
+    is_adopted: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class GovernanceInvariants:
         self._wishes: list[_Wish] = []
         self._ready: dict[bytes, int] = {}
         self._votes: dict[bytes, _Vote] = {}
+        self._adopted: list[tuple[Any, int]] = []
         self._calls: dict[tuple[str, int], set[str]] = {}
         self.suspended: dict[str, int] = {}
         """Until when organisations are suspended, by their names."""
@@ -115,10 +118,21 @@ class GovernanceInvariants:
         approving = sum(known.voices.get(name) is True for name in sitting)
         rejecting = sum(known.voices.get(name) is False for name in sitting)
         if approving > n * 2 / 3:
-            known.is_decided = True
+            known.is_decided = known.is_adopted = True
             self._decide(known.proposal, height)
+            content = decode(MEASURES[known.proposal.kind], known.proposal.measure)
+            self._adopted.append((content, known.proposal.activation_height))
         elif n - rejecting <= n * 2 / 3:
             known.is_decided = True
+
+    def is_adopted(self, proposal: bytes) -> bool:
+        """Whether a proposal, by the id of its transaction, was given the votes that it needs."""
+        return proposal in self._votes and self._votes[proposal].is_adopted
+
+    def take_adopted(self) -> list[tuple[Any, int]]:
+        """What was adopted since this was asked last, as (decoded measure, the height that it works from)."""
+        adopted, self._adopted = self._adopted, []
+        return adopted
 
     def _decide(self, proposal: GovPropose, height: int) -> None:
         coming, content = self._names(self._epoch(height) + 1), proposal.measure

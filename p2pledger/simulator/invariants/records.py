@@ -1,8 +1,8 @@
 """What records promise, by plain books over the accepted transactions. Floor 8.
 
-No number of a device twice; no event far ahead of its block; of a person nothing in clear and no time finer
-than a day; in a body what its schema declares, and nothing else; a record corrected once, by its own
-organisation.
+A device enrols before it speaks, and no number of it stands twice; no event far ahead of its block; of a
+person nothing in clear and no time finer than a day; in a body what its schema declares, and nothing else; a
+record corrected once, by its own organisation.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Any
 
 import cbor2
 
-from p2pledger.chain.payloads import RecordAppend, RecordBatch, RecordCorrect, SchemaPublish
+from p2pledger.chain.payloads import DeviceEnroll, RecordAppend, RecordBatch, RecordCorrect, SchemaPublish
 from p2pledger.chain.schema import FieldClass, SchemaClass
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import decode
@@ -53,7 +53,10 @@ class RecordsInvariants:
     def apply(self, transaction: Transaction, height: int, time_ms: int) -> None:
         """An accepted transaction, in the block of this height and time. Raises: ValueError."""
         body = transaction.body
-        if body.kind == SchemaPublish.KIND:
+        if body.kind == DeviceEnroll.KIND:
+            enrolled: DeviceEnroll = decode(DeviceEnroll, body.payload)
+            self.taken.setdefault(enrolled.device, set())
+        elif body.kind == SchemaPublish.KIND:
             schema: SchemaPublish = decode(SchemaPublish, body.payload)
             self.published[schema.id] = schema
         elif body.kind == RecordAppend.KIND:
@@ -121,7 +124,8 @@ class RecordsInvariants:
 
     def _take(self, device: bytes, first: int, last: int) -> None:
         numbers = set(range(first, last + 1))
-        taken = self.taken.setdefault(device, set())
+        _require(device in self.taken, "a device speaks that is not enrolled")
+        taken = self.taken[device]
         _require(not numbers & taken, "a number taken twice")
         taken |= numbers
         _require(len(self.gaps(device)) <= GAPS_MAX, "too many gaps")

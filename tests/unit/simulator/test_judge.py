@@ -39,7 +39,7 @@ class Recording(Judge):
 @pytest.fixture(scope="module")
 def played() -> tuple[list[Node], Recording]:
     """A calm run of twenty blocks among four authorities."""
-    case = replace(case_of(0, n=4), faults=(), is_changing=False, followers=0, loss=0.0)
+    case = replace(case_of(0, n=4), faults=(), is_changing=False, is_lived_in=False, followers=0, loss=0.0)
     world = build(case)
     world.judge = judge = Recording()
     assert world.run(lambda: judge.height >= 20 and len(judge.stored) >= 20, world.now + 60_000)
