@@ -8,6 +8,7 @@ import click
 from p2pledger import __version__
 from p2pledger.bench.command import bench
 from p2pledger.query_command import query
+from p2pledger.verify_command import verify_chain
 
 # What a command needs is imported when it runs: libp2p alone takes longer than `p2pledger version`.
 
@@ -19,6 +20,7 @@ def main() -> None:
 
 main.add_command(bench)
 main.add_command(query)
+main.add_command(verify_chain)
 
 
 @main.command()

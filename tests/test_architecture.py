@@ -33,10 +33,12 @@ FLOORS = {
     "client": 7,
     "daemon": 8,
     "why_stalled": 8,
+    "verify_chain": 8,
     "simulator": 8,
     "testnet": 8,
     "bench": 9,
     "query_command": 9,
+    "verify_command": 9,
     "cli": 10,
     "__main__": 11,
 }

@@ -29,6 +29,7 @@ LEDGERS_OF_PROCESSES = {
 DEAR_TO_PREPARE = {
     "tests/benchmarks/test_work.py",
     "tests/net/interop/test_js_libp2p.py",
+    "tests/replay/test_two_pythons.py",
     "tests/sim/test_campaign.py",
     "tests/unit/simulator/test_judge.py",
 }
