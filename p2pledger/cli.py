@@ -7,6 +7,7 @@ import click
 
 from p2pledger import __version__
 from p2pledger.bench.command import bench
+from p2pledger.governance_command import authority, propose, vote
 from p2pledger.query_command import query
 
 # What a command needs is imported when it runs: libp2p alone takes longer than `p2pledger version`.
@@ -19,6 +20,9 @@ def main() -> None:
 
 main.add_command(bench)
 main.add_command(query)
+main.add_command(authority)
+main.add_command(propose)
+main.add_command(vote)
 
 
 @main.command()

@@ -36,6 +36,7 @@ FLOORS = {
     "simulator": 8,
     "testnet": 8,
     "bench": 9,
+    "governance_command": 9,
     "query_command": 9,
     "cli": 10,
     "__main__": 11,
