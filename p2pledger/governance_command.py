@@ -46,9 +46,7 @@ _API = click.option(
 @click.option(
     "--from-height", type=click.IntRange(1), help="The first block it works in.  [default: in an epoch]"
 )
-@click.option(
-    "--basis", required=True, metavar="ID", help="The decision, contract or law that it rests on."
-)
+@click.option("--basis", required=True, metavar="ID", help="The decision, contract or law that it rests on.")
 @click.option(
     "--document", type=_FILE, required=True, help="Its reasons, of which the ledger keeps the hash."
 )
