@@ -67,7 +67,8 @@ def init(
     """Make a node's keys; with --genesis also its guard and its configuration.
 
     Run it once without --genesis, give what it prints to those who write the genesis file, and run it
-    again with that file. Keys are never made over.
+    again with that file. An authority that joins a ledger later needs one run, with its genesis file.
+    Keys are never made over.
     """
     from p2pledger.errors import Fatal, InvalidMessage
     from p2pledger.node.config import Role
