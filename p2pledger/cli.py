@@ -7,6 +7,7 @@ import click
 
 from p2pledger import __version__
 from p2pledger.bench.command import bench
+from p2pledger.governance_command import authority, propose, vote
 from p2pledger.query_command import query
 from p2pledger.verify_command import verify_chain
 
@@ -21,6 +22,9 @@ def main() -> None:
 main.add_command(bench)
 main.add_command(query)
 main.add_command(verify_chain)
+main.add_command(authority)
+main.add_command(propose)
+main.add_command(vote)
 
 
 @main.command()
@@ -65,7 +69,8 @@ def init(
     """Make a node's keys; with --genesis also its guard and its configuration.
 
     Run it once without --genesis, give what it prints to those who write the genesis file, and run it
-    again with that file. Keys are never made over.
+    again with that file. An authority that joins a ledger later needs one run, with its genesis file.
+    Keys are never made over.
     """
     from p2pledger.errors import Fatal, InvalidMessage
     from p2pledger.node.config import Role

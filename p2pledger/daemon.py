@@ -14,7 +14,6 @@ import trio
 from p2pledger import __version__
 from p2pledger.api.routes import ROUTES
 from p2pledger.api.server import serve
-from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.schema import SCHEMAS
 from p2pledger.codec import from_json
@@ -29,11 +28,11 @@ from p2pledger.node.account import LoopAccount
 from p2pledger.node.config import Configuration, ConfigurationError, Role, load_configuration
 from p2pledger.node.logs import set_up_logs
 from p2pledger.node.node import Node
+from p2pledger.node.recovery import stored_lists
 from p2pledger.signer.guardfile import GuardFile, GuardMissing
 from p2pledger.signer.keyfile import KeyFileRefused, SecretRole, load_key_file
 from p2pledger.signer.local import LocalSigner
 from p2pledger.storage.sqlite import SqliteStore
-from p2pledger.types import Epoch
 
 GC_THRESHOLD = 50_000
 """Young objects before a collection: most of what a block makes is gone before the next."""
@@ -146,14 +145,7 @@ def _open_signer(
     except GuardMissing as error:
         _log.error("guard_missing", why=str(error), cure="it follows only; replace the key by governance")
         return None
-    sets = {Epoch(0): genesis.authorities, Epoch(1): genesis.next_authorities}
-
-    def authorities_of(epoch: Epoch) -> AuthoritySet | None:
-        if epoch not in sets and (boundary := store.boundary(Epoch(epoch - 2))) is not None:
-            sets[epoch] = boundary.next_set
-        return sets.get(epoch)
-
-    return LocalSigner(key, guard, genesis.hash, authorities_of)
+    return LocalSigner(key, guard, genesis.hash, stored_lists(genesis, store))
 
 
 async def _run(node: Node, configuration: Configuration, metrics: Metrics) -> None:

@@ -37,6 +37,7 @@ FLOORS = {
     "simulator": 8,
     "testnet": 8,
     "bench": 9,
+    "governance_command": 9,
     "query_command": 9,
     "verify_command": 9,
     "cli": 10,

@@ -15,7 +15,7 @@ import trio
 from p2pledger.bench import usage
 from p2pledger.bench.chains import Chains
 from p2pledger.bench.devices import Device, devices, enrolment
-from p2pledger.chain.genesis import Genesis
+from p2pledger.chain.genesis import LAN, Genesis, Parameters
 from p2pledger.client import AsyncClient
 from p2pledger.client.outcomes import Accepted
 from p2pledger.testnet.directory import Directory, Plan, create_directory
@@ -44,6 +44,7 @@ class Shape:
     authorities: int
     gateways: int = 0
     delay_ms: float = 0.0
+    parameters: Parameters = LAN
 
 
 class Fleet:
@@ -140,7 +141,9 @@ async def prepared(shape: Shape) -> AsyncIterator[Fleet]:
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, path, ignore_errors=True)
         ports = stack.enter_context(claimed_ports(shape.authorities + plan_gateways))
-        directory = create_directory(path, Plan(shape.authorities, plan_gateways, ports.base))
+        directory = create_directory(
+            path, Plan(shape.authorities, plan_gateways, ports.base), shape.parameters
+        )
         links = await stack.enter_async_context(open_links()) if shape.delay_ms else None
         names = tuple(node.name for node in directory.nodes)[: shape.authorities + shape.gateways]
         if links is not None:

@@ -83,6 +83,8 @@ class Finals:
         self._network, self._seen, self._metrics = network, seen, metrics
         self._now, self._organisation = now, organisation
         self._send, self._receive = trio.open_memory_channel[Final](FINALS_MAX)
+        self._stored = trio.Event()
+        """Set once the next block is stored, and another one then."""
         self._subscribers: dict[object, trio.MemorySendChannel[FinalEvent]] = {}
         self.on_stored: Callable[[FinalBlock], None] = lambda block: None
         self.tidy: Callable[[], None] = lambda: None
@@ -91,8 +93,16 @@ class Finals:
         self.is_idle = True
 
     async def put(self, final: Final) -> None:
-        """The next final block; waits while FINALS_MAX are still to be stored."""
+        """The next final block; waits while FINALS_MAX are still to be stored.
+
+        After an epoch's last block, returns once all is stored: the signer finds the list of the epoch after
+        the next one in the store, and a vote that it refuses is not asked of it again.
+        """
         await self._send.send(final)
+        header = final.block.header
+        if is_boundary(header):
+            while self._store.tip().height < header.height:
+                await self._stored.wait()
 
     async def run(self) -> None:
         """Store for ever. Raises: Fatal."""
@@ -114,6 +124,8 @@ class Finals:
         started, parent = trio.current_time(), self._store.tip().header
         await trio.to_thread.run_sync(self._persist, block, layer)
         self._metrics.store_commit_seconds.observe(trio.current_time() - started)
+        self._stored.set()
+        self._stored = trio.Event()
         self._layers.settle(block.header.digest)
         self._pool.settle(layer.transactions, block.header.height, block.header.time_ms)
         self._measure(block, parent, sum(len(transaction.encoded) for transaction in layer.transactions))

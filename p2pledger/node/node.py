@@ -24,6 +24,7 @@ from p2pledger.consensus.voice import LOST_GUARD, NO_GUARD
 from p2pledger.crypto import is_signed
 from p2pledger.ledger.fates import Fate
 from p2pledger.ledger.machine import Machine
+from p2pledger.ledger.modules.governance import awaited_peers
 from p2pledger.ledger.modules.registry import allowed_peers
 from p2pledger.ledger.queries import Answer, Page, Query
 from p2pledger.metrics import Metrics
@@ -144,11 +145,13 @@ class Node:
             task_status.started()
 
     def _admit(self) -> None:
-        """Who may connect: the authorities around this epoch, live gateways, and whom the file names."""
+        """Who may connect: the authorities around this epoch and those decided on, live gateways, and
+        whom the file names."""
         sets = self._core.situation.sets.values()
         peers = {member.peer for authorities in sets for member in authorities.members}
         # The next block's: whose key ends with it is not waited for until somebody writes something.
         peers |= allowed_peers(self._store, Height(self._store.tip().height + 1))
+        peers |= awaited_peers(self._store)
         peers |= {PeerId(peer) for peer in self._configuration.network.allow_peers}
         dial: dict[PeerId, PeerAddress] = {}
         for address in self._configuration.network.peers:

@@ -1,5 +1,8 @@
 """What a start finds on disk, put together for the agreement core. Floor 6."""
 
+from collections.abc import Callable
+
+from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import genesis_digest
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.vote import Certificate
@@ -42,6 +45,21 @@ def recovered(genesis: Genesis, store: Store, durable: Durable | None) -> Recove
         boundaries=_boundaries(store, epoch, durable),
         offences=offences.load(store, epoch),
     )
+
+
+def stored_lists(genesis: Genesis, store: Store) -> Callable[[Epoch], AuthoritySet | None]:
+    """What a signer asks for the list of an epoch: those of the genesis file, then what the store holds.
+
+    A list is there once the end of the epoch that decided on it is stored (`Finals.put`). Any thread may ask.
+    """
+    sets = {Epoch(0): genesis.authorities, Epoch(1): genesis.next_authorities}
+
+    def authorities_of(epoch: Epoch) -> AuthoritySet | None:
+        if epoch not in sets and (boundary := store.boundary(Epoch(epoch - 2))) is not None:
+            sets[epoch] = boundary.next_set
+        return sets.get(epoch)
+
+    return authorities_of
 
 
 def _boundaries(store: Store, epoch: Epoch, durable: Durable | None) -> dict[Epoch, Certificate]:

@@ -24,6 +24,7 @@ from p2pledger.chain.genesis import (
     Genesis,
     GenesisGateway,
     GenesisOrganisation,
+    Parameters,
     Quota,
 )
 from p2pledger.codec import from_json, to_json
@@ -153,7 +154,7 @@ def open_directory(path: Path) -> Directory:
     return Directory(path, plan, genesis)
 
 
-def create_directory(path: Path, plan: Plan) -> Directory:
+def create_directory(path: Path, plan: Plan, parameters: Parameters = LAN) -> Directory:
     """Make a testnet: keys, genesis, configurations, guards."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     passphrase = secrets.token_hex(16).encode()
@@ -162,7 +163,7 @@ def create_directory(path: Path, plan: Plan) -> Directory:
     nodes = plan.nodes(path)
     public = [create_keys(node.home, node.role, passphrase) for node in nodes]
     admins = [_create_admin(path, node.name, passphrase) for node in nodes]
-    genesis = _genesis(nodes, public, admins)
+    genesis = _genesis(nodes, public, admins, parameters)
     (path / GENESIS).write_text(json.dumps(to_json(genesis), indent=1) + "\n")
     for index, (node, side) in enumerate(zip(nodes, public, strict=True)):
         _configure(path, plan, nodes, public, index)
@@ -184,7 +185,12 @@ def _signer(file: Path, passphrase: bytes) -> KeySigner:
     return KeySigner(load_key_file(file, SecretRole.TRANSACTION, passphrase).secret)
 
 
-def _genesis(nodes: Sequence[Node], public: Sequence[PublicSide], admins: Sequence[PublicKey]) -> Genesis:
+def _genesis(
+    nodes: Sequence[Node],
+    public: Sequence[PublicSide],
+    admins: Sequence[PublicKey],
+    parameters: Parameters,
+) -> Genesis:
     """Every node belongs to an organisation of its own, which has its name."""
     authorities = AuthoritySet(
         tuple(
@@ -197,7 +203,7 @@ def _genesis(nodes: Sequence[Node], public: Sequence[PublicSide], admins: Sequen
         version=GENESIS_VERSION,
         chain_id=CHAIN_ID,
         time_ms=Millis(time.time_ns() // 1_000_000),
-        parameters=LAN,
+        parameters=parameters,
         authorities=authorities,
         next_authorities=authorities,
         organisations=tuple(

@@ -24,7 +24,7 @@ from p2pledger.node.finals import Finals, GossipSeen
 from p2pledger.node.layers import Layers
 from p2pledger.node.loop import Inbox, Loop
 from p2pledger.node.pool import Pool
-from p2pledger.node.recovery import recovered
+from p2pledger.node.recovery import recovered, stored_lists
 from p2pledger.signer.guardfile import GuardFile
 from p2pledger.signer.local import LocalSigner
 from p2pledger.storage.memory import MemoryStore
@@ -90,7 +90,7 @@ class Solo:
         if not (directory / "guard.db").exists():
             GuardFile.create(directory, key.public_key, self.genesis.hash)
         guard = GuardFile(directory, key.public_key, self.genesis.hash)
-        self.signer = LocalSigner(key, guard, self.genesis.hash, lambda epoch: self.genesis.authorities)
+        self.signer = LocalSigner(key, guard, self.genesis.hash, stored_lists(self.genesis, self.store))
         setting = Setting(self.genesis.hash, self.genesis.parameters, key.public_key, is_signed)
         durable = self.signer.load()
         found = recovered(self.genesis, self.store, durable)

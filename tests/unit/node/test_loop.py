@@ -1,5 +1,8 @@
 """The loop, the storing of blocks and the exchange, on a ledger of one authority."""
 
+import time
+from dataclasses import replace
+
 import pytest
 import trio
 from p2pledger.chain.block import FinalBlock
@@ -13,7 +16,7 @@ from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.network.seam import Topic, Verdict
 from p2pledger.types import Height
 from tests.ledgers import quota
-from tests.unit.node.solo import Solo, fact, genesis
+from tests.unit.node.solo import PARAMETERS, Solo, fact, genesis
 
 
 async def final(solo, *transactions):
@@ -79,6 +82,24 @@ async def test_it_goes_on_after_a_restart_from_what_is_on_disk(tmp_path):
         one = fact(solo.genesis)
         assert (await final(again, one))[0].height > before.height
         assert again.store.block(before.height).header == before.header
+
+
+async def test_an_epoch_begins_with_its_list_on_disk_however_slow_that_is(tmp_path):
+    of = genesis(replace(PARAMETERS, epoch_blocks=2))
+    solo = Solo(tmp_path, of)
+    commit = solo.store.commit
+
+    def commit_slowly(*arguments):
+        time.sleep(0.1)
+        commit(*arguments)
+
+    solo.store.commit = commit_slowly
+    async with solo.running():
+        with trio.fail_after(20):
+            while solo.store.tip().height < 9:  # blocks are made while those before are being stored
+                await solo.pool.submit([fact(of).encoded])
+                await trio.sleep(0.02)
+        assert solo.count("signer_refusals_total", reason="not_a_member") == 0
 
 
 async def test_final_blocks_are_told_in_order_and_relayed(tmp_path):

@@ -8,7 +8,7 @@ who joins was ready; a measure works from its activation height on and never bef
 from p2pledger.ledger.modules.governance import authorities, parameters, proposals
 from p2pledger.ledger.modules.governance.authorities import apply_genesis, close_epoch, convict
 from p2pledger.ledger.modules.governance.parameters import RULES_VERSION, rules_version, value_at
-from p2pledger.ledger.modules.governance.rows import authorities_at, authorities_of
+from p2pledger.ledger.modules.governance.rows import authorities_at, authorities_of, awaited_peers
 from p2pledger.ledger.rules import Measure, Rule
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "apply_genesis",
     "authorities_at",
     "authorities_of",
+    "awaited_peers",
     "close_epoch",
     "convict",
     "rules",

@@ -169,6 +169,14 @@ def waiting(reader: Readable) -> Waiting:
     return WAITING.get(reader, b"") or _NOBODY
 
 
+def awaited_peers(reader: Readable) -> frozenset[PeerId]:
+    """The peer ids that a decided change is to bring into the authority list: who is to be let in by then.
+
+    Its node has to follow the chain before it can say that it is ready. At most CHANGES_MAX.
+    """
+    return frozenset(change.peer for change in waiting(reader).changes if change.peer is not None)
+
+
 def check_authority(changes: Changes, context: Context) -> str:
     """The sponsor, which sits in this epoch and whose admins have signed, enough of them.
 

@@ -21,7 +21,7 @@ from p2pledger.chain.payloads.governance import (
 from p2pledger.codec import encode
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Fatal, InvalidMessage, InvalidTransaction
-from p2pledger.ledger.modules.governance import authorities_at, authorities_of, rules_version
+from p2pledger.ledger.modules.governance import authorities_at, authorities_of, awaited_peers, rules_version
 from p2pledger.ledger.modules.governance.authorities import enact_add, next_set
 from p2pledger.ledger.modules.governance.proposals import DECISIONS_INDEX, PROPOSALS_INDEX
 from p2pledger.ledger.modules.governance.rows import (
@@ -118,6 +118,30 @@ def test_more_than_two_thirds_decide(ledger):
     assert [row.key[8:] for row in decided] == [proposal]
     assert decided[0].value == b"\x02authority.add"
     assert ledger.refuses(GovVote(proposal, True), "authority-3", "admin 3") == "vote_closed"
+
+
+def test_who_is_to_come_is_let_in_from_the_decision_until_its_list_names_it(ledger):
+    proposal = propose(ledger, CITY, ledger.height + 8)
+    vote(ledger, proposal, 0, 1)
+    assert awaited_peers(ledger.reader) == frozenset()
+    vote(ledger, proposal, 2)
+    assert awaited_peers(ledger.reader) == {CITY.peer}
+    go_to(ledger, 2 * EPOCH)  # it is not ready, and waits
+    assert awaited_peers(ledger.reader) == {CITY.peer}
+    say_ready(ledger, "city votes")
+    go_to(ledger, 3 * EPOCH)
+    assert names(ledger, 4) == [*FOUNDERS, "city"]
+    assert awaited_peers(ledger.reader) == frozenset()
+
+
+def test_who_is_to_leave_is_not_let_in_for_it_and_another_key_brings_its_peer(ledger):
+    ledger.does(AuthorityRotate(signer("new 1").public_key, PeerId("new-peer-1")), "authority-1", "admin 1")
+    assert awaited_peers(ledger.reader) == {PeerId("new-peer-1")}
+    adopt(ledger, CITY)
+    adopt(ledger, AuthorityRemove("authority-2"))
+    assert awaited_peers(ledger.reader) == {PeerId("new-peer-1"), CITY.peer}
+    adopt(ledger, AuthorityRemove("city"))
+    assert awaited_peers(ledger.reader) == {PeerId("new-peer-1")}
 
 
 def test_a_proposal_is_rejected_once_too_few_are_left(ledger):

@@ -1,0 +1,227 @@
+"""`p2pledger propose`, `vote` and `authority ready`: an organisation's voice, and its node's. Floor 9.
+
+Each makes one transaction, signed here by the organisation's key files, and waits until it is final.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from p2pledger.client import Client, Fate
+    from p2pledger.crypto import KeySigner
+
+# What a command needs is imported when it runs, as in `cli`.
+
+API_DEFAULT = "http://127.0.0.1:7100"
+FINAL_MS = 60_000
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_KEYS = click.option(
+    "--key", "keys", multiple=True, required=True, type=_FILE, help="A key file that signs; may be several."
+)
+_PASSPHRASE = click.option("--passphrase-file", type=_FILE, help="What opens the keys that sign.")
+_ORGANISATION = click.option("--organisation", metavar="ID", help="Who speaks.  [default: the key's]")
+_GENESIS = click.option("--genesis", type=_FILE, required=True, help="The ledger's genesis file.")
+_API = click.option(
+    "--api",
+    "urls",
+    multiple=True,
+    default=[API_DEFAULT],
+    show_default=True,
+    metavar="URL",
+    help="A node's API; the next one is asked when one fails.",
+)
+
+
+@click.command()
+@click.argument("kind")
+@click.option("--file", "measure_file", type=_FILE, required=True, help="The measure's fields, as JSON.")
+@click.option(
+    "--from-height", type=click.IntRange(1), help="The first block it works in.  [default: in an epoch]"
+)
+@click.option("--basis", required=True, metavar="ID", help="The decision, contract or law that it rests on.")
+@click.option(
+    "--document", type=_FILE, required=True, help="Its reasons, of which the ledger keeps the hash."
+)
+@_KEYS
+@_PASSPHRASE
+@_ORGANISATION
+@_GENESIS
+@_API
+def propose(
+    kind: str,
+    measure_file: Path,
+    from_height: int | None,
+    basis: str,
+    document: Path,
+    keys: tuple[Path, ...],
+    passphrase_file: Path | None,
+    organisation: str | None,
+    genesis: Path,
+    urls: tuple[str, ...],
+) -> None:
+    """Put a measure to the vote of the authorities: KIND as `authority.add`, its fields from a file.
+
+    Signed by admins of an organisation that sits. Prints the proposal's id, which is what they vote on; what
+    was not adopted before the height has failed.
+    """
+    from p2pledger.chain.payloads import MEASURES, GovPropose
+    from p2pledger.codec import encode, from_json
+    from p2pledger.types import Hash, Height
+
+    with _errors_told(), _connected(genesis, urls) as client:
+        if kind not in MEASURES:
+            raise ValueError(f"{kind!r} is no measure; there are {', '.join(sorted(MEASURES))}")
+        measure = from_json(MEASURES[kind], json.loads(measure_file.read_text(encoding="utf-8")))
+        signers = _signers(keys, passphrase_file)
+        if from_height is None:
+            from_height = client.status().height + client.genesis.parameters.epoch_blocks
+        payload = GovPropose(
+            kind,
+            encode(measure),
+            Height(from_height),
+            basis,
+            Hash(hashlib.sha256(document.read_bytes()).digest()),
+        )
+        fate = _send(client, payload, organisation, signers)
+        click.echo(f"proposed in block {fate.height}, to work from block {from_height} on", err=True)
+        click.echo(fate.transaction_id.hex())
+
+
+@click.command()
+@click.argument("proposal")
+@click.argument("voice", type=click.Choice(["yes", "no"]))
+@_KEYS
+@_PASSPHRASE
+@_ORGANISATION
+@_GENESIS
+@_API
+def vote(
+    proposal: str,
+    voice: str,
+    keys: tuple[Path, ...],
+    passphrase_file: Path | None,
+    organisation: str | None,
+    genesis: Path,
+    urls: tuple[str, ...],
+) -> None:
+    """Give an authority's voice on PROPOSAL, by its id. Once, and for good; signed by its admins."""
+    from p2pledger.chain.payloads import GovVote
+    from p2pledger.types import Hash
+
+    with _errors_told(), _connected(genesis, urls) as client:
+        payload = GovVote(Hash(bytes.fromhex(proposal)), voice == "yes")
+        fate = _send(client, payload, organisation, _signers(keys, passphrase_file))
+        click.echo(f"voted {voice} in block {fate.height}")
+
+
+@click.group()
+def authority() -> None:
+    """A node that is to be an authority."""
+
+
+@authority.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="The node's home, for its consensus key, its genesis file and its API.",
+)
+@_KEYS
+@_PASSPHRASE
+@_ORGANISATION
+@click.option("--api", metavar="URL", help="The node's own API.  [default: what its home configures]")
+def ready(
+    home: Path,
+    keys: tuple[Path, ...],
+    passphrase_file: Path | None,
+    organisation: str | None,
+    api: str | None,
+) -> None:
+    """Say on the ledger that the node of --home follows the chain and holds its consensus key.
+
+    Once the authorities have decided that it comes: it is then in the list that the next end of an epoch
+    decides on, which sits one epoch later. Signed by a key of its organisation, an admin's for instance.
+    """
+    from p2pledger.chain.payloads import AuthorityReady, ready_digest
+    from p2pledger.crypto import KeySigner
+    from p2pledger.network.host import peer_id_of
+    from p2pledger.node.config import Role, load_configuration
+    from p2pledger.node.home import CONFIGURATION
+    from p2pledger.signer.keyfile import SecretRole, load_key_file
+
+    with _errors_told():
+        configuration = load_configuration(home / CONFIGURATION)
+        secrets = configuration.keys
+        if configuration.node.role is not Role.AUTHORITY or secrets.consensus is None:
+            raise ValueError(f"{home} is a gateway's; make one with `p2pledger init --role authority`")
+        own = KeySigner(load_key_file(secrets.consensus, SecretRole.CONSENSUS, secrets.passphrase).secret)
+        identity = load_key_file(secrets.identity, SecretRole.IDENTITY, secrets.passphrase)
+        url = api or f"http://{configuration.api.host}:{configuration.api.port}"
+        signers = _signers(keys, passphrase_file)
+        with _connected(configuration.node.genesis, [url]) as client:
+            head = client.status()
+            if head.peer != peer_id_of(identity.secret):
+                raise ValueError(f"{url} is the API of {head.peer}, not of the node of {home}")
+            digest = ready_digest(client.genesis.hash, own.public_key, head.height, head.digest)
+            payload = AuthorityReady(own.public_key, head.height, head.digest, own.sign(digest))
+            fate = _send(client, payload, organisation, signers)
+            assert fate.height is not None, "it is final"
+            last = fate.height + client.genesis.parameters.epoch_blocks - 1
+            click.echo(f"ready in block {fate.height}, for an end of an epoch up to block {last}")
+
+
+def _signers(files: Sequence[Path], passphrase_file: Path | None) -> "list[KeySigner]":
+    """Raises: KeyFileRefused."""
+    from p2pledger.crypto import KeySigner
+    from p2pledger.signer.keyfile import SecretRole, load_key_file, read_passphrase
+
+    passphrase = read_passphrase(passphrase_file, os.environ)
+    return [KeySigner(load_key_file(file, SecretRole.TRANSACTION, passphrase).secret) for file in files]
+
+
+@contextmanager
+def _connected(genesis: Path, urls: Sequence[str]) -> "Iterator[Client]":
+    from p2pledger.client import Client
+    from p2pledger.node.inviting import read_genesis
+
+    nodes = [url if "://" in url else f"http://{url}" for url in urls]
+    with Client(nodes, read_genesis(genesis)) as client:
+        yield client
+
+
+def _send(client: "Client", payload: Any, organisation: str | None, signers: "list[KeySigner]") -> "Fate":
+    """Sign it, hand it in, and return once it is final. Raises: ValueError, LedgerError."""
+    from p2pledger.client import transaction
+
+    if organisation is None:
+        first = signers[0].public_key
+        (found,) = next(client.query("registry.key", key=first)).items
+        organisation = found["organisation"]
+        if organisation is None:
+            raise ValueError(f"the key {first.hex()} is registered nowhere: name its --organisation")
+    return client.send(transaction(client.genesis, payload.KIND, payload, organisation, signers), FINAL_MS)
+
+
+@contextmanager
+def _errors_told() -> Iterator[None]:
+    """What went wrong in words, and how to mend it where the node said so; exit code 1."""
+    from p2pledger.client import LedgerError
+    from p2pledger.errors import InvalidMessage
+    from p2pledger.node.config import ConfigurationError
+    from p2pledger.signer.keyfile import KeyFileRefused
+
+    try:
+        yield
+    except LedgerError as error:
+        cure = getattr(error, "cure", None)
+        raise click.ClickException(f"{error}\n{cure}" if cure else str(error)) from None
+    except (KeyFileRefused, ConfigurationError, InvalidMessage, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
