@@ -16,6 +16,7 @@ LEDGERS_OF_PROCESSES = {
     "tests/faults/test_idle.py",
     "tests/faults/test_starting_and_stopping.py",
     "tests/faults/test_why_stalled.py",
+    "tests/net/test_authority_changes.py",
     "tests/net/test_join.py",
     "tests/net/test_pruning.py",
     "tests/net/test_testnet.py",
