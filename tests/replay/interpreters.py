@@ -3,6 +3,11 @@
 An interpreter of another minor version is looked for on PATH and among pyenv's; PYTHONS names others, as for
 `make lock`. Its packages are the few that replaying imports, in the versions of constraints.txt, fetched by
 the running Python's pip as wheels for the other one: it needs neither pip nor venv of its own.
+
+Where there is none, one is fetched: npm's pyodide is CPython compiled to WebAssembly, and node comes with the
+tests' other packages. A Debian suite has one CPython, and on PyPI none was found that is to be trusted. There
+are no cbor2, coincurve and sqlite3 for pyodide: wasm/ stands in for them, and it executes what this process
+has read, without looking at signatures but those inside payloads.
 """
 
 import os
@@ -13,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
 MINORS = (13, 12, 11)
 """The supported ones, as pyproject.toml has them, the newest first."""
 PACKAGES = ("cbor2", "click", "coincurve", "rich")
+PYODIDES = {13: "0.29.5", 12: "0.27.7"}
+"""By the minor version of CPython that it is."""
 ASK_S, FETCH_S = 20, 300
 ASK = "import sqlite3, sys; print(*sys.version_info[:2])"
 
@@ -39,20 +47,32 @@ def running() -> Interpreter:
     return Interpreter(sys.executable, "{}.{}".format(*sys.version_info[:2]), None)
 
 
-def another(cache: Path) -> Interpreter:
-    """One of another minor version, its packages kept in `cache`. Raises LookupError when there is none."""
-    own = sys.version_info[1]
-    looked = []
-    for minor in (one for one in MINORS if one != own):
+def another(cache: Path) -> Interpreter | None:
+    """One of another minor version, its packages kept in `cache`; None when there is none."""
+    for minor in (one for one in MINORS if one != sys.version_info[1]):
         for candidate in candidates(minor):
-            looked.append(candidate)
             if minor_of(candidate) == minor:
                 return Interpreter(candidate, f"3.{minor}", packages(cache, minor))
-    raise LookupError(
-        f"replaying needs a second Python of another minor version than 3.{own} (3.11 to 3.13), and there is"
-        f" none among {', '.join(looked) or 'PATH and pyenv'}: install one (`apt-get install python3.12`,"
-        " `pyenv install 3.12`), or name it in PYTHONS"
-    )
+    return None
+
+
+def webassembly(cache: Path) -> Interpreter:
+    """CPython of another minor version as WebAssembly, fetched into `cache` when not yet there."""
+    minor = next(minor for minor in PYODIDES if minor != sys.version_info[1])
+    place = cache / f"pyodide-{PYODIDES[minor]}"
+    pyodide = place / "node_modules" / "pyodide"
+    if not (place / "whole").exists():
+        fetch = [str(BIN / "npm"), "install", "--ignore-scripts", "--no-audit", "--no-fund"]
+        done = subprocess.run(
+            [*fetch, "--prefix", str(place), f"pyodide@{PYODIDES[minor]}"],
+            env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=FETCH_S,
+        )
+        assert done.returncode == 0, f"no pyodide: {done.stderr}"
+        (place / "whole").touch()
+    return Interpreter(str(BIN / "node"), f"3.{minor}", pyodide)
 
 
 def candidates(minor: int) -> list[str]:

@@ -1,0 +1,5 @@
+"""There is no context."""
+
+
+class GLOBAL_CONTEXT:
+    ctx = None
