@@ -67,7 +67,7 @@ def test_a_state_is_filled_and_goes_on(tmp_path):
 
 def test_a_fall_is_from_the_smallest_state_to_the_largest():
     def state(keys: int, us: float) -> State:
-        return State(keys, {}, {}, {"key.add": us, "lot.close": 40.0})
+        return State(keys, {}, {"key.add": us, "lot.close": 40.0})
 
     seen = Report(1, 50.0, [state(10, 20.0), state(100, 30.0), state(1_000, 40.0)])
     assert seen.states[0].per_second("registry") == 50_000
