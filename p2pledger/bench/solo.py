@@ -26,6 +26,7 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Certificate, finalise
 from p2pledger.crypto import KeySigner
 from p2pledger.ledger.commitment import Commitment
+from p2pledger.ledger.entries import path_of
 from p2pledger.ledger.machine import Execution, Machine, Round
 from p2pledger.ledger.state import StateReader
 from p2pledger.merkle import Frontier
@@ -169,12 +170,15 @@ class Solo:
         return self._add(at, transactions, self.machine.execute(*self.parent(), at, transactions))
 
     def fill(self, count: int) -> None:
-        """Write so many keys more into the state, by blocks that no rule has written. No rule reads them."""
+        """Write so many keys more into the state, by blocks that no rule has written. No rule reads them.
+
+        In the order of their paths, so that a bucket is read and written by one block and not by all of them.
+        """
         commitment = Commitment(self.genesis.parameters.state_buckets)
+        keys = sorted((b"filled/%d" % number for number in range(count)), key=path_of)
         for first in range(0, count, FILLED_AT_ONCE):
             at, (state, frontier) = self.next_round, self.parent()
-            numbers = range(first, min(count, first + FILLED_AT_ONCE))
-            writes = {b"filled/" + number.to_bytes(32, "big"): FILLED_VALUE for number in numbers}
+            writes = dict.fromkeys(keys[first : first + FILLED_AT_ONCE], FILLED_VALUE)
             update, nothing = commitment.update(state, writes), self.machine.execute(state, frontier, at, ())
             execution = replace(
                 nothing,

@@ -1,7 +1,7 @@
 """Takes blocks of each kind all the way through a ledger of one, and times each step. Floor 9."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
@@ -11,7 +11,7 @@ from statistics import median
 from p2pledger.bench.devices import Device
 from p2pledger.bench.modules import consent, custody, governance, programs, records, registry
 from p2pledger.bench.modules.report import Cost, Report, State
-from p2pledger.bench.modules.rules import module_of, rule_costs_us
+from p2pledger.bench.modules.rules import rule_costs_us
 from p2pledger.bench.modules.turn import Turn
 from p2pledger.bench.solo import SPONSOR, Solo, admin, solo
 from p2pledger.chain.transaction import Transaction, decode_transaction
@@ -57,7 +57,6 @@ class _Subject:
     keys: int
     writers: Sequence[Device]
     costs: dict[str, list[Cost]] = field(default_factory=dict)
-    rules_us: dict[str, list[float]] = field(default_factory=dict)
     straight_us: dict[str, list[float]] = field(default_factory=dict)
 
     def blocks(self, number: int, count: int) -> Iterator[list[Transaction]]:
@@ -67,10 +66,7 @@ class _Subject:
 
     def step_by_step(self, made: Sequence[Transaction]) -> None:
         """Take a block of one kind all the way, as if it had just come over the network."""
-        kind = made[0].body.kind
-        cost, rules_us = _cost(self.ledger, made)
-        self.costs.setdefault(kind, []).append(cost)
-        self.rules_us.setdefault(module_of(kind), []).extend(rules_us)
+        self.costs.setdefault(made[0].body.kind, []).append(_cost(self.ledger, made))
 
     def straight(self, made: Sequence[Transaction]) -> None:
         """Execute a block of one kind as a node does that has nothing else to do with it."""
@@ -88,7 +84,7 @@ class _Subject:
             kind: Cost(*(median(getattr(cost, name) for cost in some) for name in names))
             for kind, some in self.costs.items()
         }
-        return State(self.keys, costs, _medians(self.rules_us), _medians(self.straight_us))
+        return State(self.keys, costs, {kind: median(some) for kind, some in self.straight_us.items()})
 
 
 def measure(
@@ -124,12 +120,8 @@ def measure(
         return Report(devices, _verify_us(), [subject.found() for subject in subjects])
 
 
-def _medians(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return {name: median(figures) for name, figures in found.items()}
-
-
-def _cost(ledger: Solo, made: Sequence[Transaction]) -> tuple[Cost, list[float]]:
-    """The cost of each step, and what the rules cost for each transaction."""
+def _cost(ledger: Solo, made: Sequence[Transaction]) -> Cost:
+    """The cost of each step for a block of one kind."""
     transactions = [decode_transaction(one.encoded) for one in made]
     machine, at, (state, frontier) = ledger.machine, ledger.next_round, ledger.parent()
     rules = rule_costs_us(ledger, transactions)
@@ -153,7 +145,7 @@ def _cost(ledger: Solo, made: Sequence[Transaction]) -> tuple[Cost, list[float]]
     commit = clock.lap_us()
     rules_us, reads_us = zip(*rules, strict=True)
     steps = (check_form, median(rules_us), median(reads_us), dry_run, build, execute, state_root, commit)
-    return Cost(*steps), list(rules_us)
+    return Cost(*steps)
 
 
 class _Clock:

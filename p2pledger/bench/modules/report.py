@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -35,14 +35,21 @@ class Cost:
 class State:
     """What was found over a state of so many keys, beside those of devices and of the blocks themselves.
 
-    `rules_us` is, by module, the median over the transactions of all its kinds. `straight_us` is, by kind,
-    what executing a block costs for a transaction where nothing was done with it before but its form checked.
+    `straight_us` is, by kind, what executing a block costs for a transaction where nothing was done with it
+    before but its form checked.
     """
 
     keys: int
     costs: Mapping[str, Cost]
-    rules_us: Mapping[str, float]
     straight_us: Mapping[str, float]
+
+    @property
+    def rules_us(self) -> dict[str, float]:
+        """By module, what its rules cost: the median of its kinds, each of which counts once."""
+        found: dict[str, list[float]] = {}
+        for kind, cost in self.costs.items():
+            found.setdefault(module_of(kind), []).append(cost.rules)
+        return {module: median(some) for module, some in found.items()}
 
     def per_second(self, module: str) -> float:
         """Transactions executed in a second of the processor's time: as many of each kind of the module."""

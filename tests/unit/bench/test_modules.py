@@ -61,13 +61,13 @@ def test_a_state_is_filled_and_goes_on(tmp_path):
         ledger.fill(FILLED_AT_ONCE + 1)
         assert ledger.store.tip().height == 2 and ledger.store.crown.root != before
         ledger.reopen()
-        assert ledger.store.get(b"filled/" + FILLED_AT_ONCE.to_bytes(32, "big")) == FILLED_VALUE
+        assert ledger.store.get(b"filled/%d" % FILLED_AT_ONCE) == FILLED_VALUE
         ledger.enrol(1)
 
 
 def test_a_fall_is_from_the_smallest_state_to_the_largest():
     def state(keys: int, us: float) -> State:
-        return State(keys, {}, {}, {"key.add": us, "lot.close": 40.0})
+        return State(keys, {}, {"key.add": us, "lot.close": 40.0})
 
     seen = Report(1, 50.0, [state(10, 20.0), state(100, 30.0), state(1_000, 40.0)])
     assert seen.states[0].per_second("registry") == 50_000
