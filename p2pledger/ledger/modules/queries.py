@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from p2pledger.ledger.modules import record_queries
-from p2pledger.ledger.modules.registry import queries as registry_queries
+from p2pledger.ledger.modules.records import queries as records
+from p2pledger.ledger.modules.registry import queries as registry
 from p2pledger.ledger.queries import Query
 
 QUERIES: Mapping[str, Query] = MappingProxyType(
-    {query.name: query for query in (*registry_queries.QUERIES, *record_queries.QUERIES)}
+    {query.name: query for query in (*registry.QUERIES, *records.QUERIES)}
 )
 """Each query by its name."""
