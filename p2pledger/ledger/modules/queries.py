@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from p2pledger.ledger.modules.governance import queries as governance
 from p2pledger.ledger.modules.records import queries as records
 from p2pledger.ledger.modules.registry import queries as registry
 from p2pledger.ledger.queries import Query
 
-QUERIES: Mapping[str, Query] = MappingProxyType(
-    {query.name: query for query in (*registry.QUERIES, *records.QUERIES)}
-)
+_ALL = (*registry.QUERIES, *records.QUERIES, *governance.QUERIES)
+
+QUERIES: Mapping[str, Query] = MappingProxyType({query.name: query for query in _ALL})
 """Each query by its name."""
