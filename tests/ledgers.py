@@ -111,6 +111,7 @@ class Ledger:
         self.reader: StateReader = Overlay(EmptyState(), self.execution)
         self.height, self.time_ms = 0, START_MS
         self.rows = list(self.execution.index_rows)
+        self.sent: dict[bytes, tuple[Height, Transaction]] = {}
 
     @property
     def next_round(self) -> Round:
@@ -124,6 +125,7 @@ class Ledger:
         self.reader = Overlay(self.reader, self.execution)
         self.height, self.time_ms = at.height, at.time_ms
         self.rows += self.execution.index_rows
+        self.sent |= {one.id: (at.height, one) for one in transactions}
         return self.execution
 
     def does(self, payload, sponsor: str, *names: str) -> Transaction:

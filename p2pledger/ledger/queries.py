@@ -30,6 +30,7 @@ AFTER_BYTES_MAX = 512
 
 INVALID_PARAMETER = "invalid_parameter"
 UNKNOWN_ORGANISATION = "unknown_organisation"
+UNKNOWN_STATUS_LIST = "unknown_status_list"
 UNKNOWN_BLOCK = "unknown_block"
 PRUNED = "pruned"
 """Codes that a query may be refused with, beside those of `errors.Code`."""
@@ -242,7 +243,6 @@ def walk(start: bytes, step: Step, page: Page, depth_max: int) -> Found[tuple[by
 
     An item is a path without its start, and the cursor is the last item's path; ids have 32 bytes. An id
     that several paths lead to comes once for each. It takes one step for each item, and one for each level.
-    Raises: Unanswered when the cursor is not of such a walk.
     Raises: Unanswered when the cursor is not of such a walk.
     """
     if len(page.after) % HASH_BYTES:

@@ -7,7 +7,7 @@ InvalidTransaction and leaves nothing behind.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import Transaction
@@ -15,8 +15,6 @@ from p2pledger.chain.vote import IsSigned, Offence
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Epoch, Hash, Height, Millis, PublicKey
-
-T = TypeVar("T")
 
 
 class IndexRow(NamedTuple):
@@ -29,23 +27,6 @@ class IndexRow(NamedTuple):
     name: str
     key: bytes
     value: bytes
-
-
-Scan = Callable[[str, bytes, bytes, int], Sequence[tuple[bytes, bytes]]]
-"""`Store.scan`: index, prefix, a key to begin above, and how many rows at most; they come in key order."""
-
-
-@dataclass(frozen=True)
-class Page(Generic[T]):
-    """Some of what was asked for, and where to go on: what the next page's `after` is. None at the end."""
-
-    items: tuple[T, ...]
-    after: bytes | None
-
-
-def after_rows(rows: Sequence[tuple[bytes, bytes]], limit: int) -> bytes | None:
-    """Where a scan goes on that gave these rows of at most `limit`."""
-    return rows[-1][0] if rows and len(rows) == limit else None
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ from p2pledger.chain.payloads.bodies import (
 from p2pledger.chain.schema import DAY_MS, FieldClass, SchemaClass, day_of
 from p2pledger.codec import encode
 from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.modules.records import queries
 from p2pledger.simulator.invariants.records import RecordsInvariants
 from p2pledger.types import PeerId
+from tests.asking import every
 from tests.ledgers import START_MS, Ledger, genesis, signer, transaction
 from tests.properties.effort import effort
 
@@ -161,24 +161,20 @@ class Records(RuleBasedStateMachine):
     def publish(self, subject):
         self.submit(SchemaPublish(OWN, subject, bytes(32), FIELDS), "city", "city 1")
 
-    def scan(self, index, prefix, after, limit):
-        rows = {row.key: row.value for row in self.ledger.rows if row.name == index}
-        return [(key, rows[key]) for key in sorted(rows) if key.startswith(prefix) and key > after][:limit]
-
     @invariant()
     def the_queries_tell_what_the_books_do(self):
         for device in DEVICES.values():
-            found = [(gap.first, gap.last) for gap in queries.gaps(self.ledger.reader, device)]
-            assert found == self.judge.gaps(device)
-            listed = queries.records_by_device(self.scan, device, 0, b"", 1_000).items
-            held = [number for one in listed for number in range(one.first, one.last + 1)]
+            [numbers] = every(self.ledger, "records.gaps", device=device)
+            assert [(gap.first, gap.last) for gap in numbers.gaps] == self.judge.gaps(device)
+            listed = every(self.ledger, "records.by-device", device=device)
+            held = [number for one in listed for number in range(one.from_seq, one.to_seq + 1)]
             assert held == sorted(self.judge.taken.get(device, ()))
         for organisation in ("city", "utility"):
-            page = queries.open_advice(self.ledger.reader, self.scan, organisation, b"", 1_000)
-            assert {one.id for one in page.items} == self.judge.open_advice(organisation)
-            listed = queries.records_by_organisation(self.scan, organisation, 0, 2**63, b"", 1_000)
+            found = every(self.ledger, "records.open-advice", 1, organisation=organisation)
+            assert {one.transaction_id for one in found} == self.judge.open_advice(organisation)
+            listed = every(self.ledger, "records.by-organisation", organisation=organisation)
             written = {i for i, row in self.judge.written.items() if row.organisation == organisation}
-            assert {one.id for one in listed.items} == written
+            assert {one.transaction_id for one in listed} == written
 
 
 TestRecords = Records.TestCase

@@ -3,11 +3,22 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from p2pledger.ledger.modules import record_queries
-from p2pledger.ledger.modules.registry import queries as registry_queries
+from p2pledger.ledger.modules.consent import asks as consent
+from p2pledger.ledger.modules.custody import asks as custody
+from p2pledger.ledger.modules.governance import queries as governance
+from p2pledger.ledger.modules.programs import asks as programs
+from p2pledger.ledger.modules.records import queries as records
+from p2pledger.ledger.modules.registry import queries as registry
 from p2pledger.ledger.queries import Query
 
-QUERIES: Mapping[str, Query] = MappingProxyType(
-    {query.name: query for query in (*registry_queries.QUERIES, *record_queries.QUERIES)}
+_ALL = (
+    *registry.QUERIES,
+    *records.QUERIES,
+    *custody.QUERIES,
+    *programs.QUERIES,
+    *consent.QUERIES,
+    *governance.QUERIES,
 )
+
+QUERIES: Mapping[str, Query] = MappingProxyType({query.name: query for query in _ALL})
 """Each query by its name."""

@@ -228,6 +228,7 @@ async def test_a_device_is_found_with_the_key_that_it_has_now(served, chain):
         "key": signer("meter").public_key.hex(),
         "from_height": 2,
         "revoked_height": None,
+        "heard_ms": 0,
     }
     rotate = KeyRotate(signer("meter").public_key, signer("meter 2").public_key, None, Height(0))
     chain.does(rotate, "city", "city 1", "meter 2")
@@ -289,6 +290,8 @@ async def test_whether_a_key_was_valid_at_a_height(served, chain):
     [
         ("/v1/registry/organisation?organisation=nobody", "unknown_organisation"),
         ("/v1/registry/devices?organisation=nobody", "unknown_organisation"),
+        ("/v1/registry/silent-devices?organisation=nobody&silent_ms=1", "unknown_organisation"),
+        ("/v1/registry/status-bit?organisation=city&list_id=badges&index=0", "unknown_status_list"),
         (f"/v1/registry/device?device={'ab' * 16}", "unknown_device"),
         (f"/v1/records/by-device?device={'ab' * 16}", "unknown_device"),
         (f"/v1/records/gaps?device={'ab' * 16}", "unknown_device"),
@@ -365,6 +368,7 @@ async def test_every_query_is_documented_for_machines(served):
 def test_every_code_of_a_refused_query_has_a_cure():
     for code in (
         queries.INVALID_PARAMETER, queries.PRUNED, queries.UNKNOWN_BLOCK, queries.UNKNOWN_ORGANISATION,
+        queries.UNKNOWN_STATUS_LIST,
         Code.UNKNOWN_DEVICE, Code.UNKNOWN_RECORD,
     ):  # fmt: skip
         assert code in CURES

@@ -6,10 +6,12 @@ changes for rows that are there: a page goes on after the key that the one befor
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.payloads import MandateId
+from p2pledger.chain.payloads.consent import CUSTODIANS_MAX, USES_MAX
+from p2pledger.codec import Length, Range
 from p2pledger.ledger.modules.consent.accesses import ACCESSES_BY, ACCESSES_OF, is_entitled, uses
 from p2pledger.ledger.modules.consent.data import DUE, HELD
 from p2pledger.ledger.modules.consent.erasure import HOLDS
@@ -74,7 +76,7 @@ class Overdue:
 
     id: Hash
     erase_by_ms: Millis
-    missing: tuple[OrganisationId, ...]
+    missing: Annotated[tuple[OrganisationId, ...], Length(1, CUSTODIANS_MAX)]
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Granted:
 
     id: Hash
     grant: Grant
-    uses: int
+    uses: Annotated[int, Range(0, USES_MAX)]
 
 
 @dataclass(frozen=True)

@@ -142,10 +142,14 @@ def mass_balance(
 def open_discrepancies(
     scan: Scan, organisation: str = ALL, after: bytes = b"", limit: int = 100
 ) -> Page[Discrepancy]:
-    """What is frozen until both sides agree, oldest first: of one organisation on either side, or of all."""
-    rows = _rows(scan, DISCREPANCIES, organisation.encode() + b"\0", after)
-    found = ((key, decode(Discrepancy, value)) for key, value in rows)
-    return _page(((key, one) for key, one in found if one.accepted_mass_g is None), limit)
+    """What is frozen until both sides agree, oldest first: of one organisation on either side, or of all.
+
+    A page looks at `limit` discrepancies, settled ones too, and may have fewer, or none, and not be the last.
+    """
+    rows = scan(DISCREPANCIES, organisation.encode() + b"\0", after, limit + 1)
+    found = [decode(Discrepancy, value) for _, value in rows[:limit]]
+    items = tuple(one for one in found if one.accepted_mass_g is None)
+    return Page(items, rows[limit - 1][0] if len(rows) > limit else None)
 
 
 def recycling_of_material(

@@ -1,19 +1,28 @@
-"""What can be asked of records. Floor 4, pure.
+"""What can be asked about records: what they are found by, what leads where, what is missing. Floor 4, pure.
 
-Each is a function over a state that is read (`Readable`), the rows of an index (`Scan`, as `Store.scan`
-reads them) or the transactions of the chain. Lists come in pages: `Page.after` is where the next begins,
-and None at the end.
+Records of one index come by the time of the event, then by id. A trace goes along the references that records
+make, an act that supersedes another among them: back to what a record names, forward to what names it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
-from p2pledger.chain.payloads import DeviceId, RecordAppend, SeqNumber
+from p2pledger.chain.payloads import (
+    REPLACEMENTS_MAX,
+    CorrectionReason,
+    DeviceId,
+    Name,
+    RecordAppend,
+    RecordCorrect,
+    SeqNumber,
+)
 from p2pledger.chain.payloads.bodies import ADMIN_ACT, AdminAct
 from p2pledger.chain.schema import SchemaId
 from p2pledger.chain.transaction import Transaction
-from p2pledger.codec import decode
+from p2pledger.codec import Length, Range, decode
+from p2pledger.errors import Code, Fatal
 from p2pledger.ledger.modules.records.bodies import shipped_body
 from p2pledger.ledger.modules.records.rows import (
     ADVICE,
@@ -25,107 +34,313 @@ from p2pledger.ledger.modules.records.rows import (
     corrected_by,
     sequence,
 )
-from p2pledger.ledger.modules.sequence import Gap
-from p2pledger.ledger.rules import Page, Scan, after_rows
-from p2pledger.ledger.state import Readable
-from p2pledger.types import Hash, Millis
+from p2pledger.ledger.modules.registry.rows import DEVICES
+from p2pledger.ledger.modules.sequence import GAPS_MAX, Gap
+from p2pledger.ledger.queries import (
+    PRUNED,
+    TIME_MAX_MS,
+    ChainReader,
+    Found,
+    FromTime,
+    Kept,
+    Page,
+    Query,
+    ToTime,
+    Unanswered,
+    one,
+    rows_of,
+    walk,
+)
+from p2pledger.ledger.record import Record
+from p2pledger.types import HASH_BYTES, Hash, Height, Millis
 
-_HASH_BYTES = 32
+TRACE_DEPTH_MAX = 8
+TRACE_ROWS_MAX = 100
+"""A trace takes a look at an index, or at a body, for each of its items: hence fewer than elsewhere."""
 
-Find = Callable[[Hash], Transaction | None]
-"""A transaction of the chain by its id; None when it is not there, or its body was dropped."""
+SEQ_MAX = 2**63 - 1
+
+Of = Annotated[Hash, "The record, by the id of its transaction."]
+OfDevice = Annotated[DeviceId, "The device, by its id."]
+Depth = Annotated[int, Range(1, TRACE_DEPTH_MAX), "How many references away a record may be."]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A record by the id of its transaction, and the time of its event (of a batch, the first)."""
+class BySchema:
+    """Records of a schema, by the time of the event."""
 
-    id: Hash
+    schema: Annotated[SchemaId, "Name and version, such as sensor.reading/1."]
+    from_ms: FromTime = 0
+    to_ms: ToTime = TIME_MAX_MS
+
+    def __post_init__(self) -> None:
+        check_window(self.from_ms, self.to_ms)
+
+
+@dataclass(frozen=True)
+class ByOrganisation:
+    """Records that an organisation sponsored, by the time of the event."""
+
+    organisation: Annotated[OrganisationId, "The sponsor."]
+    from_ms: FromTime = 0
+    to_ms: ToTime = TIME_MAX_MS
+
+    def __post_init__(self) -> None:
+        check_window(self.from_ms, self.to_ms)
+
+
+@dataclass(frozen=True)
+class ByPlace:
+    """Records of a place, by the time of the event."""
+
+    place: Annotated[Name, "The place's id, as records have it."]
+    from_ms: FromTime = 0
+    to_ms: ToTime = TIME_MAX_MS
+
+    def __post_init__(self) -> None:
+        check_window(self.from_ms, self.to_ms)
+
+
+@dataclass(frozen=True)
+class ByDevice:
+    """Records and batches of a device, by the first of their numbers."""
+
+    device: OfDevice
+    from_seq: Annotated[SeqNumber, "The least first number."] = 0
+    to_seq: Annotated[SeqNumber, "The greatest first number."] = SEQ_MAX
+
+    def __post_init__(self) -> None:
+        if self.from_seq > self.to_seq:
+            raise ValueError("from_seq lies above to_seq")
+
+
+@dataclass(frozen=True)
+class TraceForward:
+    """Records that refer to a record, and those that refer to these: where it went.
+
+    Each comes before those that it leads to, and once for each way that leads to it. Siblings come by id.
+    """
+
+    record: Of
+    depth: Depth = TRACE_DEPTH_MAX
+
+
+@dataclass(frozen=True)
+class TraceBack:
+    """Records that a record refers to, and those that these refer to: where it came from.
+
+    Each comes before those that it leads to, and once for each way that leads to it. Siblings come as the
+    record names them. Beyond a record whose body this node has dropped, nothing can be told.
+    """
+
+    record: Of
+    depth: Depth = TRACE_DEPTH_MAX
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """The correction of a record, if there is one. What stands in its place may have been corrected, too."""
+
+    record: Of
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """The highest number that was accepted of a device, and those below it that have not come."""
+
+    device: OfDevice
+
+
+@dataclass(frozen=True)
+class OpenAdvice:
+    """An organisation's AI advice that no human has decided on, the oldest event first.
+
+    A decision that was corrected is none; an advice that was corrected is not open. A page may have fewer
+    items than its limit, or none, and still not be the last.
+    """
+
+    organisation: Annotated[OrganisationId, "The organisation that recorded the advice."]
+
+
+@dataclass(frozen=True)
+class RecordFound:
+    """A record, by the id of its transaction; `corrected_by`: the correction's."""
+
+    transaction_id: Hash
+    schema: SchemaId
+    organisation: OrganisationId
+    device: DeviceId | None
     time_ms: Millis
+    height: Height
+    corrected_by: Hash | None
 
 
 @dataclass(frozen=True)
-class Numbered:
-    """A device's record or batch, and which of its numbers it holds."""
+class DeviceRecordFound:
+    """A record of a device and its numbers; a single one begins and ends with the same."""
 
-    id: Hash
-    first: SeqNumber
-    last: SeqNumber
+    transaction_id: Hash
+    from_seq: SeqNumber
+    to_seq: SeqNumber
+    schema: SchemaId
+    organisation: OrganisationId
+    time_ms: Millis
+    height: Height
+    corrected_by: Hash | None
 
 
 @dataclass(frozen=True)
-class Trace:
-    """The records that one leads to, each once, the nearest first. `is_whole`: there are no more."""
+class RecordTraced:
+    """A record on the way, `depth` references away; `via` is the record before it.
 
-    ids: tuple[Hash, ...]
-    is_whole: bool
+    `has_body`: false where this node has dropped what it refers to.
+    """
 
-
-def records_by_schema(
-    scan: Scan, schema: SchemaId, from_ms: Millis, to_ms: Millis, after: bytes, limit: int
-) -> Page[Found]:
-    """Records of a schema with events from one time to another, both included, by time."""
-    return _between(scan, BY_SCHEMA, schema, from_ms, to_ms, after, limit)
-
-
-def records_by_organisation(
-    scan: Scan, organisation: OrganisationId, from_ms: Millis, to_ms: Millis, after: bytes, limit: int
-) -> Page[Found]:
-    """Records that an organisation sponsored, with events from one time to another, by time."""
-    return _between(scan, BY_ORGANISATION, organisation, from_ms, to_ms, after, limit)
+    transaction_id: Hash
+    via: Hash
+    depth: Annotated[int, Range(1, TRACE_DEPTH_MAX)]
+    schema: SchemaId
+    organisation: OrganisationId
+    device: DeviceId | None
+    time_ms: Millis
+    height: Height
+    corrected_by: Hash | None
+    has_body: bool
 
 
-def records_by_place(
-    scan: Scan, place: str, from_ms: Millis, to_ms: Millis, after: bytes, limit: int
-) -> Page[Found]:
-    """Records of a place with events from one time to another, both included, by time."""
-    return _between(scan, BY_PLACE, place, from_ms, to_ms, after, limit)
+@dataclass(frozen=True)
+class CorrectionFound:
+    """A correction. `reason` and `replacements` are null where this node has dropped its body."""
+
+    record: Hash
+    corrected_by: Hash
+    height: Height
+    reason: CorrectionReason | None
+    replacements: Annotated[tuple[Hash, ...], Length(0, REPLACEMENTS_MAX)] | None
 
 
-def _between(
-    scan: Scan, index: str, value: str, from_ms: Millis, to_ms: Millis, after: bytes, limit: int
-) -> Page[Found]:
-    prefix = value.encode() + b"\0"
-    # Above every key of an earlier time, and below every one of this: such a key has an id after the time.
-    rows = scan(index, prefix, max(after, prefix + from_ms.to_bytes(8, "big")), limit)
-    found = [_found(key) for key, _ in rows]
-    items = tuple(one for one in found if one.time_ms <= to_ms)
-    return Page(items, after_rows(rows, limit) if len(items) == len(found) else None)
+@dataclass(frozen=True)
+class DeviceNumbers:
+    """Which numbers of a device were accepted: all up to `highest` but the gaps. Null: none yet."""
+
+    device: DeviceId
+    highest: SeqNumber | None
+    gaps: Annotated[tuple[Gap, ...], Length(0, GAPS_MAX)]
 
 
-def _found(key: bytes) -> Found:
-    """What a key ends in: a time and an id."""
-    start = len(key) - _HASH_BYTES
-    return Found(Hash(key[start:]), Millis(int.from_bytes(key[start - 8 : start], "big")))
+def check_window(from_ms: int, to_ms: int) -> None:
+    """Raises: ValueError when a span of time ends before it begins."""
+    if from_ms > to_ms:
+        raise ValueError("from_ms lies after to_ms")
 
 
-def records_by_device(
-    scan: Scan, device: DeviceId, from_seq: SeqNumber, after: bytes, limit: int
-) -> Page[Numbered]:
-    """A device's records and batches that begin at a number or above, by their numbers."""
-    start = device + (from_seq - 1).to_bytes(8, "big") if from_seq else b""
-    rows = scan(BY_DEVICE, device, max(after, start), limit)
-    items = [
-        Numbered(Hash(value[8:]), int.from_bytes(key[len(device) :], "big"), int.from_bytes(value[:8], "big"))
-        for key, value in rows
-    ]
-    return Page(tuple(items), after_rows(rows, limit))
+def kept(reader: ChainReader, transaction_id: Hash) -> Kept:
+    """A transaction that an index, or a row of the state, names. Raises: Fatal when it is not there."""
+    found = reader.kept(transaction_id)
+    if found is None:
+        raise Fatal(f"the transaction {transaction_id.hex()} is named, and is not in the chain")
+    return found
 
 
-def gaps(reader: Readable, device: DeviceId) -> tuple[Gap, ...]:
-    """The numbers below a device's highest that have not come, as ascending ranges."""
-    return sequence(reader, device).gaps
+def _record(found: Kept, transaction_id: Hash) -> Record:
+    if found.record is None:
+        raise Fatal(f"the transaction {transaction_id.hex()} is named as a record, and is none")
+    return found.record
 
 
-def referring(scan: Scan, record: Hash, after: bytes, limit: int) -> Page[Hash]:
-    """The records that refer to one, or supersede it."""
-    rows = scan(BY_REFERENCE, record, after, limit)
-    return Page(tuple(Hash(key[_HASH_BYTES:]) for key, _ in rows), after_rows(rows, limit))
+def _check_record(reader: ChainReader, transaction_id: Hash) -> Kept:
+    found = reader.kept(transaction_id)
+    if found is None or found.record is None:
+        raise Unanswered(Code.UNKNOWN_RECORD, f"there is no record {transaction_id.hex()}")
+    return found
 
 
-def referred(find: Find, record: Hash) -> tuple[Hash, ...]:
-    """The records that one refers to, or supersedes; none where its transaction is not at hand."""
-    transaction = find(record)
+def found_record(reader: ChainReader, transaction_id: Hash) -> RecordFound:
+    """A record that an index names."""
+    row = _record(kept(reader, transaction_id), transaction_id)
+    by = corrected_by(reader, transaction_id)
+    return RecordFound(transaction_id, row.schema, row.organisation, row.device, row.time_ms, row.height, by)
+
+
+def by_time(
+    reader: ChainReader, index: str, subject: str, from_ms: int, to_ms: int, page: Page
+) -> Found[RecordFound]:
+    """A page of an index whose keys are subject | 0 | event time (8 bytes) | transaction id."""
+    prefix = subject.encode() + b"\0"
+    return rows_of(
+        reader,
+        index,
+        prefix,
+        page,
+        lambda key, _: found_record(reader, Hash(key[-HASH_BYTES:])),
+        after=prefix + from_ms.to_bytes(8, "big"),  # an id follows in each key, so it is above this
+        until=None if to_ms == TIME_MAX_MS else prefix + (to_ms + 1).to_bytes(8, "big"),
+    )
+
+
+def ask_by_schema(reader: ChainReader, asked: BySchema, page: Page) -> Found[RecordFound]:
+    """See `BySchema`."""
+    return by_time(reader, BY_SCHEMA, asked.schema, asked.from_ms, asked.to_ms, page)
+
+
+def ask_by_organisation(reader: ChainReader, asked: ByOrganisation, page: Page) -> Found[RecordFound]:
+    """See `ByOrganisation`."""
+    return by_time(reader, BY_ORGANISATION, asked.organisation, asked.from_ms, asked.to_ms, page)
+
+
+def ask_by_place(reader: ChainReader, asked: ByPlace, page: Page) -> Found[RecordFound]:
+    """See `ByPlace`."""
+    return by_time(reader, BY_PLACE, asked.place, asked.from_ms, asked.to_ms, page)
+
+
+def _check_device(reader: ChainReader, device: bytes) -> None:
+    if DEVICES.get(reader, device) is None:
+        raise Unanswered(Code.UNKNOWN_DEVICE, f"there is no device {device.hex()}")
+
+
+def ask_by_device(reader: ChainReader, asked: ByDevice, page: Page) -> Found[DeviceRecordFound]:
+    """See `ByDevice`. Raises: Unanswered."""
+    _check_device(reader, asked.device)
+
+    def item(key: bytes, value: bytes) -> DeviceRecordFound:
+        number, (to_seq, id_) = key[-8:], (value[:8], Hash(value[8:]))
+        row, by = _record(kept(reader, id_), id_), corrected_by(reader, id_)
+        first, last = int.from_bytes(number, "big"), int.from_bytes(to_seq, "big")
+        return DeviceRecordFound(id_, first, last, row.schema, row.organisation, row.time_ms, row.height, by)
+
+    before = (asked.from_seq - 1).to_bytes(8, "big") if asked.from_seq else b""
+    until = asked.device + (asked.to_seq + 1).to_bytes(8, "big")
+    return rows_of(reader, BY_DEVICE, asked.device, page, item, after=asked.device + before, until=until)
+
+
+def _traced(reader: ChainReader, start: Hash, found: Found[tuple[bytes, ...]]) -> Found[RecordTraced]:
+    items = []
+    for path in found.items:
+        id_, via = Hash(path[-1]), Hash(path[-2]) if len(path) > 1 else start
+        there = kept(reader, id_)
+        row, by, has_body = _record(there, id_), corrected_by(reader, id_), there.transaction is not None
+        items.append(
+            RecordTraced(
+                id_, via, len(path), row.schema, row.organisation, row.device, row.time_ms, row.height, by,
+                has_body,
+            )
+        )  # fmt: skip
+    return Found(tuple(items), found.next)
+
+
+def ask_trace_forward(reader: ChainReader, asked: TraceForward, page: Page) -> Found[RecordTraced]:
+    """See `TraceForward`. Raises: Unanswered."""
+    _check_record(reader, asked.record)
+
+    def step(id_: bytes, after: bytes, limit: int) -> Sequence[bytes]:
+        rows = reader.scan(BY_REFERENCE, id_, id_ + after if after else b"", limit)
+        return [key[HASH_BYTES:] for key, _ in rows]
+
+    return _traced(reader, asked.record, walk(asked.record, step, page, asked.depth))
+
+
+def referred(transaction: Transaction | None) -> Sequence[bytes]:
+    """The records that one refers to, then the act that it supersedes; none where its body was dropped."""
     if transaction is None or transaction.body.kind != RecordAppend.KIND:
         return ()
     payload: RecordAppend = decode(RecordAppend, transaction.body.payload)
@@ -136,46 +351,62 @@ def referred(find: Find, record: Hash) -> tuple[Hash, ...]:
     return payload.references
 
 
-def trace_forward(scan: Scan, record: Hash, limit: int) -> Trace:
-    """What came of a record: those that refer to it, those that refer to these, and so on, up to `limit`."""
+def ask_trace_back(reader: ChainReader, asked: TraceBack, page: Page) -> Found[RecordTraced]:
+    """See `TraceBack`. Raises: Unanswered."""
+    if _check_record(reader, asked.record).transaction is None:
+        raise Unanswered(PRUNED, "this node has dropped the record's body, which says what it refers to")
 
-    def following(one: Hash) -> Sequence[Hash]:
-        return referring(scan, one, b"", limit + 1).items
+    def step(id_: bytes, after: bytes, limit: int) -> Sequence[bytes]:
+        found = reader.kept(Hash(id_))  # None only of what somebody made a cursor of
+        references = referred(None if found is None else found.transaction)
+        first = references.index(after) + 1 if after in references else 0 if not after else len(references)
+        return references[first : first + limit]
 
-    return _trace(following, record, limit)
-
-
-def trace_back(find: Find, record: Hash, limit: int) -> Trace:
-    """What a record came of: those that it refers to, those that these refer to, and so on, up to `limit`."""
-    return _trace(lambda one: referred(find, one), record, limit)
-
-
-def _trace(next_to: Callable[[Hash], Sequence[Hash]], start: Hash, limit: int) -> Trace:
-    seen, waiting = {start: None}, [start]
-    for one in waiting:
-        for other in next_to(one):
-            if other in seen:
-                continue
-            if len(seen) > limit:
-                return Trace(tuple(seen)[1:], is_whole=False)
-            seen[other] = None
-            waiting.append(other)
-    return Trace(tuple(seen)[1:], is_whole=True)
+    return _traced(reader, asked.record, walk(asked.record, step, page, asked.depth))
 
 
-def open_advice(
-    reader: Readable, scan: Scan, organisation: OrganisationId, after: bytes, limit: int
-) -> Page[Found]:
-    """An organisation's AI advice that no human has decided on, the oldest event first.
+def ask_corrections(reader: ChainReader, asked: Corrections, page: Page) -> Found[CorrectionFound]:
+    """See `Corrections`. Raises: Unanswered."""
+    _check_record(reader, asked.record)
+    by = corrected_by(reader, asked.record)
+    if by is None:
+        return Found(())
+    there = kept(reader, by)
+    payload: RecordCorrect | None = None
+    if there.transaction is not None:
+        payload = decode(RecordCorrect, there.transaction.body.payload)
+    reason = None if payload is None else payload.reason
+    replacements = None if payload is None else payload.replacements
+    return one(CorrectionFound(asked.record, by, there.height, reason, replacements))
 
-    A decision that was corrected is none; an advice that was corrected is not open. A page looks at `limit`
-    advices and may have fewer, or none, and still not be the last.
-    """
-    rows = scan(ADVICE, organisation.encode() + b"\0", after, limit)
-    items = []
-    for key, decision in rows:
-        found = _found(key)
+
+def ask_gaps(reader: ChainReader, asked: Gaps, page: Page) -> Found[DeviceNumbers]:
+    """See `Gaps`. Raises: Unanswered."""
+    _check_device(reader, asked.device)
+    row = sequence(reader, asked.device)
+    highest = row.next_number - 1 if row.next_number else None
+    return one(DeviceNumbers(asked.device, highest, row.gaps))
+
+
+def ask_open_advice(reader: ChainReader, asked: OpenAdvice, page: Page) -> Found[RecordFound]:
+    """See `OpenAdvice`."""
+
+    def item(key: bytes, decision: bytes) -> RecordFound | None:
         is_decided = bool(decision) and corrected_by(reader, Hash(decision)) is None
-        if not is_decided and corrected_by(reader, found.id) is None:
-            items.append(found)
-    return Page(tuple(items), after_rows(rows, limit))
+        found = None if is_decided else found_record(reader, Hash(key[-HASH_BYTES:]))
+        return found if found is not None and found.corrected_by is None else None
+
+    return rows_of(reader, ADVICE, asked.organisation.encode() + b"\0", page, item)
+
+
+QUERIES = (
+    Query("records.by-schema", BySchema, RecordFound, ask_by_schema),
+    Query("records.by-organisation", ByOrganisation, RecordFound, ask_by_organisation),
+    Query("records.by-place", ByPlace, RecordFound, ask_by_place),
+    Query("records.by-device", ByDevice, DeviceRecordFound, ask_by_device),
+    Query("records.trace-forward", TraceForward, RecordTraced, ask_trace_forward, TRACE_ROWS_MAX),
+    Query("records.trace-back", TraceBack, RecordTraced, ask_trace_back, TRACE_ROWS_MAX),
+    Query("records.corrections", Corrections, CorrectionFound, ask_corrections),
+    Query("records.gaps", Gaps, DeviceNumbers, ask_gaps),
+    Query("records.open-advice", OpenAdvice, RecordFound, ask_open_advice),
+)

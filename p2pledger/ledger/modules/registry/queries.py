@@ -1,14 +1,23 @@
-"""What can be asked about organisations, their keys, gateways and devices. Floor 4, pure."""
+"""What can be asked about organisations: keys, gateways, devices, schemas, status lists. Floor 4, pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import DeviceId, Word
-from p2pledger.chain.payloads.registry import ADMINS_MAX
-from p2pledger.codec import U32, U64, Length, Pattern
+from p2pledger.chain.payloads.registry import (
+    ADMINS_MAX,
+    SCHEMA_FIELDS_MAX,
+    SchemaField,
+    StatusPublish,
+    StatusPurpose,
+)
+from p2pledger.chain.schema import SchemaClass, SchemaId
+from p2pledger.codec import U32, U64, Length, Pattern, Range, decode
 from p2pledger.errors import Code, Fatal
+from p2pledger.ledger.modules.records.rows import sequence
 from p2pledger.ledger.modules.registry.devices import DEVICES_INDEX
 from p2pledger.ledger.modules.registry.rows import (
     DEVICES,
@@ -17,9 +26,14 @@ from p2pledger.ledger.modules.registry.rows import (
     gateway,
     organisation,
 )
+from p2pledger.ledger.modules.registry.schemas import SCHEMAS_INDEX, PublishedSchema
+from p2pledger.ledger.modules.registry.status import STATUS_BITS_MAX, bits_of, status_list
 from p2pledger.ledger.queries import (
+    INVALID_PARAMETER,
+    PRUNED,
     UNKNOWN_BLOCK,
     UNKNOWN_ORGANISATION,
+    UNKNOWN_STATUS_LIST,
     ChainReader,
     Found,
     Page,
@@ -29,7 +43,7 @@ from p2pledger.ledger.queries import (
     rows_of,
 )
 from p2pledger.ledger.quota import usage
-from p2pledger.types import Height, Millis, PeerId, PublicKey
+from p2pledger.types import Hash, Height, Millis, PeerId, PublicKey
 
 OfOrganisation = Annotated[OrganisationId, "The organisation's name."]
 
@@ -56,6 +70,35 @@ class AskDevices:
     """
 
     organisation: OfOrganisation
+
+
+@dataclass(frozen=True)
+class AskSilentDevices:
+    """Devices of an organisation in service that nothing was heard of for longer than a time, or ever.
+
+    By the time of blocks and not of events: a device whose clock is wrong is not silent. A page may have
+    fewer items than its limit.
+    """
+
+    organisation: OfOrganisation
+    silent_ms: Annotated[U64, "For how long at least, in milliseconds before the last block."]
+
+
+@dataclass(frozen=True)
+class AskSchemas:
+    """Schemas that organisations published, by their ids; those that are shipped are not among them."""
+
+
+@dataclass(frozen=True)
+class AskStatusBit:
+    """A credential's bit in the newest version of its issuer's status list, and whether that is stale.
+
+    A list is stale when a whole slot of an hour has gone by without a version.
+    """
+
+    organisation: Annotated[OrganisationId, "The issuer."]
+    list_id: Annotated[Word, "The list."]
+    index: Annotated[int, Range(0, STATUS_BITS_MAX - 1), "The credential's place in the list, from 0 on."]
 
 
 @dataclass(frozen=True)
@@ -94,7 +137,10 @@ class OrganisationFound:
 
 @dataclass(frozen=True)
 class DeviceFound:
-    """A device. Its key signs from `from_height` on, and no longer from `revoked_height` on."""
+    """A device. Its key signs from `from_height` on, and no longer from `revoked_height` on.
+
+    `heard_ms` is the time of the last block that has something of it, 0 when none has.
+    """
 
     device: DeviceId
     organisation: OrganisationId
@@ -104,6 +150,33 @@ class DeviceFound:
     key: PublicKey
     from_height: Height
     revoked_height: Height | None
+    heard_ms: Millis
+
+
+@dataclass(frozen=True)
+class SchemaFound:
+    """A schema as it was published, for good."""
+
+    schema: SchemaId
+    owner: OrganisationId
+    subject: SchemaClass
+    schema_hash: Hash
+    fields: Annotated[tuple[SchemaField, ...], Length(1, SCHEMA_FIELDS_MAX)]
+
+
+@dataclass(frozen=True)
+class StatusBitFound:
+    """A credential's bit. `missed`: in how many slots since the first version nothing was published."""
+
+    organisation: OrganisationId
+    list_id: Word
+    index: U32
+    is_set: bool
+    purpose: StatusPurpose
+    version: U32
+    is_stale: bool
+    missed: U32
+    transaction_id: Hash
 
 
 @dataclass(frozen=True)
@@ -172,6 +245,7 @@ def found_device(reader: ChainReader, device: bytes) -> DeviceFound | None:
         row.key,
         key.from_height,
         key.revoked_height,
+        sequence(reader, device).heard_ms,
     )
 
 
@@ -185,16 +259,62 @@ def ask_device(reader: ChainReader, asked: AskDevice, page: Page) -> Found[Devic
 
 def ask_devices(reader: ChainReader, asked: AskDevices, page: Page) -> Found[DeviceFound]:
     """See `AskDevices`. Raises: Unanswered."""
-    if organisation(reader, asked.organisation) is None:
-        raise Unanswered(UNKNOWN_ORGANISATION, f"there is no organisation {asked.organisation!r}")
-    prefix = asked.organisation.encode() + b"\0"
+    return _devices(reader, asked.organisation, page, lambda found: True)
+
+
+def ask_silent_devices(reader: ChainReader, asked: AskSilentDevices, page: Page) -> Found[DeviceFound]:
+    """See `AskSilentDevices`. Raises: Unanswered."""
+
+    def is_silent(found: DeviceFound) -> bool:
+        return not found.is_retired and reader.time_ms - found.heard_ms > asked.silent_ms
+
+    return _devices(reader, asked.organisation, page, is_silent)
+
+
+def _devices(
+    reader: ChainReader, name: OrganisationId, page: Page, is_meant: Callable[[DeviceFound], bool]
+) -> Found[DeviceFound]:
+    if organisation(reader, name) is None:
+        raise Unanswered(UNKNOWN_ORGANISATION, f"there is no organisation {name!r}")
+    prefix = name.encode() + b"\0"
 
     def item(key: bytes, _: bytes) -> DeviceFound | None:
         # The state's row, not the index's: a key that was rotated stands only there.
         found = found_device(reader, key[len(prefix) :])
-        return found if found is not None and found.organisation == asked.organisation else None
+        return found if found is not None and found.organisation == name and is_meant(found) else None
 
     return rows_of(reader, DEVICES_INDEX, prefix, page, item)
+
+
+def ask_schemas(reader: ChainReader, asked: AskSchemas, page: Page) -> Found[SchemaFound]:
+    """See `AskSchemas`."""
+
+    def item(key: bytes, value: bytes) -> SchemaFound:
+        row: PublishedSchema = decode(PublishedSchema, value)
+        return SchemaFound(key.decode(), row.owner, row.subject, row.schema_hash, row.fields)
+
+    return rows_of(reader, SCHEMAS_INDEX, b"", page, item)
+
+
+def ask_status_bit(reader: ChainReader, asked: AskStatusBit, page: Page) -> Found[StatusBitFound]:
+    """See `AskStatusBit`. Raises: Unanswered when there is no such list, or its bits are not kept here."""
+    name, list_id, index = asked.organisation, asked.list_id, asked.index
+    row = status_list(reader, name, list_id)
+    if row is None:
+        raise Unanswered(UNKNOWN_STATUS_LIST, f"{name!r} has published no list {list_id!r}")
+    if index >= row.bits:
+        raise Unanswered(INVALID_PARAMETER, f"index: the list has {row.bits} bits")
+    kept = reader.kept(row.by)
+    if kept is None:
+        raise Fatal(f"the transaction {row.by.hex()} is named, and is not in the chain")
+    if kept.transaction is None:
+        raise Unanswered(PRUNED, "this node has dropped the transaction that holds the bits")
+    published: StatusPublish = decode(StatusPublish, kept.transaction.body.payload)
+    is_set = bool(bits_of(published.compressed)[index // 8] >> 7 - index % 8 & 1)
+    is_stale = row.is_stale(reader.time_ms)
+    return one(
+        StatusBitFound(name, list_id, index, is_set, row.purpose, row.version, is_stale, row.missed, row.by)
+    )
 
 
 def ask_gateways(reader: ChainReader, asked: AskGateways, page: Page) -> Found[GatewayFound]:
@@ -240,4 +360,7 @@ QUERIES = (
     Query("registry.gateways", AskGateways, GatewayFound, ask_gateways),
     Query("registry.device", AskDevice, DeviceFound, ask_device),
     Query("registry.devices", AskDevices, DeviceFound, ask_devices),
+    Query("registry.silent-devices", AskSilentDevices, DeviceFound, ask_silent_devices),
+    Query("registry.schemas", AskSchemas, SchemaFound, ask_schemas),
+    Query("registry.status-bit", AskStatusBit, StatusBitFound, ask_status_bit),
 )

@@ -4,66 +4,32 @@ from dataclasses import replace
 
 import pytest
 from p2pledger.chain.payloads import (
-    Action,
     CorrectionReason,
     DeviceEnroll,
     DeviceRetire,
     DeviceTransfer,
     GatewayJoin,
-    RecordAppend,
     RecordBatch,
     RecordCorrect,
 )
 from p2pledger.chain.payloads.bodies import AdminAct, HumanDecision
 from p2pledger.chain.schema import SchemaClass
 from p2pledger.codec import encode
-from p2pledger.ledger.modules.records import queries as records
-from p2pledger.ledger.modules.registry import lookups as registry
-from p2pledger.ledger.modules.registry.schemas import PublishedSchema
+from p2pledger.ledger.modules.registry.queries import SchemaFound
 from p2pledger.ledger.modules.sequence import Gap
-from p2pledger.types import Height, PeerId
+from tests.asking import code, every
 from tests.ledgers import START_MS, Ledger, signer
 from tests.unit.ledger.modules.test_records import ACT, METER, QUALITY, SCALE, advice, batch, fact
 from tests.unit.ledger.modules.test_registry import NEW_PEER, PEER, invite, revoke
 
 
-class Asked(Ledger):
-    """A ledger whose rows and transactions can be asked for, as a store's can."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = {}
-
-    def does(self, payload, sponsor, *names):
-        one = super().does(payload, sponsor, *names)
-        self.sent[one.id] = one
-        return one
-
-    def scan(self, index, prefix, after, limit):
-        rows = {row.key: row.value for row in self.rows if row.name == index}
-        return [(key, rows[key]) for key in sorted(rows) if key.startswith(prefix) and key > after][:limit]
-
-    def find(self, transaction_id):
-        return self.sent.get(transaction_id)
-
-
 @pytest.fixture
-def ledger() -> Asked:
-    ledger = Asked()
+def ledger() -> Ledger:
+    ledger = Ledger()
     for name, device in (("meter", METER), ("scale", SCALE)):
         enroll = DeviceEnroll(device, signer(name).public_key, PEER, "meter", bytes(32))
         ledger.does(enroll, "city", "city gateway", name)
     return ledger
-
-
-def every(query) -> list:
-    """The items of all pages."""
-    found, after = [], b""
-    while after is not None:
-        page = query(after)
-        found += page.items
-        after = page.after
-    return found
 
 
 def test_records_are_found_by_what_they_are_about_between_two_times(ledger):
@@ -71,61 +37,67 @@ def test_records_are_found_by_what_they_are_about_between_two_times(ledger):
     ledger.does(replace(ACT, where="office-70"), "utility", "utility 1")
     ledger.does(fact(0, time_ms=START_MS - 20), "city", "meter")
     in_order = sorted((START_MS - back, one.id) for back, one in zip((10, 20, 20, 30), acts, strict=True))
+    moment = {"from_ms": START_MS - 20, "to_ms": START_MS - 20}
     for limit in (1, 2, 3, 100):
-        by_place = every(
-            lambda after: records.records_by_place(ledger.scan, "office-7", 0, 2**63, after, limit)
-        )
-        assert [(one.time_ms, one.id) for one in by_place] == in_order
-        middle = every(
-            lambda after: records.records_by_place(
-                ledger.scan, "office-7", START_MS - 20, START_MS - 20, after, limit
-            )
-        )
-        assert [one.id for one in middle] == [one_id for _, one_id in in_order[1:3]]
-    of_city = records.records_by_organisation(ledger.scan, "city", START_MS - 20, START_MS - 10, b"", 99)
-    assert len(of_city.items) == 4 and of_city.after is None
-    readings = records.records_by_schema(ledger.scan, "sensor.reading/1", 0, START_MS, b"", 99)
-    assert [one.time_ms for one in readings.items] == [START_MS - 20]
-    assert records.records_by_schema(ledger.scan, "sensor.reading/1", 0, START_MS - 21, b"", 99).items == ()
+        by_place = every(ledger, "records.by-place", limit, place="office-7")
+        assert [(one.time_ms, one.transaction_id) for one in by_place] == in_order
+        middle = every(ledger, "records.by-place", limit, place="office-7", **moment)
+        assert [one.transaction_id for one in middle] == [one_id for _, one_id in in_order[1:3]]
+    window = {"from_ms": START_MS - 20, "to_ms": START_MS - 10}
+    assert len(every(ledger, "records.by-organisation", organisation="city", **window)) == 4
+    readings = every(ledger, "records.by-schema", schema="sensor.reading/1", to_ms=START_MS)
+    assert [one.time_ms for one in readings] == [START_MS - 20]
+    assert every(ledger, "records.by-schema", schema="sensor.reading/1", to_ms=START_MS - 21) == []
+    assert every(ledger, "records.by-place", place="office-7", to_ms=9) == []
 
 
 def test_a_devices_records_by_number_and_its_gaps(ledger):
     one = ledger.does(fact(3), "city", "meter")
     many = ledger.does(batch(6, 9), "city", "city gateway")
     ledger.does(fact(0, SCALE), "city", "scale")
-    listed = every(lambda after: records.records_by_device(ledger.scan, METER, 0, after, 1))
-    assert [(item.id, item.first, item.last) for item in listed] == [(one.id, 3, 3), (many.id, 6, 9)]
-    assert [item.first for item in records.records_by_device(ledger.scan, METER, 4, b"", 9).items] == [6]
-    assert [item.first for item in records.records_by_device(ledger.scan, METER, 3, b"", 9).items] == [3, 6]
-    assert records.gaps(ledger.reader, METER) == (Gap(0, 2), Gap(4, 5))
+    listed = every(ledger, "records.by-device", 1, device=METER)
+    assert [(item.transaction_id, item.from_seq, item.to_seq) for item in listed] == [
+        (one.id, 3, 3),
+        (many.id, 6, 9),
+    ]
+    for from_seq, first in ((4, [6]), (3, [3, 6])):
+        found = every(ledger, "records.by-device", device=METER, from_seq=from_seq)
+        assert [item.from_seq for item in found] == first
+    [numbers] = every(ledger, "records.gaps", device=METER)
+    assert numbers.gaps == (Gap(0, 2), Gap(4, 5)) and numbers.highest == 9
 
 
-def test_traces_go_both_ways_and_say_when_they_were_cut(ledger):
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_traces_go_through_references_and_through_the_acts_that_were_superseded(ledger, limit):
     root = ledger.does(ACT, "city", "city 1")
     left = ledger.does(replace(ACT, references=(root.id,)), "utility", "utility 1")
     right = ledger.does(replace(ACT, references=(root.id,)), "city", "city 1")
     body = encode(AdminAct("office-7", "permit", "a", bytes(32), "granted", right.id))
     end = ledger.does(replace(ACT, references=(left.id,), body=body), "city", "city 1")
     ledger.does(ACT, "city", "city 1")
-    forward, back = records.trace_forward(ledger.scan, root.id, 9), records.trace_back(ledger.find, end.id, 9)
-    assert set(forward.ids[:2]) == {left.id, right.id} and forward.ids[2:] == (end.id,) and forward.is_whole
-    assert back.ids == (left.id, right.id, root.id) and back.is_whole
-    cut = records.trace_back(ledger.find, end.id, 2)
-    assert cut.ids == (left.id, right.id) and not cut.is_whole
-    assert len(records.trace_forward(ledger.scan, root.id, 1).ids) == 1
-    assert records.trace_back(ledger.find, bytes(32), 9).ids == ()
-    assert records.trace_back(ledger.find, root.id, 9) == records.Trace((), is_whole=True)
+    forward = every(ledger, "records.trace-forward", limit, record=root.id)
+    back = every(ledger, "records.trace-back", limit, record=end.id)
+    siblings = sorted([left.id, right.id])
+    assert [(one.transaction_id, one.via, one.depth) for one in forward] == [
+        way for one in siblings for way in ((one, root.id, 1), (end.id, one, 2))
+    ]
+    assert [(one.transaction_id, one.via, one.depth) for one in back] == [
+        way for one in (left.id, right.id) for way in ((one, end.id, 1), (root.id, one, 2))
+    ]
+    assert every(ledger, "records.trace-back", limit, record=root.id) == []
+    both = encode(AdminAct("office-7", "permit", "a", bytes(32), "granted", end.id))
+    twice = ledger.does(replace(ACT, references=(end.id,), body=both), "city", "city 1")
+    found = every(ledger, "records.trace-back", limit, record=twice.id, depth=1)
+    assert [one.transaction_id for one in found] == [end.id], "named as both, it is one way"
 
 
 def test_advice_without_a_human_decision(ledger):
     def still_open(limit: int = 1) -> set[bytes]:
-        return {
-            one.id
-            for one in every(
-                lambda after: records.open_advice(ledger.reader, ledger.scan, "city", after, limit)
-            )
-        }
+        found = every(ledger, "records.open-advice", limit, organisation="city")
+        assert all(one.schema == "ai.advice/1" and one.organisation == "city" for one in found)
+        return {one.transaction_id for one in found}
 
+    assert still_open() == set()
     first, second, third = (ledger.does(advice(), "city", "city 1") for _ in range(3))
     ledger.does(advice(HumanDecision.ACCEPTED), "city", "city 1")
     ledger.does(advice(), "utility", "utility 1")
@@ -139,16 +111,13 @@ def test_advice_without_a_human_decision(ledger):
 
 def test_devices_that_were_silent_for_longer_than_asked(ledger):
     def silent(silent_ms: int) -> set[bytes]:
-        pages = every(
-            lambda after: registry.silent_devices(
-                ledger.reader, ledger.scan, "city", ledger.time_ms, silent_ms, after, 1
-            )
-        )
-        return {one.id for one in pages}
+        found = every(ledger, "registry.silent-devices", 1, organisation="city", silent_ms=silent_ms)
+        return {one.device for one in found}
 
     assert silent(10_000) == {METER, SCALE}, "nothing was ever heard of them"
     ledger.does(fact(0, time_ms=0), "city", "meter")
     heard_ms = ledger.time_ms
+    assert every(ledger, "registry.device", device=METER)[0].heard_ms == heard_ms
     assert silent(10_000) == {SCALE}
     ledger.does(RecordBatch("sensor.reading/1", SCALE, 0, 0, 1, 0, 0, bytes(32)), "city", "scale")
     ledger.time_ms = heard_ms + 10_000
@@ -158,6 +127,9 @@ def test_devices_that_were_silent_for_longer_than_asked(ledger):
     assert silent(9_998) == {SCALE}, "late data is heard when it comes"
     ledger.does(DeviceRetire(SCALE, bytes(32)), "city", "city gateway", "scale")
     assert silent(9_998) == set()
+    assert (
+        code(ledger, "registry.silent-devices", organisation="nobody", silent_ms=0) == "unknown_organisation"
+    )
 
 
 def test_devices_and_gateways_are_listed(ledger):
@@ -165,41 +137,21 @@ def test_devices_and_gateways_are_listed(ledger):
     ledger.does(GatewayJoin(signer("new").public_key, NEW_PEER, terms), "utility", "new")
     ledger.does(DeviceTransfer(SCALE, NEW_PEER, bytes(32)), "utility", "new", "scale")
     for organisation, device in (("city", METER), ("utility", SCALE)):
-        listed = every(lambda after: registry.devices(ledger.reader, ledger.scan, organisation, after, 1))
-        assert [(one.id, one.device.organisation) for one in listed] == [(device, organisation)]
+        listed = every(ledger, "registry.devices", 1, organisation=organisation)
+        assert [(one.device, one.organisation) for one in listed] == [(device, organisation)]
     ledger.does(revoke("city gateway"), "city", "city 1")
-    height = Height(ledger.height)
-    for at, live in ((height, [True, True]), (Height(height + 1), [False, True])):
-        found = every(lambda after: registry.gateways(ledger.reader, at, after, 1))
-        assert [one.gateway.peer for one in found] == [PEER, NEW_PEER]
-        assert [one.is_live for one in found] == live
+    found = every(ledger, "registry.gateways", 1)
+    assert {one.peer: one.revoked_height for one in found} == {PEER: ledger.height + 1, NEW_PEER: None}
 
 
 def test_a_key_at_a_height_and_the_schemas_that_were_published(ledger):
     begun = ledger.height
     ledger.does(revoke("city 2"), "city", "city 1")
     key = signer("city 2").public_key
-    found = [
-        registry.key_at(ledger.reader, key, Height(h)) is not None for h in (0, begun, begun + 1, begun + 2)
-    ]
-    assert found == [True, True, True, False]
+    found = [every(ledger, "registry.key", key=key, height=h) for h in (1, begun, begun + 1, begun + 2)]
+    assert [one.is_valid for [one] in found] == [True, True, True, False]
     ledger.does(QUALITY, "city", "city 1")
     ledger.does(replace(QUALITY, id="air.quality/1", subject=SchemaClass.PERSONAL), "utility", "utility 1")
-    listed = every(lambda after: registry.schemas(ledger.scan, after, 1))
-    water = PublishedSchema("city", SchemaClass.PUBLIC, bytes(32), QUALITY.fields)
-    assert [name for name, _ in listed] == ["air.quality/1", "water.quality/1"] and listed[1][1] == water
-
-
-def test_nothing_is_found_where_nothing_is(ledger):
-    assert records.records_by_place(ledger.scan, "office-7", 0, 9, b"", 9).items == ()
-    assert records.open_advice(ledger.reader, ledger.scan, "city", b"", 9).items == ()
-    assert registry.key_at(ledger.reader, signer("nobody").public_key, Height(0)) is None
-    act = RecordAppend(
-        "admin.act/1", START_MS, None, None, Action.OBSERVE, (), None, None, None, (), None, None
-    )
-    one = ledger.does(act, "city", "city 1")
-    assert records.referred(ledger.find, one.id) == ()
-    assert registry.devices(ledger.reader, ledger.scan, "nobody", b"", 9).items == ()
-    assert PeerId("nobody") not in {
-        one.gateway.peer for one in registry.gateways(ledger.reader, Height(0), b"", 9).items
-    }
+    listed = every(ledger, "registry.schemas", 1)
+    assert [one.schema for one in listed] == ["air.quality/1", "water.quality/1"]
+    assert listed[1] == SchemaFound("water.quality/1", "city", SchemaClass.PUBLIC, bytes(32), QUALITY.fields)

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from p2pledger.chain.payloads import StatusPublish, StatusPurpose
 from p2pledger.codec import decode
-from p2pledger.ledger.modules.registry.lookups import status_bit
 from p2pledger.ledger.modules.registry.status import (
     STATUS_BITS_MAX,
     STATUS_BITS_MIN,
@@ -17,6 +16,7 @@ from p2pledger.ledger.modules.registry.status import (
     bits_of,
     status_list,
 )
+from tests.asking import code, every
 from tests.ledgers import START_MS, Ledger
 
 NOTHING = bytes(STATUS_BITS_MIN // 8)
@@ -48,14 +48,21 @@ def test_the_newest_version_is_found_and_its_bits_are_in_its_transaction(ledger)
     assert status_list(ledger.reader, "city", "badges") == row
     (listed,) = (one for one in ledger.rows if one.name == STATUS_INDEX)
     assert (listed.key, decode(StatusList, listed.value)) == (b"city\0badges", row)
-    known = {one.id: one}
+    badges, query = {"organisation": "city", "list_id": "badges"}, "registry.status-bit"
     asked = [
-        status_bit(ledger.reader, known.get, "city", "badges", index)
-        for index in (0, 1, STATUS_BITS_MIN - 2, STATUS_BITS_MIN - 1, STATUS_BITS_MIN, -1)
+        found.is_set
+        for index in (0, 1, STATUS_BITS_MIN - 2, STATUS_BITS_MIN - 1)
+        for found in every(ledger, query, index=index, **badges)
     ]
-    assert asked == [True, False, False, True, None, None]
-    assert status_bit(ledger.reader, known.get, "utility", "badges", 0) is None
-    assert status_bit(ledger.reader, {}.get, "city", "badges", 0) is None
+    assert asked == [True, False, False, True]
+    [found] = every(ledger, query, index=7, **badges)
+    assert (found.version, found.purpose, found.transaction_id) == (1, StatusPurpose.REVOCATION, one.id)
+    assert (found.is_stale, found.missed) == (False, 0)
+    assert code(ledger, query, index=STATUS_BITS_MIN, **badges) == "invalid_parameter"
+    assert code(ledger, query, organisation="utility", list_id="badges", index=0) == "unknown_status_list"
+    assert code(ledger, query, index=0, dropped=[one.id], **badges) == "pruned"
+    next_slot(ledger, 2)
+    assert every(ledger, query, index=0, **badges)[0].is_stale
 
 
 def test_a_version_in_each_slot_changed_or_not(ledger):

@@ -1,0 +1,59 @@
+"""The table's queries over a ledger of `tests.ledgers`, as a node answers them over its store.
+
+Imported by tests that hold what can be asked against what was written.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from p2pledger.ledger.modules.queries import QUERIES
+from p2pledger.ledger.queries import Kept, Page, Unanswered
+from p2pledger.types import Height, Millis
+from tests.ledgers import Ledger
+
+
+class LedgerChain:
+    """A `ledger.queries.ChainReader` over a ledger as it stands. Bodies of `dropped` are not kept."""
+
+    def __init__(self, ledger: Ledger, dropped: Sequence[bytes] = ()) -> None:
+        self._ledger, self._dropped = ledger, dropped
+        self.genesis = ledger.genesis
+        self.height, self.time_ms = Height(ledger.height), Millis(ledger.time_ms)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._ledger.reader.get(key)
+
+    def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
+        rows = {row.key: row.value for row in self._ledger.rows if row.name == index}
+        return [(key, rows[key]) for key in sorted(rows) if key.startswith(prefix) and key > after][:limit]
+
+    def kept(self, transaction_id: bytes) -> Kept | None:
+        if transaction_id not in self._ledger.sent:
+            return None
+        height, transaction = self._ledger.sent[transaction_id]
+        body = None if transaction_id in self._dropped else transaction
+        return Kept(height, body, self._ledger.reader.record(transaction_id))
+
+
+def every(
+    ledger: Ledger, name: str, limit: int = 100, dropped: Sequence[bytes] = (), **parameters: Any
+) -> list[Any]:
+    """The items of all pages of a query. Raises: Unanswered."""
+    query, chain = QUERIES[name], LedgerChain(ledger, dropped)
+    items, after = [], b""
+    while True:
+        found = query.ask(chain, query.asked(**parameters), Page(after, limit))
+        assert len(found.items) <= limit and found.next != after
+        items += found.items
+        if found.next is None:
+            return items
+        after = found.next
+
+
+def code(ledger: Ledger, name: str, dropped: Sequence[bytes] = (), **parameters: Any) -> str:
+    """What a query is refused with."""
+    try:
+        found = every(ledger, name, dropped=dropped, **parameters)
+    except Unanswered as error:
+        return error.code
+    raise AssertionError(f"answered with {found}")
