@@ -341,7 +341,7 @@ class _Work:
         ground, next_set = self.ground, None
         ground.charges.settle()
         governance.convict(ground.changes, ground.context, self._at.offences)
-        if self._at.height % self._machine.genesis.parameters.epoch_blocks == 0:
+        if ends_epoch(self._at, self._machine.genesis):
             next_set = governance.close_epoch(ground.changes, ground.context)
         writes = ground.changes.writes()
         update = self._machine._commitment.update(self._parent, writes)
@@ -361,6 +361,11 @@ class _Work:
             index_rows=tuple(ground.context.rows),
             next_set=next_set,
         )
+
+
+def ends_epoch(at: Round, genesis: Genesis) -> bool:
+    """Whether this is the place of an epoch's last block, which decides on a list."""
+    return at.height % genesis.parameters.epoch_blocks == 0
 
 
 def _check_once_and_in_time(genesis: Genesis, transaction: Transaction, at: Round, *, is_used: bool) -> None:
