@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from p2pledger.chain.payloads import DataRegister
-from p2pledger.chain.schema import DAY_MS, SCHEMAS, SchemaClass, SchemaId, day_of
+from p2pledger.chain.schema import DAY_MS, SchemaClass, day_of
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.consent.rows import (
     DATA,
@@ -21,6 +21,7 @@ from p2pledger.ledger.modules.consent.rows import (
     check_until,
 )
 from p2pledger.ledger.modules.registry.keys import check_unowned
+from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context, Rule
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Hash, Millis
@@ -37,14 +38,6 @@ A request or a hold moves that time and adds a row; the row that the data's own 
 """
 
 
-def schema_class(schema: SchemaId) -> SchemaClass:
-    """Whose facts a schema describes. Raises: InvalidTransaction."""
-    found = SCHEMAS.get(schema)
-    if found is None:
-        raise InvalidTransaction(Code.UNKNOWN_SCHEMA, f"there is no schema {schema!r}")
-    return found
-
-
 def emit_due(context: Context, data: Hash, row: Data) -> None:
     """Let data be found by when it has to be erased."""
     context.emit(DUE, row.erase_by_ms.to_bytes(8, "big") + data)
@@ -52,7 +45,7 @@ def emit_due(context: Context, data: Hash, row: Data) -> None:
 
 def apply_register(changes: Changes, context: Context, payload: DataRegister) -> bytes:
     """Data more under a handle, which is of one organisation."""
-    if schema_class(payload.schema) is SchemaClass.PERSONAL:
+    if schema_class(changes, payload.schema) is SchemaClass.PERSONAL:
         _check_day(payload.retain_until_ms)
     check_until(context, payload.retain_until_ms, RETAINED_MAX_MS)
     for custodian in payload.custodians:

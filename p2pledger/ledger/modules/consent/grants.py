@@ -11,7 +11,6 @@ from dataclasses import replace
 from p2pledger.chain.payloads import GrantGive, GrantRevoke, MandateEnd, MandateGive
 from p2pledger.chain.payloads.consent import COMMERCIAL_PURPOSES
 from p2pledger.errors import Code, InvalidTransaction
-from p2pledger.ledger.modules.consent.data import schema_class
 from p2pledger.ledger.modules.consent.rows import (
     GRANTS,
     HANDLES,
@@ -23,6 +22,7 @@ from p2pledger.ledger.modules.consent.rows import (
     check_until,
 )
 from p2pledger.ledger.modules.registry import check_signed_for_resident
+from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context, Measure, Rule
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Height
@@ -91,7 +91,7 @@ def enact_mandate(changes: Changes, context: Context, payload: MandateGive, from
     check_organisation(changes, payload.organisation)
     check_until(context, payload.until_ms)
     for schema in payload.schemas:
-        schema_class(schema)
+        schema_class(changes, schema)
     row = Mandate(
         organisation=payload.organisation,
         legal_reference=payload.legal_reference,

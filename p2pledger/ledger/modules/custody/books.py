@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from p2pledger.chain.payloads.custody import Fate
-from p2pledger.chain.schema import SCHEMAS, SchemaClass
+from p2pledger.chain.schema import SchemaClass
 from p2pledger.codec import encode
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.custody.masses import month_of
@@ -32,6 +32,7 @@ from p2pledger.ledger.modules.custody.rows import (
 )
 from p2pledger.ledger.modules.records import corrected_by
 from p2pledger.ledger.modules.registry.rows import DEVICES
+from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Hash
@@ -128,7 +129,7 @@ def apply_weighing(changes: Changes, context: Context, record_id: Hash) -> bytes
         raise InvalidTransaction(Code.NOT_A_WEIGHING, "the record is not by a scale")
     if record.organisation != context.sponsor:
         raise InvalidTransaction(Code.NOT_A_WEIGHING, f"the record is of {record.organisation!r}")
-    if SCHEMAS.get(record.schema) is SchemaClass.PERSONAL:
+    if schema_class(changes, record.schema) is SchemaClass.PERSONAL:
         raise InvalidTransaction(Code.NOT_A_WEIGHING, "what a person's scale shows is not for the books")
     if corrected_by(changes, record_id) is not None:
         raise InvalidTransaction(Code.NOT_A_WEIGHING, "the record was corrected")

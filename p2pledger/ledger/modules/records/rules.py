@@ -5,7 +5,7 @@ from collections.abc import Collection
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import RecordAppend, RecordBatch, RecordCorrect
 from p2pledger.chain.payloads.bodies import ADMIN_ACT, AI_ADVICE, BODIES, AdminAct, AiAdvice, Shipped
-from p2pledger.chain.schema import SCHEMAS, SchemaClass, SchemaId, day_of
+from p2pledger.chain.schema import SchemaClass, SchemaId, day_of
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.records.bodies import check_published_body, shipped_body
 from p2pledger.ledger.modules.records.rows import (
@@ -25,7 +25,7 @@ from p2pledger.ledger.modules.records.rows import (
 )
 from p2pledger.ledger.modules.registry import Device, live_keys
 from p2pledger.ledger.modules.registry.rows import DEVICES, signed_in_role
-from p2pledger.ledger.modules.registry.schemas import PublishedSchema, published_schema
+from p2pledger.ledger.modules.registry.schemas import check_published, schema_class
 from p2pledger.ledger.record import Record
 from p2pledger.ledger.rules import Context, Rule
 from p2pledger.ledger.state import Changes
@@ -47,17 +47,6 @@ def _check_author(changes: Changes, context: Context, device: bytes) -> Device:
             if key.organisation == row.organisation and (key.device == device or key.peer == row.gateway):
                 return row
     raise InvalidTransaction(Code.MISSING_SIGNATURE, "neither the device nor its gateway has signed")
-
-
-def _published(changes: Changes, schema: SchemaId) -> PublishedSchema:
-    known = published_schema(changes, schema)
-    if known is None:
-        raise InvalidTransaction(Code.UNKNOWN_SCHEMA, f"there is no schema {schema!r}")
-    return known
-
-
-def _check_schema(changes: Changes, schema: SchemaId) -> SchemaClass:
-    return SCHEMAS.get(schema) or _published(changes, schema).subject
 
 
 def _check_time(context: Context, time_ms: Millis) -> None:
@@ -129,14 +118,14 @@ def _emit_advice(context: Context, time_ms: Millis, body: Shipped | None) -> Non
 
 def apply_append(changes: Changes, context: Context, payload: RecordAppend) -> bytes:
     """One fact more, at the device's number if it has one."""
-    if _check_schema(changes, payload.schema) is SchemaClass.PERSONAL:
+    if schema_class(changes, payload.schema) is SchemaClass.PERSONAL:
         _check_in_clear(payload)
     body: Shipped | None = None
     if payload.body is not None:
         if payload.schema in BODIES:
             body = shipped_body(payload.schema, payload.body)
         else:
-            published = _published(changes, payload.schema)
+            published = check_published(changes, payload.schema)
             check_published_body(payload.schema, published, payload.body)
     _check_time(context, payload.time_ms)
     if payload.references or type(body) is AdminAct:
@@ -156,7 +145,7 @@ def apply_append(changes: Changes, context: Context, payload: RecordAppend) -> b
 def apply_batch(changes: Changes, context: Context, payload: RecordBatch) -> bytes:
     """Readings of a device under one root, at the numbers that they have."""
     times = payload.first_ms, payload.last_ms
-    if _check_schema(changes, payload.schema) is SchemaClass.PERSONAL:
+    if schema_class(changes, payload.schema) is SchemaClass.PERSONAL:
         if times != day_of(payload.first_ms):
             raise InvalidTransaction(
                 Code.NOT_A_DAY, f"{payload.schema} is personal: give the bounds of one UTC day"

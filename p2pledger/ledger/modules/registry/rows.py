@@ -174,18 +174,6 @@ def gateway(reader: Readable, peer: PeerId) -> Gateway | None:
     return None if number is None else GATEWAYS.get(reader, _number(number.number))
 
 
-def gateway_count(reader: Readable) -> int:
-    """How many gateways ever joined."""
-    return (_GATEWAY_COUNT.get(reader, b"") or GatewayCount(0)).count
-
-
-def gateway_by_number(reader: Readable, number: int) -> Gateway:
-    """The gateway that joined after so many others."""
-    row = GATEWAYS.get(reader, _number(number))
-    assert row is not None, "gateways are numbered without a gap"
-    return row
-
-
 def allowed_peers(reader: Readable, height: Height) -> frozenset[PeerId]:
     """The peer ids of all gateways whose key has not ended by a height: who may connect, beside authorities.
 

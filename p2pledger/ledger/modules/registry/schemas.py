@@ -10,7 +10,7 @@ from typing import Annotated
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads.registry import SCHEMA_FIELDS_MAX, SchemaField, SchemaPublish
-from p2pledger.chain.schema import SHIPPED_NAMESPACES, SchemaClass, SchemaId, version_of
+from p2pledger.chain.schema import SCHEMAS, SHIPPED_NAMESPACES, SchemaClass, SchemaId, version_of
 from p2pledger.codec import Length, encode
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry.rows import signed_in_role
@@ -38,6 +38,19 @@ SCHEMAS_INDEX = "registry.schemas"
 def published_schema(reader: Readable, schema: SchemaId) -> PublishedSchema | None:
     """A schema that an organisation published; None for those shipped, and for those that are not there."""
     return SCHEMAS_PUBLISHED.get(reader, schema.encode())
+
+
+def check_published(reader: Readable, schema: SchemaId) -> PublishedSchema:
+    """A schema that an organisation published. Raises: InvalidTransaction."""
+    known = published_schema(reader, schema)
+    if known is None:
+        raise InvalidTransaction(Code.UNKNOWN_SCHEMA, f"there is no schema {schema!r}")
+    return known
+
+
+def schema_class(reader: Readable, schema: SchemaId) -> SchemaClass:
+    """Whose facts a schema describes, shipped or published. Raises: InvalidTransaction."""
+    return SCHEMAS.get(schema) or check_published(reader, schema).subject
 
 
 def apply_schema_publish(changes: Changes, context: Context, payload: SchemaPublish) -> bytes:

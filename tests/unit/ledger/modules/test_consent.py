@@ -12,7 +12,7 @@ from p2pledger.chain.payloads import (
     Power,
     Purpose,
 )
-from p2pledger.chain.schema import SCHEMAS
+from p2pledger.chain.schema import SCHEMAS, SchemaClass
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.modules.consent import is_entitled, uses
 from p2pledger.ledger.modules.consent.rows import DATA, GRANTS, HANDLES
@@ -31,6 +31,7 @@ from tests.consents import (
     register,
     revoke,
 )
+from tests.unit.ledger.modules.test_schemas import QUALITY
 
 NOBODY = Hash(bytes(32))
 
@@ -90,6 +91,16 @@ def test_what_cannot_be_registered(ledger, changes, code):
 def test_a_retention_may_end_within_a_day_only_where_nobody_is_behind_it(ledger):
     assert SCHEMAS["admin.act/1"].name == "PUBLIC"
     ledger.registers(schema="admin.act/1", retain_until_ms=Millis(day(3) + 1))
+
+
+def test_data_may_be_of_a_schema_that_an_organisation_published(ledger):
+    ledger.does(QUALITY, "city", "city 1")
+    ledger.does(replace(QUALITY, id="care.visit/1", subject=SchemaClass.PERSONAL), "city", "city 1")
+    within_a_day = Millis(day(3) + 1)
+    ledger.registers(schema="water.quality/1", retain_until_ms=within_a_day)
+    visit = register(schema="care.visit/1", retain_until_ms=within_a_day)
+    assert ledger.refuses(visit, "city", "city 1") == "not_a_day"
+    ledger.registers(schema="care.visit/1", retain_until_ms=day(3))
 
 
 @pytest.mark.parametrize(
