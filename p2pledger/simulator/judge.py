@@ -48,6 +48,8 @@ class _Start:
     highest: tuple[int, int]
     """The highest (epoch, view) that it knows to have voted in."""
     answered: set[int] = field(default_factory=set)
+    has_heard: bool = False
+    """Whether a quorum, itself included, has answered."""
     has_voted: bool = False
     lost: str = ""
     """The vote of its own key that it was shown and does not know."""
@@ -124,6 +126,9 @@ class Judge:
         start = self._start_of(node)
         if status.is_reply:
             start.answered.add(peer)
+            # By the list of its epoch then: who has heard enough need not hear more of a longer one.
+            n = len(self._authorities(node.core.situation.epoch).members)
+            start.has_heard |= 2 * (len(start.answered) + 1) - n > (n - 1) // 3
         for vote in status.echo:
             ballot = vote.ballot
             at = (ballot.epoch, ballot.view)
@@ -147,10 +152,9 @@ class Judge:
             raise Violation(
                 "silence", f"node {node.number} was shown its own {start.lost}, and votes in {at}"
             )
-        parameters, n = self._city.parameters, len(self._authorities(vote.ballot.epoch).members)
-        has_waited = node.cursor >= start.at_ms + LISTEN_DELTAS * parameters.delta_ms
-        has_heard = 2 * (len(start.answered) + 1) - n > (n - 1) // 3
-        if not (start.has_voted or has_waited or has_heard):
+        has_waited = node.cursor >= start.at_ms + LISTEN_DELTAS * self._city.parameters.delta_ms
+        is_alone = len(self._authorities(vote.ballot.epoch).members) == 1
+        if not (start.has_voted or has_waited or start.has_heard or is_alone):
             raise Violation("silence", f"node {node.number} votes in {at}, and has not listened")
         start.has_voted = True
         start.highest = max(start.highest, at)
