@@ -35,6 +35,11 @@ def is_staying(command: str) -> bool:
     return "testnet" in command and "--duration" not in command
 
 
+def is_asking(command: str) -> bool:
+    """Whether a command talks to what was left running, and starts nothing of its own."""
+    return command.startswith("curl") or " query " in command
+
+
 class Staying:
     """A command left running."""
 
@@ -87,7 +92,7 @@ def run_all(readme: str) -> list[tuple[str, bool]]:
     for command in commands(readme):
         if command == "make test":
             continue
-        if not command.startswith("curl"):
+        if not is_asking(command):
             end_staying()
         print(f"$ {command}", flush=True)
         if is_staying(command):
