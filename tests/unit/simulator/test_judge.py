@@ -10,7 +10,7 @@ from p2pledger.chain.vote import Vote, evidence_of, finalise, notarise, skip
 from p2pledger.simulator.city import KeyedHash, city
 from p2pledger.simulator.judge import Judge, Violation
 from p2pledger.simulator.node import Node
-from p2pledger.simulator.run import build, case_of
+from p2pledger.simulator.run import build, case_of, run
 from p2pledger.types import Epoch, Hash, Height, Millis, Signature, View
 
 CITY = city(4, False, False)
@@ -224,3 +224,8 @@ def test_an_offence_recorded_twice(played) -> None:
         else:
             bent = replace(block, header=header, evidence=evidence)
             breaks(promise, lambda bent=bent, with_=transactions: judge.on_stored(node, bent, with_))
+
+
+def test_who_heard_enough_of_one_list_need_not_hear_more_of_a_longer_one():
+    report = run(case_of(1_638))  # node 3 starts among four, and an epoch of five begins before it votes
+    assert report.violation is None
