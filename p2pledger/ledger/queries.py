@@ -22,6 +22,9 @@ from p2pledger.types import HASH_BYTES, Hash, Height, Millis
 
 T = TypeVar("T")
 
+Scan = Callable[[str, bytes, bytes, int], Sequence[tuple[bytes, bytes]]]
+"""`ChainReader.scan` by itself: index, prefix, after, limit."""
+
 ROWS_MAX = 1_000
 """The most rows of one page."""
 ROWS_DEFAULT = 100

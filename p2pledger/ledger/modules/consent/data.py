@@ -17,9 +17,9 @@ from p2pledger.ledger.modules.consent.rows import (
     Data,
     Handle,
     by_the_organisation,
-    check_organisation,
     check_until,
 )
+from p2pledger.ledger.modules.registry import check_organisation
 from p2pledger.ledger.modules.registry.keys import check_unowned
 from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context, Rule

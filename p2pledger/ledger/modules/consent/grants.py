@@ -18,10 +18,9 @@ from p2pledger.ledger.modules.consent.rows import (
     Grant,
     Mandate,
     check_handle,
-    check_organisation,
     check_until,
 )
-from p2pledger.ledger.modules.registry import check_signed_for_resident
+from p2pledger.ledger.modules.registry import check_organisation, check_signed_for_resident
 from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context, Measure, Rule
 from p2pledger.ledger.state import Changes

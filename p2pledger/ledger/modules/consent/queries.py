@@ -4,7 +4,7 @@ Functions over a state and over `Store.scan` of the same height. Lists are paged
 changes for rows that are there: a page goes on after the key that the one before it ended with.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
@@ -28,13 +28,11 @@ from p2pledger.ledger.modules.consent.rows import (
     Intent,
     Mandate,
 )
+from p2pledger.ledger.queries import Scan
 from p2pledger.ledger.state import Readable
 from p2pledger.types import Hash, Height, Millis, PublicKey
 
 T = TypeVar("T")
-
-Scan = Callable[[str, bytes, bytes, int], Sequence[tuple[bytes, bytes]]]
-"""Up to so many rows of an index under a prefix and above a key: `Store.scan`."""
 
 PAGE_MAX = 1_000
 """How many items a page has at most."""

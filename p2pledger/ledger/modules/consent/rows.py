@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
-from p2pledger.chain.genesis import RESIDENTS, KeyRole
+from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import (
     ErasureMethod,
     MandateId,
@@ -24,7 +24,6 @@ from p2pledger.chain.payloads.consent import CUSTODIANS_MAX, MANDATE_SCHEMAS_MAX
 from p2pledger.chain.schema import DAY_MS, SchemaId
 from p2pledger.codec import U64, Length, Range
 from p2pledger.errors import Code, InvalidTransaction
-from p2pledger.ledger.modules.registry import organisation
 from p2pledger.ledger.modules.registry.rows import signed_in_role
 from p2pledger.ledger.rules import Context
 from p2pledger.ledger.state import Readable, Table
@@ -244,15 +243,6 @@ SEALED_COUNTS = Table("consent-sealed", SealedCount)
 
 by_the_organisation = signed_in_role(KeyRole.ADMIN, KeyRole.GATEWAY, KeyRole.SERVICE)
 """The signers' check of what an organisation does: a device does not act for it."""
-
-
-def check_organisation(reader: Readable, name: OrganisationId) -> None:
-    """Refuse who is not on the ledger, and the residents' quota, which is nobody.
-
-    Raises: InvalidTransaction.
-    """
-    if name == RESIDENTS or organisation(reader, name) is None:
-        raise InvalidTransaction(Code.UNKNOWN_ORGANISATION, f"there is no organisation {name!r}")
 
 
 def check_until(context: Context, until_ms: Millis, lasts_max_ms: int = LASTS_MAX_MS) -> None:

@@ -3,7 +3,7 @@
 Every list is paged, in an order that stays as it is while the chain grows: what is new gets its place in it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -26,12 +26,10 @@ from p2pledger.ledger.modules.custody.rows import (
     balance,
     closings,
 )
+from p2pledger.ledger.queries import Scan
 from p2pledger.ledger.state import Readable
 
 T = TypeVar("T")
-
-Scan = Callable[[str, bytes, bytes, int], Sequence[tuple[bytes, bytes]]]
-"""`Store.scan`: up to so many rows of an index whose key starts with a prefix and is above another key."""
 
 TRACE_LOTS_MAX = 4_096
 """How many lots a trace visits at most, all its pages together: the nearest ones."""

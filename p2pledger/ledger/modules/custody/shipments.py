@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from p2pledger.chain.genesis import RESIDENTS
 from p2pledger.chain.payloads.custody import (
     MASS_G_MAX,
     DiscrepancyResolve,
@@ -30,7 +29,7 @@ from p2pledger.ledger.modules.custody.rows import (
     Manifest,
     ManifestStatus,
 )
-from p2pledger.ledger.modules.registry import live_keys, organisation
+from p2pledger.ledger.modules.registry import check_organisation, live_keys
 from p2pledger.ledger.rules import Context, Rule
 from p2pledger.ledger.state import Changes
 
@@ -40,8 +39,7 @@ def apply_offer(changes: Changes, context: Context, payload: ShipOffer) -> bytes
     if MANIFESTS.get(changes, payload.manifest) is not None:
         raise InvalidTransaction(Code.MANIFEST_TAKEN, f"there is a manifest {payload.manifest.hex()}")
     for name in (payload.carrier, payload.consignee):
-        if name == RESIDENTS or organisation(changes, name) is None:
-            raise InvalidTransaction(Code.UNKNOWN_ORGANISATION, f"there is no organisation {name!r}")
+        check_organisation(changes, name)
     lots = {lot_id: check_lot(changes, context, lot_id) for lot_id in payload.lots}
     mass_g = sum(lot.mass_g for lot in lots.values())
     if mass_g > MASS_G_MAX:

@@ -41,7 +41,7 @@ from p2pledger.ledger.modules.registry.rows import (
     CONSENSUS_KEYS,
     KEYS,
     Office,
-    organisation,
+    check_organisation,
     peer_is_free,
     signed_in_role,
     take_office,
@@ -169,9 +169,7 @@ def _is_coming(changes: Changes, context: Context, organisation_: str) -> bool:
 def enact_add(changes: Changes, context: Context, payload: AuthorityAdd, from_height: Height) -> None:
     """An organisation is to sit, from the first boundary on that finds it ready and has room."""
     name = payload.organisation
-    row = organisation(changes, name)
-    if row is None or not row.admins:
-        raise InvalidTransaction(Code.UNKNOWN_ORGANISATION, f"there is no organisation {name!r}")
+    check_organisation(changes, name)
     if _is_coming(changes, context, name):
         raise InvalidTransaction(
             Code.IS_AUTHORITY, f"{name!r} sits in the next epoch; rotate its key instead"

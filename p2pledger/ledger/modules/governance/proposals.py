@@ -26,7 +26,7 @@ from p2pledger.ledger.modules.governance.rows import (
     check_authority,
     sitting,
 )
-from p2pledger.ledger.modules.registry.rows import ORGANISATIONS, organisation, signed_in_role
+from p2pledger.ledger.modules.registry.rows import ORGANISATIONS, check_organisation, signed_in_role
 from p2pledger.ledger.rules import Context, Measure, Rule
 from p2pledger.ledger.state import Changes, Table
 from p2pledger.types import Hash, Height, Millis
@@ -173,11 +173,7 @@ def _enacted(
 def apply_suspend(changes: Changes, context: Context, payload: GovSuspend) -> bytes:
     """A call for a suspension; the one that makes more than half puts it into force."""
     name, until_ms = check_authority(changes, context), payload.until_ms
-    row = organisation(changes, payload.organisation)
-    if row is None or not row.admins:
-        raise InvalidTransaction(
-            Code.UNKNOWN_ORGANISATION, f"there is no organisation {payload.organisation!r}"
-        )
+    row = check_organisation(changes, payload.organisation)
     if not context.round.time_ms < until_ms <= context.round.time_ms + SUSPENSION_MS_MAX:
         raise InvalidTransaction(
             Code.OUT_OF_RANGE,

@@ -11,7 +11,6 @@ from p2pledger.chain.payloads import AccountEnroll, Enrolment, PointsRedeem
 from p2pledger.chain.period import period_at
 from p2pledger.codec import encode
 from p2pledger.errors import Code, InvalidTransaction
-from p2pledger.ledger.modules.programs.measures import check_organisation
 from p2pledger.ledger.modules.programs.rows import (
     ACCOUNTS,
     BY_ACCOUNT,
@@ -34,7 +33,7 @@ from p2pledger.ledger.modules.programs.rows import (
     number_bytes,
     period_key,
 )
-from p2pledger.ledger.modules.registry import check_signed_for_resident, live_key
+from p2pledger.ledger.modules.registry import check_organisation, check_signed_for_resident, live_key
 from p2pledger.ledger.modules.registry.keys import check_unowned
 from p2pledger.ledger.rules import Context, Rule
 from p2pledger.ledger.state import Changes

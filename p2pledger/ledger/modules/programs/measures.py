@@ -6,7 +6,6 @@ judged alike, whenever they come, and a period that began under old rules is jud
 
 from dataclasses import replace
 
-from p2pledger.chain.genesis import RESIDENTS
 from p2pledger.chain.payloads import CLAIM_PERIODS_MAX, ProgramChange, ProgramCreate, Terms
 from p2pledger.chain.period import Period, period_at
 from p2pledger.codec import encode
@@ -23,16 +22,10 @@ from p2pledger.ledger.modules.programs.rows import (
     period_key,
     period_of,
 )
-from p2pledger.ledger.modules.registry import organisation
+from p2pledger.ledger.modules.registry import check_organisation
 from p2pledger.ledger.rules import Context, Measure
-from p2pledger.ledger.state import Changes, Readable
+from p2pledger.ledger.state import Changes
 from p2pledger.types import Height
-
-
-def check_organisation(reader: Readable, name: str) -> None:
-    """Refuse a name that is no organisation's. Raises: InvalidTransaction."""
-    if name == RESIDENTS or organisation(reader, name) is None:
-        raise InvalidTransaction(Code.UNKNOWN_ORGANISATION, f"there is no organisation {name!r}")
 
 
 def _check_ahead(context: Context, period: Period, terms: Terms) -> int:

@@ -3,7 +3,7 @@
 State is read by key, index rows through a `Scan`, a page at a time and always in the order of their keys.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,11 +33,9 @@ from p2pledger.ledger.modules.programs.rows import (
     period_key,
     version,
 )
+from p2pledger.ledger.queries import Scan
 from p2pledger.ledger.state import Readable
 from p2pledger.types import Hash, Height, Millis, PublicKey
-
-Scan = Callable[[str, bytes, bytes, int], Sequence[tuple[bytes, bytes]]]
-"""Up to so many rows of an index whose key has a prefix and is above another key: `Store.scan`."""
 
 T = TypeVar("T")
 

@@ -143,6 +143,14 @@ def organisation(reader: Readable, name: str) -> Organisation | None:
     return ORGANISATIONS.get(reader, name.encode())
 
 
+def check_organisation(reader: Readable, name: str) -> Organisation:
+    """An organisation by its id; the residents' quota is none. Raises: InvalidTransaction."""
+    row = organisation(reader, name)
+    if row is None or name == RESIDENTS:
+        raise InvalidTransaction(Code.UNKNOWN_ORGANISATION, f"there is no organisation {name!r}")
+    return row
+
+
 def live_key(reader: Readable, key: PublicKey, height: Height) -> Key | None:
     """The owner of a key in the block of this height; None when it may not sign there.
 
