@@ -35,14 +35,24 @@ class LedgerChain:
         return Kept(height, body, self._ledger.reader.record(transaction_id))
 
 
+def text_of(value: Any) -> str:
+    """A parameter as it stands in a URL: what it may be is checked on the way back."""
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
 def every(
     ledger: Ledger, name: str, limit: int = 100, dropped: Sequence[bytes] = (), **parameters: Any
 ) -> list[Any]:
     """The items of all pages of a query. Raises: Unanswered."""
     query, chain = QUERIES[name], LedgerChain(ledger, dropped)
+    given = {
+        each.name: each.read(text_of(parameters.pop(each.name)))
+        for each in query.parameters
+        if each.name in parameters
+    }
     items, after = [], b""
     while True:
-        found = query.ask(chain, query.asked(**parameters), Page(after, limit))
+        found = query.ask(chain, query.asked(**given, **parameters), Page(after, limit))
         assert len(found.items) <= limit and found.next != after
         items += found.items
         if found.next is None:
