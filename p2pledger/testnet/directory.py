@@ -102,9 +102,11 @@ class Plan:
     base_port: int
     newcomers: tuple[tuple[str, str], ...] = ()
     """Name and role of each node that joined, in the order of their coming."""
+    retired: tuple[str, ...] = ()
+    """Nodes that are there no more; their ports stay theirs."""
 
     def nodes(self, directory: Path) -> list[Node]:
-        """The nodes: authorities, gateways, newcomers."""
+        """The nodes: authorities, gateways, newcomers, but those that are retired."""
         named = [(f"authority-{n}", Role.AUTHORITY) for n in range(1, self.authorities + 1)]
         named += [(f"gateway-{n}", Role.GATEWAY) for n in range(1, self.gateways + 1)]
         named += [(name, Role(role)) for name, role in self.newcomers]
@@ -119,6 +121,7 @@ class Plan:
                 p2p=f"/ip4/{HOST}/tcp/{ports.p2p(index)}",
             )
             for index, (name, role) in enumerate(named)
+            if name not in self.retired
         ]
 
 
@@ -146,7 +149,13 @@ class Directory:
 
     def with_newcomer(self, name: str, role: Role) -> "Directory":
         """The same testnet with a node more, which it has from now on. Its home is for others to make."""
-        plan = replace(self.plan, newcomers=(*self.plan.newcomers, (name, role.value)))
+        return self._planned(replace(self.plan, newcomers=(*self.plan.newcomers, (name, role.value))))
+
+    def without(self, name: str) -> "Directory":
+        """The same testnet, where a node is not started any more."""
+        return self._planned(replace(self.plan, retired=(*self.plan.retired, name)))
+
+    def _planned(self, plan: Plan) -> "Directory":
         _write_mark(self.path, plan)
         return replace(self, plan=plan)
 
@@ -164,7 +173,7 @@ class Directory:
         ]
 
     def _founding_gateways(self) -> list[Node]:
-        return self.nodes[self.plan.authorities : self.plan.authorities + self.plan.gateways]
+        return [node for node in self.nodes if node.role is Role.GATEWAY][: self.plan.gateways]
 
 
 def peers_of(node: Node) -> tuple[str, ...]:
@@ -181,7 +190,7 @@ def find_plan(path: Path) -> Plan | None:
     try:
         fields = json.loads((path / MARK).read_text())
         newcomers = tuple((str(name), str(role)) for name, role in fields.pop("newcomers", ()))
-        return Plan(**fields, newcomers=newcomers)
+        return Plan(**fields | {"retired": tuple(fields.get("retired", ()))}, newcomers=newcomers)
     except FileNotFoundError:
         if path.exists() and any(path.iterdir()):
             raise NotATestnet(f"{path} is not empty and holds no testnet: choose another --dir") from None

@@ -120,7 +120,7 @@ def opened(
                 " --authorities and --gateways, or choose another --dir"
             )
         founders = authorities + gateways
-        count = len(plan.nodes(path)) if plan is not None else founders + newcomers_max
+        count = founders + (len(plan.newcomers) if plan is not None else newcomers_max)
         with claimed_ports(count, plan.base_port if plan else None) as ports:
             if plan is None:
                 console.print(f"Making keys and a genesis file in {path} ...")
@@ -146,9 +146,9 @@ async def _links(options: Options) -> AsyncIterator[Links | None]:
         yield links
 
 
-def _expected(group: ExceptionGroup[Exception]) -> Exception:
+def _expected(group: ExceptionGroup[Exception], kinds: tuple[type[Exception], ...]) -> Exception:
     """The one foreseen failure in a group that trio's nurseries made; else the group itself."""
-    foreseen, others = group.split((NodeDied, EnrolmentRefused, control.NoTestnet))
+    foreseen, others = group.split(kinds)
     if foreseen is None or others is not None:
         return group
     error: Exception = foreseen
@@ -159,6 +159,9 @@ def _expected(group: ExceptionGroup[Exception]) -> Exception:
 
 class Run:
     """One run of a testnet: its nodes are there while `conduct` lasts, and gone afterwards."""
+
+    foreseen: tuple[type[Exception], ...] = (NodeDied, EnrolmentRefused, control.NoTestnet)
+    """What may go wrong in it, and says itself what to do."""
 
     def __init__(self, directory: Directory, options: Options, console: Console) -> None:
         self._directory = directory
@@ -184,7 +187,7 @@ class Run:
                 report = await self.conduct(nodes, nursery)
                 nursery.cancel_scope.cancel()
         except ExceptionGroup as group:
-            raise _expected(group) from None
+            raise _expected(group, self.foreseen) from None
         return report
 
     @asynccontextmanager

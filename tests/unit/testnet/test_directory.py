@@ -95,4 +95,7 @@ def test_a_newcomer_is_there_when_the_testnet_is_opened_again(tmp_path: Path) ->
     grown = made.with_newcomer("gateway-2", Role.GATEWAY)
     assert [node.name for node in grown.nodes] == ["authority-1", "gateway-1", "gateway-2"]
     again = open_directory(tmp_path / "net")
+    later = again.without("authority-1")
+    assert [node.name for node in later.nodes] == ["gateway-1", "gateway-2"]
+    assert later.nodes == grown.nodes[1:] and open_directory(tmp_path / "net") == later
     assert again == grown and [gateway.name for gateway in again.gateways()] == ["gateway-1"]
