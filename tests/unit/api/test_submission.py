@@ -1,5 +1,6 @@
 import json
 
+import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from p2pledger.api.submission import (
     CBOR,
     JSON,
     REQUEST_TRANSACTIONS_MAX,
+    Submission,
     parse_json,
     read_submission,
 )
@@ -96,6 +98,12 @@ def test_both_forms_read_back_what_was_written():
     for media_type, body in ((CBOR, encode(batch)), (JSON, json.dumps(shown).encode())):
         submission = read_submission(media_type, body)
         assert (submission.items, submission.many) == expected
+
+
+@pytest.mark.parametrize("item", [bytes(20_481), b""], ids=["too large", "empty"])
+def test_an_item_that_no_transaction_can_be_harms_no_other_of_its_batch(item):
+    submission = read_submission(CBOR, cbor2.dumps([[TRANSACTION.encoded, item]]))
+    assert submission == Submission((TRANSACTION.encoded, item), many=True)
 
 
 @pytest.mark.parametrize("media_type", [CBOR, JSON])
