@@ -120,6 +120,8 @@ def test_too_many_transactions_are_refused_before_any_is_judged(media_type):
     [
         (InvalidMessage("x"), 400, "malformed"),
         (InvalidMessage("x", code="too_large"), 413, "too_large"),
+        (InvalidTransaction(Code.MALFORMED, "the payload"), 400, "malformed"),
+        (InvalidTransaction(Code.NOT_CANONICAL, "the payload"), 400, "not_canonical"),
         (InvalidTransaction(Code.OVER_QUOTA, "x"), 422, "over_quota"),
         (InvalidTransaction(Code.DUPLICATE, "x"), 409, "duplicate"),
         (InvalidTransaction(Code.REPLAYED, "x"), 409, "replayed"),
