@@ -49,7 +49,7 @@ LEDGER_CURES = {
     "already_corrected": "Correct the correction's replacement instead.",
     "not_an_authority": "Ask an organisation that sits, or wait for the epoch in which yours does.",
     "is_authority": "Rotate its key, or remove it first.",
-    "unknown_organisation": "Check the name; governance registers organisations.",
+    "unknown_organisation": "Check the name; organisations are registered by genesis or by governance.",
     "too_many_candidates": "Wait until some were made, at the end of an epoch.",
     "not_recent": "Let the node catch up and say so again.",
     "proof_invalid": "Sign `ready_digest` with the consensus key itself.",
