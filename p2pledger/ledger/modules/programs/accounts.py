@@ -4,7 +4,6 @@ Points are not transferable: no rule moves them from one account to another.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import AccountEnroll, Enrolment, PointsRedeem
@@ -36,7 +35,7 @@ from p2pledger.ledger.modules.programs.rows import (
 from p2pledger.ledger.modules.registry import check_organisation, check_signed_for_resident, live_key
 from p2pledger.ledger.modules.registry.keys import check_unowned
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.state import Changes, with_fields
 from p2pledger.types import PublicKey
 
 
@@ -50,7 +49,7 @@ def book(
     """Write an account with one more entry, whose encoding is returned."""
     entry = encode(Entry(context.transaction_id, context.round.height, what))
     context.emit(BY_ACCOUNT, key + number_bytes(account.entries), entry)
-    ACCOUNTS.put(changes, key, replace(account, entries=account.entries + 1))
+    ACCOUNTS.put(changes, key, with_fields(account, entries=account.entries + 1))
     return entry
 
 
@@ -66,9 +65,9 @@ def take(changes: Changes, program: str, taken: Iterable[Taken], *, is_revoked: 
         row = PERIODS.get(changes, key)
         assert row is not None, "points were minted in a period that has totals"
         if is_revoked:
-            row = replace(row, revoked=row.revoked + part.points)
+            row = with_fields(row, revoked=row.revoked + part.points)
         else:
-            row = replace(row, redeemed=row.redeemed + part.points)
+            row = with_fields(row, redeemed=row.redeemed + part.points)
         PERIODS.put(changes, key, row)
 
 
@@ -120,7 +119,7 @@ def apply_redeem(changes: Changes, context: Context, payload: PointsRedeem) -> b
     )
     take(changes, account.program, taken)
     what = Redeemed(payload.organisation, taken)
-    book(changes, context, payload.account, replace(account, buckets=buckets), what)
+    book(changes, context, payload.account, with_fields(account, buckets=buckets), what)
     when = context.round.height.to_bytes(8, "big") + context.transaction_id
     value = account.program.encode() + b"\0" + payload.points.to_bytes(8, "big")
     context.emit(BY_ORGANISATION, payload.organisation.encode() + b"\0" + when, value)
