@@ -129,8 +129,3 @@ class Programs(Ledger):
 
     def earns(self, account: str, period: int, drive: Drive = CAREFUL):
         return self.does(claim(account, period, drive), "residents", "city gateway", account)
-
-    def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """As `Store.scan`, over the rows so far."""
-        rows = {row.key: row.value for row in self.rows if row.name == index}
-        return sorted((k, v) for k, v in rows.items() if k.startswith(prefix) and k > after)[:limit]

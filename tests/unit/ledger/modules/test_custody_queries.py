@@ -1,4 +1,4 @@
-"""Custody by the table of queries: page by page of any size, the same as its functions tell."""
+"""What can be asked of custody: page by page of any size the same, and what the ledger holds."""
 
 import pytest
 from p2pledger.chain.payloads import (
