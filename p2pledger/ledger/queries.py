@@ -32,11 +32,10 @@ AFTER_BYTES_MAX = 512
 """The longest cursor: an index key, or the path to a row of a walk."""
 
 INVALID_PARAMETER = "invalid_parameter"
-UNKNOWN_ORGANISATION = "unknown_organisation"
 UNKNOWN_STATUS_LIST = "unknown_status_list"
 UNKNOWN_BLOCK = "unknown_block"
 PRUNED = "pruned"
-"""Codes that a query may be refused with, beside those of `errors.Code`."""
+"""What a query may be refused with and no transaction is; for the rest, `errors.Code` has the words."""
 
 TIME_MAX_MS = 2**64 - 1
 FromTime = Annotated[U64, "The earliest time of the event, in milliseconds UTC."]
