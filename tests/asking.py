@@ -30,12 +30,18 @@ class LedgerChain:
         self.height = Height(ledger.height if height is None else height)
         self.time_ms = Millis(ledger.time_ms if time_ms is None else time_ms)
 
+        self.looked_at = 0
+        """How many rows were read, of the state and of indexes."""
+
     def get(self, key: bytes) -> bytes | None:
+        self.looked_at += 1
         return self._ledger.reader.get(key)
 
     def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         rows = {row.key: row.value for row in self._ledger.rows if row.name == index}
-        return [(key, rows[key]) for key in sorted(rows) if key.startswith(prefix) and key > after][:limit]
+        found = [(key, rows[key]) for key in sorted(rows) if key.startswith(prefix) and key > after][:limit]
+        self.looked_at += len(found)
+        return found
 
     def kept(self, transaction_id: bytes) -> Kept | None:
         if transaction_id not in self._ledger.sent:

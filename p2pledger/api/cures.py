@@ -148,6 +148,10 @@ API_CURES = {
     "unknown_transaction": "Send the same bytes again: nothing happens twice under one id.",
     "unknown_block": "Ask for a height from 1 up to the one in `/v1/status`.",
     "unknown_status_list": "Check issuer and list; a list begins with its first `status.publish`.",
+    "too_many_rows": (
+        "Ask for its parts: `programs.periods` for totals, `programs.rewards` for a replay, the last lots "
+        "for a trace."
+    ),
     "not_final": "Wait: `GET /v1/transactions/{id}?wait_ms=30000`.",
     "pruned": "Ask an authority, which keeps all. What became of the transaction is still told here.",
     "receipt_not_ready": "Ask again after `Retry-After`: it comes with one of the next blocks.",

@@ -14,6 +14,7 @@ from p2pledger.chain.payloads import (
 from p2pledger.chain.period import Period, period_at, period_bounds
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.modules.programs.replay import period_root
+from p2pledger.ledger.modules.programs.rows import Audited, Driven, Redeemed, Supplied
 from p2pledger.simulator.invariants.programs import ProgramsInvariants
 from tests.asking import LedgerChain, every
 from tests.ledgers import genesis, transaction
@@ -210,6 +211,13 @@ class ProgramsMachine(RuleBasedStateMachine):
             assert (found.program, found.points) == (program, self.books.balance(key(account), time_ms))
             sums[program] += found.points
             assert found.minted - found.redeemed - found.revoked - found.expired == found.points
+            booked = [one.entry.what for one in every(chain, "programs.entries", 3, account=key(account))]
+            taken = {
+                kind: sum(part.points for what in booked if isinstance(what, kind) for part in what.taken)
+                for kind in (Redeemed, Audited)
+            }
+            earned = sum(what.points for what in booked if isinstance(what, Driven | Supplied))
+            assert (found.minted, found.redeemed, found.revoked) == (earned, *taken.values())
         for program, balances in sums.items():
             [found] = every(chain, "programs.totals", program=program)
             books = self.books.sums(program, time_ms)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
@@ -16,7 +15,6 @@ from p2pledger.ledger.modules.custody.rows import (
     CLOSED_BY_PLACE,
     DISCREPANCIES,
     LOT_EVENTS,
-    LOTS,
     MATERIALS,
     TOTAL_G_MAX,
     Balance,
@@ -28,10 +26,13 @@ from p2pledger.ledger.modules.custody.rows import (
     closings,
     lot,
 )
-from p2pledger.ledger.queries import ChainReader, Found, Page, Query, Unanswered, rows_of
+from p2pledger.ledger.queries import TOO_MANY_ROWS, ChainReader, Found, Page, Query, Unanswered, rows_of
 
 TRACE_LOTS_MAX = 4_096
-"""How many lots a trace visits at most, all its pages together: the nearest ones."""
+"""How many lots a trace visits at most, all its pages together: the nearest ones.
+
+From each it looks at the 16 neighbours at most that one transformation gave it.
+"""
 TRACE_ROWS_MAX = 100
 """Each page of a trace goes the way from the lot again."""
 
@@ -61,14 +62,20 @@ class AskChain:
 
 @dataclass(frozen=True)
 class AskLotBack:
-    """Lots that a lot came from, the nearest first; each once, at most 4,096 of them."""
+    """Lots that a lot came from, the nearest first; each once, at most 4,096 of them.
+
+    Where there are more, the last page has a cursor, which is refused: trace one of its lots.
+    """
 
     lot: OfLot
 
 
 @dataclass(frozen=True)
 class AskLotForward:
-    """Lots that a lot became, the nearest first; each once, at most 4,096 of them."""
+    """Lots that a lot became, the nearest first; each once, at most 4,096 of them.
+
+    Where there are more, the last page has a cursor, which is refused: trace one of its lots.
+    """
 
     lot: OfLot
 
@@ -150,14 +157,16 @@ class MaterialBalanceFound:
     out_of_g: _Grams
 
 
-def _check_lot(reader: ChainReader, lot_id: LotId) -> None:
-    if lot(reader, lot_id) is None:
+def _there(reader: ChainReader, lot_id: LotId) -> Lot:
+    row = lot(reader, lot_id)
+    if row is None:
         raise Unanswered(Code.UNKNOWN_LOT, f"there is no lot {lot_id.hex()}")
+    return row
 
 
 def ask_chain(reader: ChainReader, asked: AskChain, page: Page) -> Found[LotEvent]:
     """See `AskChain`. Raises: Unanswered."""
-    _check_lot(reader, asked.lot)
+    _there(reader, asked.lot)
 
     def item(_: bytes, value: bytes) -> LotEvent:
         found: LotEvent = decode(LotEvent, value)
@@ -166,23 +175,18 @@ def ask_chain(reader: ChainReader, asked: AskChain, page: Page) -> Found[LotEven
     return rows_of(reader, LOT_EVENTS, asked.lot, page, item)
 
 
-_Neighbours = Callable[[LotId], Sequence[LotId]]
+_Neighbours = Callable[[LotId, Lot], Sequence[LotId]]
 
 
 def ask_trace_back(reader: ChainReader, asked: AskLotBack, page: Page) -> Found[LotTraced]:
     """See `AskLotBack`; those that are as near in the order of the transformations. Raises: Unanswered."""
-
-    def parents(lot_id: LotId) -> Sequence[LotId]:
-        row = LOTS.get(reader, lot_id)
-        return row.parents if row is not None else ()
-
-    return _trace(reader, asked.lot, parents, page)
+    return _trace(reader, asked.lot, lambda _, row: row.parents, page)
 
 
 def ask_trace_forward(reader: ChainReader, asked: AskLotForward, page: Page) -> Found[LotTraced]:
     """See `AskLotForward`; those that are as near by their ids. Raises: Unanswered."""
 
-    def children(lot_id: LotId) -> Sequence[LotId]:
+    def children(lot_id: LotId, _: Lot) -> Sequence[LotId]:
         rows = reader.scan(CHILDREN, lot_id, b"", OUTPUTS_MAX)  # a lot is spent once
         return [key[len(lot_id) :] for key, _ in rows]
 
@@ -191,31 +195,36 @@ def ask_trace_forward(reader: ChainReader, asked: AskLotForward, page: Page) -> 
 
 def _trace(reader: ChainReader, start: LotId, neighbours: _Neighbours, page: Page) -> Found[LotTraced]:
     """A page of a walk, that begins behind the lot that the cursor names."""
-    _check_lot(reader, start)
-    found = _walk(reader, start, neighbours)
-    if page.after:
-        for one in found:
-            if one.lot == page.after:
-                break
-    some = list(islice(found, page.limit + 1))
-    shown = some[: page.limit]
-    return Found(tuple(shown), shown[-1].lot if len(some) > len(shown) else None)
+    shown: list[LotTraced] = []
+    is_behind = not page.after
+    for traced in _walk(reader, start, _there(reader, start), neighbours):
+        if traced is None and not shown:
+            raise Unanswered(TOO_MANY_ROWS, f"{TRACE_LOTS_MAX} lots were traced, and there are more")
+        if traced is None or len(shown) == page.limit:
+            return Found(tuple(shown), shown[-1].lot)
+        if is_behind:
+            shown.append(traced)
+        is_behind = is_behind or traced.lot == page.after
+    return Found(tuple(shown))
 
 
-def _walk(reader: ChainReader, start: LotId, neighbours: _Neighbours) -> Iterator[LotTraced]:
-    """Breadth first from a lot, each lot once."""
-    seen, line, steps = {start}, [start], 0
+def _walk(reader: ChainReader, start: LotId, row: Lot, neighbours: _Neighbours) -> Iterator[LotTraced | None]:
+    """Breadth first from a lot, each lot once; None at the end where there are more than may be visited."""
+    seen, line, steps = {start}, [(start, row)], 0
     while line:
         steps += 1
         following = []
-        for lot_id in line:
-            for near in neighbours(lot_id):
-                row = LOTS.get(reader, near)
-                if near in seen or row is None or len(seen) > TRACE_LOTS_MAX:
+        for lot_id, its_row in line:
+            for near in neighbours(lot_id, its_row):
+                if near in seen:
                     continue
+                if len(seen) > TRACE_LOTS_MAX:
+                    yield None
+                    return
+                near_row = _there(reader, near)
                 seen.add(near)
-                following.append(near)
-                yield _traced(near, steps, row)
+                following.append((near, near_row))
+                yield _traced(near, steps, near_row)
         line = following
 
 

@@ -1,6 +1,6 @@
 """What can be asked of programs: balances with their arithmetic, totals, a replayed period. Floor 4, pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,16 +20,15 @@ from p2pledger.ledger.modules.programs.rows import (
     PERIODS,
     PROGRAMS,
     Account,
-    Audited,
     Bucket,
-    Driven,
     Entry,
     Program,
-    Redeemed,
-    Supplied,
+    number_bytes,
     period_key,
 )
 from p2pledger.ledger.queries import (
+    INVALID_PARAMETER,
+    TOO_MANY_ROWS,
     ChainReader,
     Found,
     Page,
@@ -43,7 +42,11 @@ from p2pledger.types import HASH_BYTES, Hash, Height, PublicKey
 DIFFERING_MAX = 1_000
 """How many accounts of altered rows a replay names."""
 
-POINTS_BYTES = 8
+TOTALS_PERIODS_MAX = 1_000
+"""How many periods are added up at most: 19 years of weeks."""
+REPLAY_ACCOUNTS_MAX = 10_000
+"""Of how many accounts a period is worked out again at most, by a node that has other work."""
+POINTS_BYTES, PERIOD_BYTES = 8, 4
 
 OfAccount = Annotated[PublicKey, "The account, a resident's pseudonymous key."]
 OfProgram = Annotated[ProgramId, "The program."]
@@ -57,7 +60,7 @@ class AskPrograms:
 
 @dataclass(frozen=True)
 class AskBalance:
-    """What an account may redeem at the last block's time, and how it came about, added up from its entries.
+    """What an account may redeem at the last block's time, and how it came about: the sums of its entries.
 
     `points` = minted - redeemed - revoked - expired; `programs.entries` lists what these are sums of.
     """
@@ -74,7 +77,20 @@ class AskEntries:
 
 @dataclass(frozen=True)
 class AskTotals:
-    """What became of all points of a program, at the last block's time."""
+    """What became of all points of a program, at the last block's time; of 1,000 periods at most.
+
+    It is the sum of `programs.periods`, which has no end.
+    """
+
+    program: OfProgram
+
+
+@dataclass(frozen=True)
+class AskPeriods:
+    """What became of a program's points by the periods they were earned in, the oldest first.
+
+    Periods in which nothing was earned are left out: a page may have fewer items than its limit.
+    """
 
     program: OfProgram
 
@@ -83,7 +99,8 @@ class AskTotals:
 class AskReplay:
     """A period's points worked out again from claims, settlements and terms alone, and their root.
 
-    It equals the root of what was booked unless a row was altered.
+    It equals the root of what was booked unless a row was altered. Of 10,000 accounts at most: whoever wants
+    more has the same rows from `programs.rewards`, and works it out at home.
     """
 
     program: OfProgram
@@ -156,6 +173,20 @@ class TotalsFound:
 
 
 @dataclass(frozen=True)
+class PeriodFound:
+    """What became of a period's points, which may be redeemed until the end of `last_period`."""
+
+    period: PeriodNumber
+    last_period: PeriodNumber
+    version: U32
+    accounts: U32
+    minted: U64
+    redeemed: U64
+    revoked: U64
+    expired: U64
+
+
+@dataclass(frozen=True)
 class ReplayFound:
     """A period worked out again. `differing`: accounts of altered rows, the first thousand."""
 
@@ -219,30 +250,9 @@ def ask_balance(reader: ChainReader, asked: AskBalance, page: Page) -> Found[Sta
     now = period_at(program.period, reader.time_ms)
     live = account.live(now)
     points = sum(bucket.points for bucket in live)
-    minted, redeemed, revoked, expired = _sums_of(reader, asked.account, now)
-    return one(
-        StatementFound(asked.account, account.program, points, minted, redeemed, revoked, expired, live)
-    )
-
-
-def _sums_of(reader: ChainReader, key: PublicKey, now: int) -> tuple[int, int, int, int]:
-    """What was minted, redeemed, revoked and has expired, added up from everything booked on an account."""
-    left: dict[int, int] = {}
-    last: dict[int, int] = {}
-    minted = redeemed = revoked = 0
-    for _, value in _all(reader, BY_ACCOUNT, key):
-        what = decode(Entry, value).what
-        if isinstance(what, Driven | Supplied):
-            minted += what.points
-            left[what.period], last[what.period] = what.points, what.last_period
-        elif isinstance(what, Redeemed | Audited):
-            for part in what.taken:
-                left[part.period] -= part.points
-            points = sum(part.points for part in what.taken)
-            redeemed += points if isinstance(what, Redeemed) else 0
-            revoked += points if isinstance(what, Audited) else 0
-    expired = sum(points for period, points in left.items() if last[period] < now)
-    return minted, redeemed, revoked, expired
+    expired = account.minted - account.redeemed - account.revoked - points
+    sums = account.minted, account.redeemed, account.revoked, expired
+    return one(StatementFound(asked.account, account.program, points, *sums, live))
 
 
 def ask_entries(reader: ChainReader, asked: AskEntries, page: Page) -> Found[EntryFound]:
@@ -255,17 +265,41 @@ def ask_entries(reader: ChainReader, asked: AskEntries, page: Page) -> Found[Ent
     return rows_of(reader, BY_ACCOUNT, asked.account, page, item)
 
 
+def ask_periods(reader: ChainReader, asked: AskPeriods, page: Page) -> Found[PeriodFound]:
+    """See `AskPeriods`. The cursor is the last period's number. Raises: Unanswered."""
+    program = _program(reader, asked.program)
+    if len(page.after) not in (0, PERIOD_BYTES):
+        raise Unanswered(INVALID_PARAMETER, "after: not a cursor of this query")
+    now = period_at(program.period, reader.time_ms)
+    after = int.from_bytes(page.after, "big") if page.after else 0
+    first = max(program.first_period, after + 1)
+    past = min(now, first + page.limit)
+    found = tuple(_periods(reader, asked.program, range(first, past), now))
+    return Found(found, number_bytes(past - 1) if first < past < now else None)
+
+
+def _periods(
+    reader: ChainReader, program: ProgramId, periods: Iterable[int], now: int
+) -> Iterator[PeriodFound]:
+    for period in periods:
+        row = PERIODS.get(reader, period_key(program, period))
+        if row is not None:
+            left = row.minted - row.redeemed - row.revoked
+            expired = left if row.last_period < now else 0
+            sums = row.minted, row.redeemed, row.revoked, expired
+            yield PeriodFound(period, row.last_period, row.version, row.accounts, *sums)
+
+
 def ask_totals(reader: ChainReader, asked: AskTotals, page: Page) -> Found[TotalsFound]:
     """See `AskTotals`. Raises: Unanswered."""
     program = _program(reader, asked.program)
     now = period_at(program.period, reader.time_ms)
-    minted = redeemed = revoked = expired = 0
-    for period in range(program.first_period, now):
-        row = PERIODS.get(reader, period_key(asked.program, period))
-        if row is not None:
-            minted, redeemed, revoked = minted + row.minted, redeemed + row.redeemed, revoked + row.revoked
-            if row.last_period < now:
-                expired += row.minted - row.redeemed - row.revoked
+    periods = range(program.first_period, now)
+    if len(periods) > TOTALS_PERIODS_MAX:
+        raise Unanswered(TOO_MANY_ROWS, f"{len(periods)} periods, {TOTALS_PERIODS_MAX} are added up at most")
+    found = tuple(_periods(reader, asked.program, periods, now))
+    minted, redeemed = sum(each.minted for each in found), sum(each.redeemed for each in found)
+    revoked, expired = sum(each.revoked for each in found), sum(each.expired for each in found)
     balance = minted - redeemed - revoked - expired
     return one(TotalsFound(asked.program, balance, minted, redeemed, revoked, expired))
 
@@ -274,20 +308,14 @@ def ask_replay(reader: ChainReader, asked: AskReplay, page: Page) -> Found[Repla
     """See `AskReplay`. Raises: Unanswered."""
     _program(reader, asked.program)
     prefix = period_key(asked.program, asked.period)
-    rows = _all(reader, BY_PERIOD, prefix)
-    done = replay(
-        reader, asked.program, ((PublicKey(key[len(prefix) :]), decode(Entry, value)) for key, value in rows)
-    )
+    rows = reader.scan(BY_PERIOD, prefix, b"", REPLAY_ACCOUNTS_MAX + 1)
+    if len(rows) > REPLAY_ACCOUNTS_MAX:
+        raise Unanswered(TOO_MANY_ROWS, f"more than {REPLAY_ACCOUNTS_MAX} accounts, which is the most")
+    rewards = ((PublicKey(key[len(prefix) :]), decode(Entry, value)) for key, value in rows)
+    done = replay(reader, asked.program, rewards)
     roots = done.root, done.booked_root, done.root == done.booked_root
     differing = done.differing[:DIFFERING_MAX]
     return one(ReplayFound(asked.program, asked.period, *roots, done.accounts, done.points, differing))
-
-
-def _all(reader: ChainReader, index: str, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    after = b""
-    while rows := reader.scan(index, prefix, after, 1_000):
-        yield from rows
-        after = rows[-1][0]
 
 
 def ask_rewards(reader: ChainReader, asked: AskRewards, page: Page) -> Found[AccountEntryFound]:
@@ -328,6 +356,7 @@ QUERIES = (
     Query("programs.programs", AskPrograms, ProgramFound, ask_programs),
     Query("programs.balance", AskBalance, StatementFound, ask_balance),
     Query("programs.entries", AskEntries, EntryFound, ask_entries),
+    Query("programs.periods", AskPeriods, PeriodFound, ask_periods),
     Query("programs.totals", AskTotals, TotalsFound, ask_totals),
     Query("programs.replay", AskReplay, ReplayFound, ask_replay),
     Query("programs.rewards", AskRewards, AccountEntryFound, ask_rewards),
