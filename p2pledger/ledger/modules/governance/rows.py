@@ -89,7 +89,7 @@ class Proposal:
 
 
 class Status(Enum):
-    """What became of a proposal. One that is open when its activation height comes has failed."""
+    """What became of a proposal. `status_at` tells it; a poll's row does not know what has expired."""
 
     OPEN = 1
     ADOPTED = 2
@@ -97,6 +97,8 @@ class Status(Enum):
     """So many are against it that the others are too few."""
     FAILED = 4
     """Adopted, but the ledger had changed meanwhile so that it could not be carried out."""
+    EXPIRED = 5
+    """Nobody decided on it before its activation height. Derived when it is read, and in no row."""
 
 
 Voters = Annotated[tuple[OrganisationId, ...], Length(0, AUTHORITIES_MAX)]
@@ -109,6 +111,13 @@ class Poll:
     approving: Voters
     rejecting: Voters
     status: Status
+
+
+def status_at(proposal: Proposal, poll: Poll, height: int) -> Status:
+    """What is to be said of a proposal to whoever would vote on it in the block of this height."""
+    if poll.status is Status.OPEN and height >= proposal.activation_height:
+        return Status.EXPIRED
+    return poll.status
 
 
 @dataclass(frozen=True)
