@@ -129,14 +129,20 @@ class Machine:
         return work.finish(frontier)
 
     def build(
-        self, parent: StateReader, frontier: Frontier, at: Round, candidates: Sequence[Transaction]
+        self,
+        parent: StateReader,
+        frontier: Frontier,
+        at: Round,
+        candidates: Sequence[Transaction],
+        limits: tuple[int, int] | None = None,
     ) -> Built:
         """Choose from candidates what fits a block and succeeds, and execute it.
 
         They are tried as they arrived, but those of one device among themselves by their numbers. A
-        bad candidate is refused and harms no other. Raises: Fatal as `execute` does.
+        bad candidate is refused and harms no other. `limits`, from whoever has read them to find the
+        candidates, saves reading them again. Raises: Fatal as `execute` does.
         """
-        transactions_max, room = self.limits(parent, at)
+        transactions_max, room = limits or self.limits(parent, at)
         places = min(transactions_max, BLOCK_PLACES)
         work = _Work(self, parent, at, candidates)
         chosen: list[Transaction] = []
