@@ -6,6 +6,7 @@ from typing import Any
 
 from p2pledger.chain.authority import AUTHORITIES_MAX
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
+from p2pledger.chain.epoch import ends_epoch
 from p2pledger.chain.genesis import Genesis, Quota
 from p2pledger.chain.payloads.governance import Parameter
 from p2pledger.chain.receipt import Result, leaves
@@ -347,7 +348,7 @@ class _Work:
         ground, next_set = self.ground, None
         ground.charges.settle()
         governance.convict(ground.changes, ground.context, self._at.offences)
-        if ends_epoch(self._at, self._machine.genesis):
+        if ends_epoch(self._at.height, self._at.epoch, self._machine.genesis.parameters.epoch_blocks):
             next_set = governance.close_epoch(ground.changes, ground.context)
         writes = ground.changes.writes()
         update = self._machine._commitment.update(self._parent, writes)
@@ -367,11 +368,6 @@ class _Work:
             index_rows=tuple(ground.context.rows),
             next_set=next_set,
         )
-
-
-def ends_epoch(at: Round, genesis: Genesis) -> bool:
-    """Whether this is the place of an epoch's last block, which decides on a list."""
-    return at.height % genesis.parameters.epoch_blocks == 0
 
 
 def _check_once_and_in_time(genesis: Genesis, transaction: Transaction, at: Round, *, is_used: bool) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from p2pledger.chain.authority import AUTHORITIES_MAX, Authority, AuthoritySet, OrganisationId
+from p2pledger.chain.epoch import epoch_of
 from p2pledger.chain.payloads import Name
 from p2pledger.chain.payloads.governance import MEASURE_BYTES_MAX
 from p2pledger.chain.transaction import Kind
@@ -21,7 +22,6 @@ from p2pledger.ledger.modules.governance.rows import (
     Status,
     Voters,
     authorities_at,
-    epoch_of,
     status_at,
     waiting,
 )
@@ -191,7 +191,7 @@ def ask_authorities(reader: ChainReader, asked: AskAuthorities, page: Page) -> F
     found = authorities_at(reader, reader.genesis, height)
     if found is None:
         raise Unanswered(UNKNOWN_BLOCK, f"who decides on block {height} is not known yet")
-    epoch = epoch_of(height, reader.genesis)
+    epoch = epoch_of(height, reader.genesis.parameters.epoch_blocks)
     return one(AuthoritiesFound(height, epoch, found.hash, found.quorum, found.members))
 
 

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Annotated
 
 from p2pledger.chain.authority import AUTHORITIES_MAX, AuthoritySet, OrganisationId
+from p2pledger.chain.epoch import epoch_of
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.payloads import Name
 from p2pledger.chain.payloads.governance import MEASURE_BYTES_MAX
@@ -14,7 +15,7 @@ from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry.keys import check_admins
 from p2pledger.ledger.rules import Context
 from p2pledger.ledger.state import Changes, Readable, Table
-from p2pledger.types import Epoch, Hash, Height, PeerId, PublicKey
+from p2pledger.types import Hash, Height, PeerId, PublicKey
 
 CHANGES_MAX = 64
 """Changes of the authority list that were decided and wait their turn."""
@@ -150,11 +151,6 @@ def epoch_key(epoch: int) -> bytes:
     return epoch.to_bytes(8, "big")
 
 
-def epoch_of(height: int, genesis: Genesis) -> Epoch:
-    """The epoch of a block; the genesis block counts to the first."""
-    return Epoch(max(0, height - 1) // genesis.parameters.epoch_blocks)
-
-
 def authorities_of(reader: Readable, epoch: int) -> AuthoritySet | None:
     """The authority list of an epoch; None while it is not decided. Epochs 0 and 1 are the genesis file's."""
     row = SITTINGS.get(reader, epoch_key(epoch))
@@ -163,7 +159,7 @@ def authorities_of(reader: Readable, epoch: int) -> AuthoritySet | None:
 
 def authorities_at(reader: Readable, genesis: Genesis, height: Height) -> AuthoritySet | None:
     """The list that decides on the block of this height; None while it is not decided."""
-    return authorities_of(reader, epoch_of(height, genesis))
+    return authorities_of(reader, epoch_of(height, genesis.parameters.epoch_blocks))
 
 
 def sitting(changes: Changes, context: Context, ahead: int = 0) -> AuthoritySet:
