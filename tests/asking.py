@@ -51,12 +51,22 @@ class LedgerChain:
         return Kept(height, body, self._ledger.reader.record(transaction_id))
 
 
+def text_of(value: Any) -> str:
+    """A parameter as it stands in a URL: what it may be is checked on the way back."""
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
 def page(
     chain: LedgerChain, name: str, after: bytes = b"", limit: int = 100, **parameters: Any
 ) -> Found[Any]:
     """One page of a query. Raises: Unanswered."""
     query = QUERIES[name]
-    return query.ask(chain, query.asked(**parameters), Page(after, limit))
+    given = {
+        each.name: each.read(text_of(parameters.pop(each.name)))
+        for each in query.parameters
+        if each.name in parameters
+    }
+    return query.ask(chain, query.asked(**given, **parameters), Page(after, limit))
 
 
 def every(

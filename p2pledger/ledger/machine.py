@@ -55,6 +55,11 @@ class Machine:
         self._opened: OrderedDict[Hash, tuple[Rule, Any]] = OrderedDict()
         """A payload is decoded once although it is looked at when it arrives, is proposed and is executed."""
 
+    @property
+    def urgent_kinds(self) -> frozenset[str]:
+        """Kinds of transactions of which some are carried out beyond their sponsor's quota."""
+        return frozenset(kind for kind, rule in RULES.items() if rule.is_urgent is not None)
+
     def start(self) -> Execution:
         """The execution of the genesis block: what the genesis file itself writes."""
         changes = Changes(EmptyState())
@@ -307,7 +312,9 @@ class _Ground:
         context.turn_to(transaction)
         sponsor = registry.check_sponsor(changes, context.sponsor, context.round)
         rule.check_signers(changes, context, payload)
-        self.charges.check(context.sponsor, sponsor.quota, len(transaction.encoded))
+        is_urgent = rule.is_urgent is not None and rule.is_urgent(payload)
+        quota = None if is_urgent else sponsor.quota
+        self.charges.check(context.sponsor, quota, len(transaction.encoded))
         return rule.apply(changes, context, payload)
 
 

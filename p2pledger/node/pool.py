@@ -92,6 +92,7 @@ class Pool:
         self.is_unfinal: Callable[[Hash], bool] = lambda transaction_id: False
         self._genesis, self._machine, self._store = genesis, machine, store
         self._metrics, self._now = metrics, now
+        self._urgent = machine.urgent_kinds
         self._fates = Fates(FATES_MAX)
         self._fetched: OrderedDict[Hash, Transaction] = OrderedDict()
         self._fetched_bytes = 0
@@ -186,14 +187,16 @@ class Pool:
         return transaction
 
     def _refuse_crowds(self, opened: list[Transaction | Refusal], waiting_max: int) -> None:
-        """Put one refusal in the places of all that is new and whose sponsors have too much waiting."""
+        """Put one refusal in the places of what is new, not urgent, and of sponsors with too much waiting."""
         sponsors = {one.body.sponsor for one in opened if isinstance(one, Transaction)}
         crowded = {sponsor for sponsor in sponsors if self.mempool.is_crowded(sponsor, waiting_max)}
         if not crowded:
             return
         busy = Busy(RETRY_AFTER_MS, Code.TOO_MANY_PENDING)
         for i, one in enumerate(opened):
-            if isinstance(one, Transaction) and one.body.sponsor in crowded and one.id not in self.mempool:
+            if not isinstance(one, Transaction) or one.body.sponsor not in crowded:
+                continue
+            if one.id not in self.mempool and one.body.kind not in self._urgent:
                 opened[i] = busy
 
     def check_forms(self, transactions: Sequence[Transaction]) -> None:
@@ -238,7 +241,7 @@ class Pool:
             doubted = self._doubted(fresh.values(), now)
         offered: dict[int, Transaction] = {}
         shares: list[Share] = []
-        share_of: dict[tuple[str, bool], Share] = {}
+        share_of: dict[tuple[str, bool, bool], Share] = {}
         for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
             try:
                 if not is_good:
@@ -249,11 +252,15 @@ class Pool:
             except InvalidTransaction as error:
                 answers[i] = error
                 continue
-            sponsor = transaction.body.sponsor, quota is None
-            if sponsor not in share_of:  # on one parent a sponsor has one quota
-                share_of[sponsor] = self.mempool.share(sponsor[0], quota)
+            is_urgent = quota is not None and transaction.body.kind in self._urgent
+            account = transaction.body.sponsor, quota is None, is_urgent
+            if account not in share_of:  # on one parent a sponsor has one quota
+                whose = account[0]
+                share_of[account] = (
+                    self.mempool.urgent_share(whose) if is_urgent else self.mempool.share(whose, quota)
+                )
             offered[i] = transaction
-            shares.append(share_of[sponsor])
+            shares.append(share_of[account])
         taken = self.mempool.add_many([*offered.values()], now, shares)
         for i, is_new in zip(offered, taken, strict=True):
             if not isinstance(is_new, bool):

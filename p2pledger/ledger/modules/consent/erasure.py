@@ -27,7 +27,7 @@ from p2pledger.ledger.modules.consent.rows import (
     check_mandate,
     check_until,
 )
-from p2pledger.ledger.rules import Context, Rule
+from p2pledger.ledger.rules import Context, Rule, always
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Hash, Millis, PublicKey
 
@@ -122,7 +122,7 @@ def _read_ahead(changes: Changes, payloads: Collection[EraseDone | EraseRequest 
 
 
 RULES = (
-    Rule(EraseRequest, for_a_resident, apply_request, read_ahead=_read_ahead),
+    Rule(EraseRequest, for_a_resident, apply_request, read_ahead=_read_ahead, is_urgent=always),
     Rule(EraseDone, by_the_organisation, apply_done, read_ahead=_read_ahead),
     Rule(HoldPlace, by_the_organisation, apply_hold, read_ahead=_read_ahead),
 )

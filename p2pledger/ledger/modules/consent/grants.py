@@ -22,7 +22,7 @@ from p2pledger.ledger.modules.consent.rows import (
 )
 from p2pledger.ledger.modules.registry import check_organisation, check_signed_for_resident
 from p2pledger.ledger.modules.registry.schemas import schema_class
-from p2pledger.ledger.rules import Context, Measure, Rule
+from p2pledger.ledger.rules import Context, Measure, Rule, always
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Height
 
@@ -128,6 +128,6 @@ def _read_grants_ahead(changes: Changes, payloads: Collection[GrantRevoke]) -> N
 
 RULES = (
     Rule(GrantGive, for_a_resident, apply_give, read_ahead=_read_handles_ahead),
-    Rule(GrantRevoke, for_a_resident, apply_revoke, read_ahead=_read_grants_ahead),
+    Rule(GrantRevoke, for_a_resident, apply_revoke, read_ahead=_read_grants_ahead, is_urgent=always),
 )
 MEASURES = (Measure(MandateGive, enact_mandate), Measure(MandateEnd, enact_end))

@@ -132,8 +132,13 @@ def apply_key_revoke(changes: Changes, context: Context, payload: KeyRevoke) -> 
     return b""
 
 
+def _ends_at_once(payload: KeyRevoke) -> bool:
+    """A key ends at once only once; its end could be brought forward height by height for ever."""
+    return payload.from_height == 0
+
+
 RULES = (
     Rule(KeyAdd, signed_in_role(KeyRole.ADMIN), apply_key_add),
     Rule(KeyRotate, signed_in_role(KeyRole.ADMIN), apply_key_rotate),
-    Rule(KeyRevoke, signed_in_role(KeyRole.ADMIN), apply_key_revoke),
+    Rule(KeyRevoke, signed_in_role(KeyRole.ADMIN), apply_key_revoke, is_urgent=_ends_at_once),
 )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.genesis import KeyRole
-from p2pledger.chain.payloads import DeviceId, Word
+from p2pledger.chain.payloads import DeviceId, Name, Word
 from p2pledger.chain.payloads.registry import (
     ADMINS_MAX,
     SCHEMA_FIELDS_MAX,
@@ -96,7 +96,7 @@ class AskStatusBit:
     """
 
     organisation: Annotated[OrganisationId, "The issuer."]
-    list_id: Annotated[Word, "The list."]
+    list_id: Annotated[Name, "The list."]
     index: Annotated[int, Range(0, STATUS_BITS_MAX - 1), "The credential's place in the list, from 0 on."]
 
 
@@ -168,7 +168,7 @@ class StatusBitFound:
     """A credential's bit. `missed`: in how many slots since the first version nothing was published."""
 
     organisation: OrganisationId
-    list_id: Word
+    list_id: Name
     index: U32
     is_set: bool
     purpose: StatusPurpose
