@@ -120,6 +120,9 @@ LEDGER_CURES = {
     "unknown_claim": "Check account and period.",
     "already_audited": "Nothing to do: a claim is audited once.",
     "audit_contradictory": "Work the root out again, or report that it does not match.",
+    "audit_not_granted": (
+        "Ask the resident for a grant, signed with the account's key for this auditor and period."
+    ),
     "lot_taken": "Draw 16 new random bytes.",
     "unknown_lot": "Create it first; wait until that is final.",
     "not_holder": "Let its holder write this, or receive it first.",

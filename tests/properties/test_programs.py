@@ -18,7 +18,7 @@ from p2pledger.ledger.modules.programs.rows import Audited, Driven, Redeemed, Su
 from p2pledger.simulator.invariants.programs import ProgramsInvariants
 from tests.asking import LedgerChain, every
 from tests.ledgers import genesis, transaction
-from tests.programs import DRIVING, SUN, Programs, claim, create, digest, key, settle, terms
+from tests.programs import DRIVING, SUN, Programs, claim, create, digest, grant, key, settle, terms
 from tests.properties.effort import effort
 
 GENESIS = genesis()
@@ -156,12 +156,13 @@ class ProgramsMachine(RuleBasedStateMachine):
             payload = PointsRedeem(key(account), found.points, "city")
             assert self.submit(payload, "residents", "city gateway", account), "a balance can be redeemed"
 
-    @rule(account=st.sampled_from(DRIVERS), ago=back, is_match=st.booleans())
-    def audit(self, account, ago, is_match):
-        payload = ClaimAudit(
-            key(account), self.now("drive") - ago, is_match, digest("trace"), digest("grant")
-        )
-        self.submit(payload, "authority-0", "admin 0")
+    @rule(account=st.sampled_from(DRIVERS), ago=back, is_match=st.booleans(), of=st.sampled_from(DRIVERS))
+    def audit(self, account, ago, is_match, of):
+        period = self.now("drive") - ago
+        signed = grant(account, period, of=of)
+        payload = ClaimAudit(key(account), period, is_match, digest("trace"), signed)
+        is_done = self.submit(payload, "authority-0", "admin 0")
+        assert not is_done or of == account, "another account let it be audited"
 
     @rule(choice=st.integers(0, 100), is_match=st.booleans(), share=st.sampled_from([0, 1, 2, 4]))
     def spend_and_be_audited(self, choice, is_match, share):
@@ -175,7 +176,7 @@ class ProgramsMachine(RuleBasedStateMachine):
             account, period = claims[choice % len(claims)]
             if share and (points := self.books.balance(key(account), self.ledger.time_ms) // share):
                 self.redeem(account, points)
-            payload = ClaimAudit(key(account), period, is_match, digest("trace"), digest("grant"))
+            payload = ClaimAudit(key(account), period, is_match, digest("trace"), grant(account, period))
             self.submit(payload, "authority-0", "admin 0")
 
     @rule(

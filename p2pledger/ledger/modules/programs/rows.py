@@ -207,7 +207,6 @@ class Audited:
 
     period: PeriodNumber
     is_match: bool
-    grant: Hash
     taken: Taking
     disputed_points: Points
 

@@ -37,7 +37,7 @@ from p2pledger.ledger.modules.programs.rows import (
     period_key,
     version,
 )
-from p2pledger.types import Height
+from p2pledger.types import Height, Signature
 from tests.asking import LedgerChain, every
 from tests.programs import (
     CAREFUL,
@@ -49,6 +49,7 @@ from tests.programs import (
     claim,
     create,
     digest,
+    grant,
     key,
     settle,
     terms,
@@ -86,7 +87,7 @@ def redeem(amount: int, account: str = "ann", organisation: str = "utility") -> 
 
 
 def audit(period: int = WEEK + 1, is_match: bool = False, root: str = "other", account: str = "ann"):
-    return ClaimAudit(key(account), period, is_match, digest(root), digest("grant"))
+    return ClaimAudit(key(account), period, is_match, digest(root), grant(account, period))
 
 
 def output(ledger: Programs, transaction: Transaction) -> bytes:
@@ -444,7 +445,7 @@ def test_what_was_spent_stays_disputed(ledger):
     [found] = every(ledger, "programs.audits", program="drive", period=WEEK + 1)
     what = found.entry.what
     assert found.account == key("ann") and isinstance(what, Audited)
-    assert (what.grant, what.disputed_points) == (digest("grant"), 9_000)
+    assert what.disputed_points == 9_000
 
 
 def test_only_the_auditor_audits_what_was_claimed_and_lives(ledger):
@@ -452,6 +453,15 @@ def test_only_the_auditor_audits_what_was_claimed_and_lives(ledger):
     assert ledger.refuses(audit(), "city", "city 1") == "not_entitled"
     assert ledger.refuses(audit(), "authority-0", "city 1") == "not_entitled"
     assert ledger.refuses(audit(account="new"), "authority-0", "admin 0") == "unknown_account"
+    for no_grant in (
+        grant("ann", WEEK + 1, of="ben"),
+        grant("ann", WEEK + 1, "city"),
+        grant("ann", WEEK + 2),
+        grant("ben", WEEK + 1),
+        Signature(bytes(64)),
+    ):
+        refused = ledger.refuses(replace(audit(), grant=no_grant), "authority-0", "admin 0")
+        assert refused == "audit_not_granted"
     assert ledger.refuses(audit(WEEK + 2), "authority-0", "admin 0") == "unknown_claim"
     ledger.week(5)
     assert ledger.refuses(audit(), "authority-0", "admin 0") == "period_not_open"

@@ -10,7 +10,7 @@ from p2pledger.ledger.modules.programs.rows import PROGRAMS, Audited, Driven, En
 from p2pledger.ledger.queries import Unanswered
 from p2pledger.types import PublicKey
 from tests.asking import LedgerChain, code, every, page
-from tests.programs import SUN, WEEK, Programs, create, digest, key
+from tests.programs import SUN, WEEK, Programs, create, digest, grant, key
 from tests.unit.ledger.modules.test_programs import RESIDENT
 
 LIMITS = pytest.mark.parametrize("limit", [1, 2, 100])
@@ -65,7 +65,9 @@ def test_a_balance_is_the_sum_of_its_entries_and_reads_none_of_them(ledger):
         ledger.does(PointsRedeem(key("ann"), points, "utility"), *RESIDENT, "ann")
     ledger.week(3)
     ledger.earns("ann", WEEK + 2)
-    ledger.does(ClaimAudit(key("ann"), WEEK + 2, False, digest("x"), digest("g")), "authority-0", "admin 0")
+    ledger.does(
+        ClaimAudit(key("ann"), WEEK + 2, False, digest("x"), grant("ann", WEEK + 2)), "authority-0", "admin 0"
+    )
     booked = [one.entry.what for one in every(ledger, "programs.entries", 3, account=key("ann"))]
     chain = LedgerChain(ledger)
     [found] = every(chain, "programs.balance", account=key("ann"))
