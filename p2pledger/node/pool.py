@@ -11,6 +11,7 @@ from itertools import islice
 
 import trio
 
+from p2pledger.chain.epoch import epoch_of
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import (
     Outcome,
@@ -28,7 +29,7 @@ from p2pledger.metrics import Metrics
 from p2pledger.node.backlog import Backlog
 from p2pledger.node.service import MEMPOOL_FULL, TOO_BUSY, Busy
 from p2pledger.storage.store import Store
-from p2pledger.types import Epoch, Hash, Height, Millis
+from p2pledger.types import Hash, Height, Millis
 
 FETCHED_BYTES_MAX = 256 * 1024 * 1024
 """Bodies kept for blocks that were proposed or are being caught up with, beside the mempool."""
@@ -283,7 +284,7 @@ class Pool:
 
     def _round(self, time_ms: Millis) -> Round:
         height = self._store.tip().height
-        epoch = Epoch(height // self._genesis.parameters.epoch_blocks)
+        epoch = epoch_of(height + 1, self._genesis.parameters.epoch_blocks)
         return Round(epoch, Height(height + 1), time_ms)
 
     def _doubted(self, transactions: Collection[Transaction], now: Millis) -> set[Hash]:

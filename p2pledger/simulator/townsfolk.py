@@ -15,6 +15,7 @@ from p2pledger.chain.payloads import (
     AccessRefused,
     AccessServed,
     Action,
+    AuditGrant,
     ClaimAudit,
     DataRegister,
     DeviceEnroll,
@@ -316,7 +317,9 @@ class Townsfolk:
         claims = [MobilityClaim(account, period, CAREFUL, digest("trace")) for account in (ann, ben)]
         yield from self._final(*(self._for(10 + i, claim) for i, claim in enumerate(claims)))
         self._try(self._for(10, claims[0]), self._for(10, PointsRedeem(ann, 9_551, "city")))
-        audit = ClaimAudit(ben, period, False, digest("another trace"), digest("grant"))
+        terms = AuditGrant(self._city.genesis.hash, ben, period, "city")
+        grant = self._key(11).sign(terms.sign_digest())
+        audit = ClaimAudit(ben, period, False, digest("another trace"), grant)
         redeem = PointsRedeem(ann, 9_000, "city")
         yield from self._final(self._for(10, redeem), self._by("city", audit))
         self._try(self._for(11, PointsRedeem(ben, 1, "city")), self._for(10, redeem))

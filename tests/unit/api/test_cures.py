@@ -23,6 +23,10 @@ def test_the_tables_of_the_documentation_say_the_same():
     assert table("Codes of the API") == list(API_CURES.items())
 
 
+def test_a_code_stands_in_one_table():
+    assert not LEDGER_CURES.keys() & API_CURES.keys(), "the one would hide the other's cure"
+
+
 def test_every_code_of_the_ledger_has_a_cure():
     assert list(LEDGER_CURES) == [code.value for code in Code]
 

@@ -25,6 +25,7 @@ from p2pledger.ledger.modules.governance.rows import (
     Status,
     check_authority,
     sitting,
+    status_at,
 )
 from p2pledger.ledger.modules.registry.rows import ORGANISATIONS, check_organisation, signed_in_role
 from p2pledger.ledger.rules import Context, Measure, Rule
@@ -126,8 +127,9 @@ def voting(measures: Measures) -> Callable[[Changes, Context, GovVote], bytes]:
         poll = POLLS.get(changes, payload.proposal)
         if row is None or poll is None:
             raise InvalidTransaction(Code.UNKNOWN_PROPOSAL, f"there is no proposal {payload.proposal.hex()}")
-        if poll.status is not Status.OPEN or context.round.height >= row.activation_height:
-            raise InvalidTransaction(Code.VOTE_CLOSED, f"the vote is over: {poll.status.name.lower()}")
+        status = status_at(row, poll, context.round.height)
+        if status is not Status.OPEN:
+            raise InvalidTransaction(Code.VOTE_CLOSED, f"the vote is over: {status.name.lower()}")
         if name in poll.approving or name in poll.rejecting:
             raise InvalidTransaction(Code.ALREADY_VOTED, f"{name!r} has voted, and votes once")
         if payload.approves:

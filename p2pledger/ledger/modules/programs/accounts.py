@@ -49,7 +49,16 @@ def book(
     """Write an account with one more entry, whose encoding is returned."""
     entry = encode(Entry(context.transaction_id, context.round.height, what))
     context.emit(BY_ACCOUNT, key + number_bytes(account.entries), entry)
-    ACCOUNTS.put(changes, key, with_fields(account, entries=account.entries + 1))
+    minted, redeemed, revoked = account.minted, account.redeemed, account.revoked
+    if isinstance(what, Driven | Supplied):
+        minted += what.points
+    elif isinstance(what, Redeemed):
+        redeemed += sum(part.points for part in what.taken)
+    elif isinstance(what, Audited):
+        revoked += sum(part.points for part in what.taken)
+    sums = {"minted": minted, "redeemed": redeemed, "revoked": revoked}
+    row = with_fields(account, entries=account.entries + 1, **sums)
+    ACCOUNTS.put(changes, key, row)
     return entry
 
 
@@ -98,7 +107,7 @@ def apply_enroll(changes: Changes, context: Context, payload: AccountEnroll) -> 
     if NULLIFIERS.get(changes, nullifier) is not None:
         raise InvalidTransaction(Code.NULLIFIER_USED, "an account was enrolled under this nullifier")
     NULLIFIERS.put(changes, nullifier, NullifierUse(payload.account))
-    account = Account(payload.program, 0, ())
+    account = Account(payload.program, 0, 0, 0, 0, ())
     book(changes, context, payload.account, account, Enrolled(payload.program))
     return b""
 

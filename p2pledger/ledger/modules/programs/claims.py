@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import (
+    AuditGrant,
     ClaimAudit,
     Earned,
     EnergyParameters,
@@ -181,7 +182,9 @@ def apply_settle(changes: Changes, context: Context, payload: EnergySettle) -> b
 
 
 def apply_audit(changes: Changes, context: Context, payload: ClaimAudit) -> bytes:
-    """A claim was compared with its trace. Without a match its points go, as far as the balance reaches.
+    """A claim was compared with the trace that its account let the auditor see.
+
+    Without a match its points go, as far as the balance reaches.
 
     First those that are left of the claim's own period, then those that expire first; what the balance does
     not cover was spent before, and stays disputed. The output is the encoded `Revoked`.
@@ -190,6 +193,12 @@ def apply_audit(changes: Changes, context: Context, payload: ClaimAudit) -> byte
     program = check_program(changes, account.program)
     if context.sponsor != program.auditor:
         raise InvalidTransaction(Code.NOT_ENTITLED, f"{program.auditor!r} audits this program")
+    terms = AuditGrant(context.genesis.hash, payload.account, payload.period, context.sponsor)
+    if not context.is_signed(payload.account, terms.sign_digest(), payload.grant):
+        raise InvalidTransaction(
+            Code.AUDIT_NOT_GRANTED,
+            f"the account has not let {context.sponsor!r} audit {payload.period}",
+        )
     place = claim_key(payload.account, payload.period)
     claim = CLAIMS.get(changes, place)
     if claim is None:
@@ -207,7 +216,7 @@ def apply_audit(changes: Changes, context: Context, payload: ClaimAudit) -> byte
     disputed = 0 if payload.is_match else claim.points - revoked
     take(changes, account.program, taken, is_revoked=True)
     CLAIMS.put(changes, place, with_fields(claim, audit=context.transaction_id, disputed_points=disputed))
-    what = Audited(payload.period, payload.is_match, payload.grant, taken, disputed)
+    what = Audited(payload.period, payload.is_match, taken, disputed)
     entry = book(changes, context, payload.account, with_fields(account, buckets=buckets), what)
     context.emit(AUDITS, period_key(account.program, payload.period) + payload.account, entry)
     return encode(Revoked(revoked, disputed))

@@ -32,7 +32,6 @@ from p2pledger.ledger.queries import (
     INVALID_PARAMETER,
     PRUNED,
     UNKNOWN_BLOCK,
-    UNKNOWN_ORGANISATION,
     UNKNOWN_STATUS_LIST,
     ChainReader,
     Found,
@@ -209,7 +208,7 @@ def ask_organisation(reader: ChainReader, asked: AskOrganisation, page: Page) ->
     """See `AskOrganisation`. Raises: Unanswered."""
     row = organisation(reader, asked.organisation)
     if row is None:
-        raise Unanswered(UNKNOWN_ORGANISATION, f"there is no organisation {asked.organisation!r}")
+        raise Unanswered(Code.UNKNOWN_ORGANISATION, f"there is no organisation {asked.organisation!r}")
     window_ms = reader.genesis.parameters.quota_window_ms
     used = usage(reader, asked.organisation, reader.time_ms, window_ms)
     return one(
@@ -275,7 +274,7 @@ def _devices(
     reader: ChainReader, name: OrganisationId, page: Page, is_meant: Callable[[DeviceFound], bool]
 ) -> Found[DeviceFound]:
     if organisation(reader, name) is None:
-        raise Unanswered(UNKNOWN_ORGANISATION, f"there is no organisation {name!r}")
+        raise Unanswered(Code.UNKNOWN_ORGANISATION, f"there is no organisation {name!r}")
     prefix = name.encode() + b"\0"
 
     def item(key: bytes, _: bytes) -> DeviceFound | None:

@@ -3,58 +3,33 @@
 The ride is real. Its week is last week: it names no date of its own.
 """
 
-import hashlib
-from dataclasses import dataclass
-
-from p2pledger.chain.payloads import (
-    ClaimAudit,
-    DataRegister,
-    GrantGive,
-    MobilityClaim,
-    Operation,
-    PointsRedeem,
-    Purpose,
-    SizeClass,
-)
+from p2pledger.chain.payloads import AuditGrant, ClaimAudit, MobilityClaim, PointsRedeem
 from p2pledger.chain.period import Period, period_at, period_bounds
 from p2pledger.crypto import KeySigner
-from p2pledger.testnet.city.cast import DAY_MS, MAKER, REGISTRY, TRANSPORT, UTILITY
+from p2pledger.testnet.city.cast import MAKER, TRANSPORT, UTILITY
 from p2pledger.testnet.city.chapters.programs import DRIVING, MOBILITY, enrolment
 from p2pledger.testnet.city.stage import RESIDENT, Stage, new_key
 from p2pledger.testnet.city.trace import Trace, ride
-from p2pledger.types import Hash, Millis
 
 REDEEMED_POINTS = 100
-RETENTION_DAYS = 30
-GRANT_DAYS = 7
 
 
-@dataclass(frozen=True)
-class Driver:
-    """A resident as a department knows one: a key for the program, and another one for its data."""
-
-    account: KeySigner
-    handle: KeySigner
-
-
-async def play(stage: Stage) -> Driver:
-    """The chapter. Returns the honest driver."""
+async def play(stage: Stage) -> KeySigner:
+    """The chapter. Returns the honest driver's account."""
     week = period_at(Period.WEEK, stage.now_ms()) - 1
-    ann, bob = Driver(new_key(), new_key()), Driver(new_key(), new_key())
+    ann, bob = new_key(), new_key()
     traces = [ride(period_bounds(Period.WEEK, week)[0]) for _ in (ann, bob)]
     for driver, trace, name in zip((ann, bob), traces, ("ann", "bob"), strict=True):
-        await stage.say_for_resident(
-            enrolment(stage, DRIVING, driver.account, name), TRANSPORT, driver.account
-        )
-        await stage.say_for_resident(_claim(driver, week, trace), TRANSPORT, driver.account)
+        await stage.say_for_resident(enrolment(stage, DRIVING, driver, name), TRANSPORT, driver)
+        await stage.say_for_resident(_claim(driver, week, trace), TRANSPORT, driver)
     again = _claim(ann, week, ride(period_bounds(Period.WEEK, week)[0]))
-    code = await stage.is_refused_to_resident(again, TRANSPORT, ann.account)
+    code = await stage.is_refused_to_resident(again, TRANSPORT, ann)
     stage.expect("a second claim for the same week is refused", code, "already_claimed")
 
     points = points_by_hand(traces[0])
     await _expect_balance(stage, "the ride's points are what pencil and paper give", ann, points)
-    spent = PointsRedeem(ann.account.public_key, REDEEMED_POINTS, TRANSPORT)
-    await stage.say_for_resident(spent, TRANSPORT, ann.account)
+    spent = PointsRedeem(ann.public_key, REDEEMED_POINTS, TRANSPORT)
+    await stage.say_for_resident(spent, TRANSPORT, ann)
 
     await _audit(stage, ann, week, traces[0], shown=traces[0])
     await _audit(stage, bob, week, traces[1], shown=traces[1].altered())
@@ -88,48 +63,26 @@ def points_by_hand(trace: Trace) -> int:
     return min(metres, MOBILITY.distance_max_m) * score * MOBILITY.points_per_km // 1_000_000
 
 
-def _claim(driver: Driver, week: int, trace: Trace) -> MobilityClaim:
-    return MobilityClaim(driver.account.public_key, week, trace.drive(MOBILITY), trace.root)
+def _claim(driver: KeySigner, week: int, trace: Trace) -> MobilityClaim:
+    return MobilityClaim(driver.public_key, week, trace.drive(MOBILITY), trace.root)
 
 
-async def _expect_balance(stage: Stage, name: str, driver: Driver, points: int) -> None:
-    (balance,) = await stage.ask("programs.balance", account=driver.account.public_key)
+async def _expect_balance(stage: Stage, name: str, driver: KeySigner, points: int) -> None:
+    (balance,) = await stage.ask("programs.balance", account=driver.public_key)
     stage.expect(name, balance["points"], points)
 
 
-async def _audit(stage: Stage, driver: Driver, week: int, claimed: Trace, shown: Trace) -> None:
+async def _audit(stage: Stage, driver: KeySigner, week: int, claimed: Trace, shown: Trace) -> None:
     """The resident lets the auditor see the trace; the auditor works its root out again."""
-    now_ms = stage.now_ms()
-    register = DataRegister(
-        commitment=Hash(hashlib.sha256(claimed.root).digest()),
-        schema="personal.reading/1",
-        handle=driver.handle.public_key,
-        custodians=tuple(sorted((REGISTRY, TRANSPORT))),
-        threshold=2,
-        size_class=SizeClass.KIB_64,
-        retain_until_ms=Millis((now_ms // DAY_MS + RETENTION_DAYS) * DAY_MS),
-    )
-    await stage.say(register, TRANSPORT)
-    grant = GrantGive(
-        handle=driver.handle.public_key,
-        grantee=UTILITY,
-        purpose=Purpose.FRAUD_PREVENTION_AND_DETECTION,
-        operations=(Operation.CONSULT,),
-        notice_hash=Hash(hashlib.sha256(b"the auditor's notice").digest()),
-        until_ms=Millis(now_ms + GRANT_DAYS * DAY_MS),
-        max_uses=1,
-        price=None,
-    )
-    given = await stage.say_for_resident(grant, TRANSPORT, driver.handle)
-    found = shown.root
-    audit = ClaimAudit(driver.account.public_key, week, found == claimed.root, found, given.transaction_id)
-    await stage.say(audit, UTILITY)
+    terms = AuditGrant(stage.genesis.hash, driver.public_key, week, UTILITY)
+    grant, found = driver.sign(terms.sign_digest()), shown.root
+    await stage.say(ClaimAudit(driver.public_key, week, found == claimed.root, found, grant), UTILITY)
 
 
-async def look(stage: Stage, driver: Driver) -> None:
+async def look(stage: Stage, driver: KeySigner) -> None:
     """What can be seen at the day's end."""
-    (balance,) = await stage.ask("programs.balance", account=driver.account.public_key)
-    entries = await stage.ask("programs.entries", account=driver.account.public_key)
+    (balance,) = await stage.ask("programs.balance", account=driver.public_key)
+    entries = await stage.ask("programs.entries", account=driver.public_key)
     (totals,) = await stage.ask("programs.totals", program=DRIVING)
     stage.sees(RESIDENT, "points now", balance["points"])
     stage.sees(RESIDENT, "how they came about", [entry["entry"]["what"] for entry in entries])
