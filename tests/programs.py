@@ -78,9 +78,12 @@ def claim(account: str = "ann", period: int = WEEK + 1, drive: Drive = CAREFUL) 
     return MobilityClaim(key(account), period, drive, digest("trace"))
 
 
-def grant(account: str, period: int, auditor: str = "authority-0", of: str = "") -> Signature:
+def grant(
+    account: str, period: int, auditor: str = "authority-0", of: str = "", ledger: Ledger | None = None
+) -> Signature:
     """What an account signs so that it is audited; `of`: another one signs it instead."""
-    terms = AuditGrant(genesis().hash, key(account), PeriodNumber(period), auditor)
+    of_ledger = genesis() if ledger is None else ledger.genesis
+    terms = AuditGrant(of_ledger.hash, key(account), PeriodNumber(period), auditor)
     return signer(of or account).sign(terms.sign_digest())
 
 

@@ -13,10 +13,12 @@ import trio
 from p2pledger.api import edge, query_routes, routes
 from p2pledger.api.submission import REQUEST_BYTES_MAX, REQUEST_TRANSACTIONS_MAX
 from p2pledger.errors import Code
+from p2pledger.ledger.modules.programs import queries as programs_queries
 from p2pledger.node import backlog
 from p2pledger.node.config import MempoolSection
 from p2pledger.node.node import Node
 from p2pledger.types import Height
+from tests.programs import create
 from tests.unit.api.codes.node_alone import City, lowered, serving
 from tests.unit.api.test_cures import table
 from tests.unit.ledger.modules.test_records import ACT
@@ -33,6 +35,7 @@ STATUSES = {
     "method_not_allowed": 405,
     "not_final": 409,
     "pruned": 410,
+    "too_many_rows": 422,
     "receipt_not_ready": 503,
     "mempool_full": 429,
     "too_busy": 429,
@@ -113,6 +116,15 @@ async def receipts(http: httpx.AsyncClient, city: City) -> Said:
     return [*said, ("pruned", await receipt(listed)), ("pruned", await http.get(bit))]
 
 
+async def vast(http: httpx.AsyncClient, city: City) -> Said:
+    """What is asked for is about more than a node adds up."""
+    city.enacts(create())
+    city.week(3)
+    city.block()
+    with lowered(programs_queries, "TOTALS_PERIODS_MAX", 1):
+        return [("too_many_rows", await http.get("/v1/programs/totals?program=drive"))]
+
+
 async def crowded(http: httpx.AsyncClient, city: City) -> Said:
     """A node that has as much in hand as it takes."""
     for sponsor in ("city", "utility"):
@@ -160,7 +172,7 @@ def said(tmp_path_factory) -> dict[str, list[httpx.Response]]:
                 found[code].append(answer)
         city.store.close()
 
-    for scene in (absent, unfit, receipts, crowded, broken):
+    for scene in (absent, unfit, receipts, vast, crowded, broken):
         trio.run(play, scene)
     return found
 

@@ -7,7 +7,7 @@ from p2pledger.chain.genesis import RESIDENTS
 from p2pledger.chain.payloads import ClaimAudit, PointsRedeem, ProgramChange
 from p2pledger.errors import Code
 from p2pledger.ledger.modules.programs.rows import VERSIONS_MAX
-from tests.programs import CAREFUL, MONTH, SUN, WEEK, claim, create, digest, key, settle, terms
+from tests.programs import CAREFUL, MONTH, SUN, WEEK, claim, create, digest, grant, key, settle, terms
 from tests.unit.api.codes.node_alone import Case, City
 
 RESIDENT, OPERATOR, AUDITOR = (
@@ -47,8 +47,11 @@ def rewarded(city: City) -> Iterator[Case]:
     yield Code.TRACE_TOO_COARSE, city.one(coarse, *RESIDENT, "ann")
 
     def audit(account: str, is_match: bool = True, root: str = "trace") -> ClaimAudit:
-        return ClaimAudit(key(account), WEEK + 1, is_match, digest(root), digest("grant"))
+        signed = grant(account, WEEK + 1, ledger=city)
+        return ClaimAudit(key(account), WEEK + 1, is_match, digest(root), signed)
 
+    not_his = replace(audit("ann"), grant=grant("ann", WEEK + 1, of="ben", ledger=city))
+    yield Code.AUDIT_NOT_GRANTED, city.one(not_his, *AUDITOR)
     yield Code.UNKNOWN_CLAIM, city.one(audit("ann"), *AUDITOR)
     city.earns("ann", WEEK + 1)
     yield Code.ALREADY_CLAIMED, city.one(claim(), *RESIDENT, "ann")
