@@ -170,7 +170,10 @@ class Officials(Client):
         both = self.by(partner, resolve, self.city.admin("city"))
         yield from self.final(both)
         self.attempt(self.by("city", resolve, self.city.admin(partner)))
-        yield from self.final(self.by(partner, LotClose(lot, Fate.RECYCLED)))
+        # The scale is stolen: what its key signs is refused from then on.
+        stolen = KeyRevoke(ours.public_key, RevocationReason.COMPROMISED, Height(0))
+        yield from self.final(self.by(partner, LotClose(lot, Fate.RECYCLED)), self.by("city", stolen))
+        self.attempt(self.made(weighing(scales[0], 1), "city", ours))
 
     def _status(self) -> Errand:
         """The first version of a list of credentials' status."""

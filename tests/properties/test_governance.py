@@ -50,6 +50,7 @@ measures = st.one_of(
     st.builds(to_add, st.sampled_from(["city", "utility"]), st.integers(0, 1)),
     st.builds(AuthorityRemove, st.sampled_from(["city", "utility", "authority-3"])),
     st.builds(ParameterSet, st.sampled_from(Parameter), st.sampled_from([2_000, 3_000])),
+    st.builds(UpgradePlan, st.integers(2, 4)),
 )
 
 
@@ -115,12 +116,13 @@ class Governance(RuleBasedStateMachine):
         # So far ahead that the run ends before: no block can follow rules that nobody has.
         self.propose(UpgradePlan(version), by, 10_000 + ahead)
 
-    @rule(by=st.permutations(range(4)), first=measures, second=measures, ahead=st.sampled_from([6, 12]))
-    def decide_on_two(self, by, first, second, ahead):
+    @rule(by=st.permutations(range(4)), first=measures, second=measures | st.none(), later=st.integers(0, 1))
+    def decide_on_two(self, by, first, second, later):
         """Both are proposed before either is decided on, so that the second may have become impossible."""
         before = len(self.proposals)
-        for measure in (first, second):
-            self.propose(measure, f"authority-{by[0]}", ahead)
+        for measure, ahead in ((first, 12), (second or first, 12 + later)):
+            far = 10_000 if isinstance(measure, UpgradePlan) else 0
+            self.propose(measure, f"authority-{by[0]}", far + ahead)
         for proposal in self.proposals[before:]:
             for voter in by:
                 self.hand_in(GovVote(proposal, approves=True), f"authority-{voter}")

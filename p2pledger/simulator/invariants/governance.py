@@ -296,6 +296,7 @@ class GovernanceInvariants:
             len(gone) + len(keys) > allowed
             or (gone and len(after) < 4)
             or not come <= self._names_of(keys, after)
+            or len({m.organisation for m in after}) < len(after)
         ):
             raise ValueError(f"{len(gone)} leave and {len(keys)} keys come, where {allowed} may change")
 

@@ -32,7 +32,7 @@ SEEDS = range(2_000, 2_020)
 REACHED = {
     "key.add": 1,
     "key.rotate": 1,
-    "key.revoke": 1,
+    "key.revoke": 2,
     "gateway.join": 2,
     "device.enroll": 4,
     "device.transfer": 1,
