@@ -59,7 +59,7 @@ GOODS = "200101"
 MUSEUM = "museum"
 SMALL = Quota(3, 1_000_000)
 """What the museum may write in a window: fewer transactions than it hands in."""
-BLOCK_TRANSACTIONS = 40
+BLOCK_TRANSACTIONS = 12
 """What a block may hold once the authorities have said so: fewer than blocks hold without it."""
 
 
