@@ -255,9 +255,10 @@ def testnet() -> None:
 )
 @click.option(
     "--replay",
-    type=click.Choice(["all", "meters", "ride", "water", "none"]),
+    type=click.Choice(["all", "meters", "ride", "water", "city", "none"]),
     default="all",
     show_default=True,
+    help="Real data; city: a day of eight organisations around it.",
 )
 @click.option(
     "--rate",
@@ -292,13 +293,15 @@ def up(
 ) -> None:
     """Start a testnet and replay real data through its gateways.
 
-    Exits with 0 when all nodes agree and something became final.
+    Exits with 0 when all nodes agree and something became final; the city's day, when all its checks hold.
     """
-    from p2pledger.testnet.up import EXPECTED, Options, run
+    from p2pledger.testnet.city import run as city
+    from p2pledger.testnet.up import Options, run
 
+    play = city.run if replay == "city" else run
     try:
-        sys.exit(run(Options(authorities, gateways, directory, replay, rate, duration, is_json, faults)))
-    except EXPECTED as error:
+        sys.exit(play(Options(authorities, gateways, directory, replay, rate, duration, is_json, faults)))
+    except city.EXPECTED as error:
         raise click.ClickException(str(error)) from None
 
 

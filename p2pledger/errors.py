@@ -129,6 +129,7 @@ class Code(StrEnum):
     UNKNOWN_CLAIM = "unknown_claim"
     ALREADY_AUDITED = "already_audited"
     AUDIT_CONTRADICTORY = "audit_contradictory"
+    AUDIT_NOT_GRANTED = "audit_not_granted"
     # custody
     LOT_TAKEN = "lot_taken"
     UNKNOWN_LOT = "unknown_lot"

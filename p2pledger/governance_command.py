@@ -6,7 +6,8 @@ Each makes one transaction, signed here by the organisation's key files, and wai
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,14 @@ import click
 if TYPE_CHECKING:
     from p2pledger.client import Client, Fate
     from p2pledger.crypto import KeySigner
+    from p2pledger.types import Height, PublicKey
 
 # What a command needs is imported when it runs, as in `cli`.
 
 API_DEFAULT = "http://127.0.0.1:7100"
 FINAL_MS = 60_000
+LISTED_POLL_S = 2.0
+"""How often it is looked whether a node is in a list: an epoch has thousands of blocks."""
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _KEYS = click.option(
@@ -138,17 +142,22 @@ def authority() -> None:
 @_PASSPHRASE
 @_ORGANISATION
 @click.option("--api", metavar="URL", help="The node's own API.  [default: what its home configures]")
+@click.option(
+    "--until-listed", is_flag=True, help="Say it in each epoch until an authority list has the node."
+)
 def ready(
     home: Path,
     keys: tuple[Path, ...],
     passphrase_file: Path | None,
     organisation: str | None,
     api: str | None,
+    until_listed: bool,
 ) -> None:
     """Say on the ledger that the node of --home follows the chain and holds its consensus key.
 
     Once the authorities have decided that it comes: it is then in the list that the next end of an epoch
-    decides on, which sits one epoch later. Signed by a key of its organisation, an admin's for instance.
+    decides on, which sits one epoch later, unless others came first: `--until-listed` waits for its turn.
+    Signed by a key of its organisation, an admin's for instance.
     """
     from p2pledger.chain.payloads import AuthorityReady, ready_digest
     from p2pledger.crypto import KeySigner
@@ -156,6 +165,7 @@ def ready(
     from p2pledger.node.config import Role, load_configuration
     from p2pledger.node.home import CONFIGURATION
     from p2pledger.signer.keyfile import SecretRole, load_key_file
+    from p2pledger.types import Height
 
     with _errors_told():
         configuration = load_configuration(home / CONFIGURATION)
@@ -166,7 +176,8 @@ def ready(
         identity = load_key_file(secrets.identity, SecretRole.IDENTITY, secrets.passphrase)
         url = api or f"http://{configuration.api.host}:{configuration.api.port}"
         signers = _signers(keys, passphrase_file)
-        with _connected(configuration.node.genesis, [url]) as client:
+
+        def say(client: "Client") -> "Height":
             head = client.status()
             if head.peer != peer_id_of(identity.secret):
                 raise ValueError(f"{url} is the API of {head.peer}, not of the node of {home}")
@@ -174,8 +185,54 @@ def ready(
             payload = AuthorityReady(own.public_key, head.height, head.digest, own.sign(digest))
             fate = _send(client, payload, organisation, signers)
             assert fate.height is not None, "it is final"
-            last = fate.height + client.genesis.parameters.epoch_blocks - 1
+            last = Height(fate.height + client.genesis.parameters.epoch_blocks - 1)
             click.echo(f"ready in block {fate.height}, for an end of an epoch up to block {last}")
+            return last
+
+        with _connected(configuration.node.genesis, [url]) as client:
+            if until_listed:
+                first = say_until_listed(client, own.public_key, say, lambda: time.sleep(LISTED_POLL_S))
+                click.echo(f"listed: it decides on block {first} and those that follow")
+            else:
+                say(client)
+
+
+def say_until_listed(
+    client: "Client", key: "PublicKey", say: "Callable[[Client], Height]", pause: Callable[[], None]
+) -> "Height":
+    """Say once in each epoch that a node is ready, until the newest list has its key.
+
+    `say` returns the last block whose epoch's end it counts for. Returns the first height that the list
+    decides on. A node that is away is waited for.
+
+    Raises: ValueError when no decided change is to bring the key in.
+    """
+    from p2pledger.chain.epoch import boundary_height, epoch_of
+    from p2pledger.client import Unavailable
+    from p2pledger.types import Height
+
+    epoch_blocks, counts_until = client.genesis.parameters.epoch_blocks, Height(0)
+    while True:
+        try:
+            page = next(client.query("governance.waiting"))
+            epoch = epoch_of(page.height + 1, epoch_blocks)
+            # The newest list that was decided at that height: a change that waits no more is in it.
+            newest = boundary_height(epoch + 1, epoch_blocks)
+            (found,) = next(client.query("governance.authorities", height=newest)).items
+            if any(member["key"] == key.hex() for member in found["members"]):
+                return Height(boundary_height(epoch, epoch_blocks) + 1)
+            coming = [change for change in page.items[0]["changes"] if change["key"] == key.hex()]
+            if not coming:
+                raise ValueError(
+                    "no decided change is to bring the node's key into a list: it has not been adopted, or "
+                    "was dropped"
+                )
+            end = boundary_height(epoch, epoch_blocks)
+            if counts_until < end and any(change["from_height"] <= end for change in coming):
+                counts_until = say(client)
+        except Unavailable as error:
+            click.echo(f"{error}; waiting for the node", err=True)
+        pause()
 
 
 def _signers(files: Sequence[Path], passphrase_file: Path | None) -> "list[KeySigner]":

@@ -11,7 +11,7 @@ Not pure, but it does no I/O of its own: it only counts, times, and reads /proc 
 
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from prometheus_client import (
@@ -93,6 +93,16 @@ class Labelled(Generic[Family]):
                 series = self._series[known] = self._family.labels(*known)
         return series
 
+    def rename(self, values: Collection[str]) -> None:
+        """Let the only label take these values from now on; series of others are taken away."""
+        (before,) = self._allowed
+        for gone in before - {*values, OTHER}:
+            if self._series.pop((gone,), None) is not None:
+                self._family.remove(gone)
+        self._allowed = [frozenset({*values, OTHER})]
+        for value in values:
+            self.at(value)
+
 
 class Spending:
     """What `Metrics.spending` gives: to be entered once. A class, because a generator takes twice as long."""
@@ -129,7 +139,7 @@ Run = TypeVar("Run", bound=Callable[..., Awaitable[Any]])
 class Metrics:
     """All series of one node, ready to count. Attributes are named like their series.
 
-    `node` is the operator's name for it, `authorities` the organisations of the authority list, `kinds`
+    `node` is the operator's name for it, `authorities` those of the first authority lists, `kinds`
     and `codes` the transaction kinds and refusal codes that the ledger knows, `schemas` those of its
     records, `routes` the API's route templates, `causes` those of a stalled agreement: the closed lists
     that only a caller can know.
@@ -153,6 +163,7 @@ class Metrics:
         info = Info("build", "What runs here.", namespace="p2pledger", registry=self.registry)
         info.info({"version": version, "chain_id": chain_id, "node": node})
         authorities, codes = tuple(authorities), tuple(codes)
+        self._authorities = frozenset(authorities)
         self._make_chain()
         self._make_consensus(authorities, tuple(causes))
         self._make_transactions(tuple(kinds), codes, tuple(schemas))
@@ -165,6 +176,23 @@ class Metrics:
         """Exactly one of SYNC_STATES is 1."""
         for each in (*SYNC_STATES, OTHER):
             self.sync_state.at(each).set(each == (state if state in SYNC_STATES else OTHER))
+
+    def name_authorities(self, organisations: Collection[str]) -> None:
+        """Label authorities by these names; one that is not among them is OTHER, and its series are gone.
+
+        Those of the lists of a few epochs, so their number is bounded while organisations come and go.
+        """
+        if organisations == self._authorities:
+            return
+        self._authorities = frozenset(organisations)
+        for family in (
+            self.consensus_authority_last_signed_height,
+            self.consensus_blocks_finalized_total,
+            self.consensus_proposals_missed_total,
+            self.consensus_equivocations_total,
+            self.consensus_evidence_recorded_total,
+        ):
+            family.rename(self._authorities)
 
     def spending(self, stage: str) -> "Spending":
         """Count the processor time that this thread spends inside towards one of STAGES.

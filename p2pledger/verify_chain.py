@@ -14,6 +14,7 @@ from pathlib import Path
 
 from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import FinalBlock, Header, genesis_digest
+from p2pledger.chain.epoch import epoch_of
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import check_final
 from p2pledger.chain.transaction import Transaction, is_authentic
@@ -130,7 +131,7 @@ class Replay:
             parent,
         ):
             raise Different(tip.height + 1, "it is not the child of the block before it")
-        if header.epoch != (height - 1) // genesis.parameters.epoch_blocks:
+        if header.epoch != epoch_of(height, genesis.parameters.epoch_blocks):
             raise Different(height, f"it is not one of epoch {header.epoch}")
         if header.time_ms <= time_ms:
             raise Different(height, "it is not later than the block before it")

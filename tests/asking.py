@@ -7,25 +7,41 @@ from collections.abc import Sequence
 from typing import Any
 
 from p2pledger.ledger.modules.queries import QUERIES
-from p2pledger.ledger.queries import Kept, Page, Unanswered
+from p2pledger.ledger.queries import Found, Kept, Page, Unanswered
 from p2pledger.types import Height, Millis
 from tests.ledgers import Ledger
 
 
 class LedgerChain:
-    """A `ledger.queries.ChainReader` over a ledger as it stands. Bodies of `dropped` are not kept."""
+    """A `ledger.queries.ChainReader` over a ledger as it stands. Bodies of `dropped` are not kept.
 
-    def __init__(self, ledger: Ledger, dropped: Sequence[bytes] = ()) -> None:
+    With another height or time, as if blocks that write nothing had come.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        dropped: Sequence[bytes] = (),
+        height: int | None = None,
+        time_ms: int | None = None,
+    ) -> None:
         self._ledger, self._dropped = ledger, dropped
         self.genesis = ledger.genesis
-        self.height, self.time_ms = Height(ledger.height), Millis(ledger.time_ms)
+        self.height = Height(ledger.height if height is None else height)
+        self.time_ms = Millis(ledger.time_ms if time_ms is None else time_ms)
+
+        self.looked_at = 0
+        """How many rows were read, of the state and of indexes."""
 
     def get(self, key: bytes) -> bytes | None:
+        self.looked_at += 1
         return self._ledger.reader.get(key)
 
     def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         rows = {row.key: row.value for row in self._ledger.rows if row.name == index}
-        return [(key, rows[key]) for key in sorted(rows) if key.startswith(prefix) and key > after][:limit]
+        found = [(key, rows[key]) for key in sorted(rows) if key.startswith(prefix) and key > after][:limit]
+        self.looked_at += len(found)
+        return found
 
     def kept(self, transaction_id: bytes) -> Kept | None:
         if transaction_id not in self._ledger.sent:
@@ -35,14 +51,36 @@ class LedgerChain:
         return Kept(height, body, self._ledger.reader.record(transaction_id))
 
 
+def text_of(value: Any) -> str:
+    """A parameter as it stands in a URL: what it may be is checked on the way back."""
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def page(
+    chain: LedgerChain, name: str, after: bytes = b"", limit: int = 100, **parameters: Any
+) -> Found[Any]:
+    """One page of a query. Raises: Unanswered."""
+    query = QUERIES[name]
+    given = {
+        each.name: each.read(text_of(parameters.pop(each.name)))
+        for each in query.parameters
+        if each.name in parameters
+    }
+    return query.ask(chain, query.asked(**given, **parameters), Page(after, limit))
+
+
 def every(
-    ledger: Ledger, name: str, limit: int = 100, dropped: Sequence[bytes] = (), **parameters: Any
+    ledger: Ledger | LedgerChain,
+    name: str,
+    limit: int = 100,
+    dropped: Sequence[bytes] = (),
+    **parameters: Any,
 ) -> list[Any]:
     """The items of all pages of a query. Raises: Unanswered."""
-    query, chain = QUERIES[name], LedgerChain(ledger, dropped)
+    chain = ledger if isinstance(ledger, LedgerChain) else LedgerChain(ledger, dropped)
     items, after = [], b""
     while True:
-        found = query.ask(chain, query.asked(**parameters), Page(after, limit))
+        found = page(chain, name, after, limit, **parameters)
         assert len(found.items) <= limit and found.next != after
         items += found.items
         if found.next is None:

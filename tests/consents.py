@@ -72,12 +72,6 @@ class ConsentLedger(Ledger):
         self.rows += self.execution.index_rows
         return built.transactions
 
-    def scan(self, index: str, prefix: bytes, after: bytes, limit: int):
-        """As `Store.scan`."""
-        rows = {row.key: row.value for row in self.rows if row.name == index}
-        found = sorted((k, v) for k, v in rows.items() if k.startswith(prefix) and k > after)
-        return found[:limit]
-
     def passes(self, time_ms: int) -> None:
         """The next block comes so much later."""
         self.time_ms += time_ms

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from p2pledger.chain.payloads import (
     AccountEnroll,
+    AuditGrant,
     Drive,
     EnergyParameters,
     EnergyRow,
@@ -19,15 +20,15 @@ from p2pledger.chain.payloads import (
     Terms,
     sign_enrolment,
 )
-from p2pledger.chain.period import Period, period_at, period_bounds
+from p2pledger.chain.period import Period, PeriodNumber, period_at, period_bounds
 from p2pledger.crypto import is_signed
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.modules.programs import MEASURES
 from p2pledger.ledger.overlay import Overlay
 from p2pledger.ledger.rules import Context
 from p2pledger.ledger.state import Changes
-from p2pledger.types import Hash, Height
-from tests.ledgers import START_MS, Effects, Ledger, signer
+from p2pledger.types import Hash, Height, Signature
+from tests.ledgers import START_MS, Effects, Ledger, genesis, signer
 
 WEEK = period_at(Period.WEEK, START_MS)
 MONTH = period_at(Period.MONTH, START_MS)
@@ -75,6 +76,12 @@ SUN = create("sun", terms(EnergyParameters(2), MONTH + 1))
 
 def claim(account: str = "ann", period: int = WEEK + 1, drive: Drive = CAREFUL) -> MobilityClaim:
     return MobilityClaim(key(account), period, drive, digest("trace"))
+
+
+def grant(account: str, period: int, auditor: str = "authority-0", of: str = "") -> Signature:
+    """What an account signs so that it is audited; `of`: another one signs it instead."""
+    terms = AuditGrant(genesis().hash, key(account), PeriodNumber(period), auditor)
+    return signer(of or account).sign(terms.sign_digest())
 
 
 def settle(
@@ -129,8 +136,3 @@ class Programs(Ledger):
 
     def earns(self, account: str, period: int, drive: Drive = CAREFUL):
         return self.does(claim(account, period, drive), "residents", "city gateway", account)
-
-    def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """As `Store.scan`, over the rows so far."""
-        rows = {row.key: row.value for row in self.rows if row.name == index}
-        return sorted((k, v) for k, v in rows.items() if k.startswith(prefix) and k > after)[:limit]

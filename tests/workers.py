@@ -32,6 +32,8 @@ DEAR_TO_PREPARE = {
     "tests/net/interop/test_js_libp2p.py",
     "tests/replay/test_two_pythons.py",
     "tests/sim/test_campaign.py",
+    "tests/unit/api/test_every_api_code.py",
+    "tests/unit/api/test_every_code.py",
     "tests/unit/simulator/test_judge.py",
 }
 """What the tests of one of these share takes longer than they do: they stay together, in any worker."""

@@ -49,7 +49,7 @@ LEDGER_CURES = {
     "already_corrected": "Correct the correction's replacement instead.",
     "not_an_authority": "Ask an organisation that sits, or wait for the epoch in which yours does.",
     "is_authority": "Rotate its key, or remove it first.",
-    "unknown_organisation": "Check the name; governance registers organisations.",
+    "unknown_organisation": "Check the name; organisations are registered by genesis or by governance.",
     "too_many_candidates": "Wait until some were made, at the end of an epoch.",
     "not_recent": "Let the node catch up and say so again.",
     "proof_invalid": "Sign `ready_digest` with the consensus key itself.",
@@ -120,6 +120,9 @@ LEDGER_CURES = {
     "unknown_claim": "Check account and period.",
     "already_audited": "Nothing to do: a claim is audited once.",
     "audit_contradictory": "Work the root out again, or report that it does not match.",
+    "audit_not_granted": (
+        "Ask the resident for a grant, signed with the account's key for this auditor and period."
+    ),
     "lot_taken": "Draw 16 new random bytes.",
     "unknown_lot": "Create it first; wait until that is final.",
     "not_holder": "Let its holder write this, or receive it first.",
@@ -147,8 +150,11 @@ API_CURES = {
     "method_not_allowed": "The `Allow` header names it.",
     "unknown_transaction": "Send the same bytes again: nothing happens twice under one id.",
     "unknown_block": "Ask for a height from 1 up to the one in `/v1/status`.",
-    "unknown_organisation": "Check the name; organisations are registered by genesis or by governance.",
     "unknown_status_list": "Check issuer and list; a list begins with its first `status.publish`.",
+    "too_many_rows": (
+        "Ask for its parts: `programs.periods` for totals, `programs.rewards` for a replay, the last lots "
+        "for a trace."
+    ),
     "not_final": "Wait: `GET /v1/transactions/{id}?wait_ms=30000`.",
     "pruned": "Ask an authority, which keeps all. What became of the transaction is still told here.",
     "receipt_not_ready": "Ask again after `Retry-After`: it comes with one of the next blocks.",

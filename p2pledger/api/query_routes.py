@@ -27,6 +27,7 @@ from p2pledger.ledger.queries import (
     AFTER_BYTES_MAX,
     INVALID_PARAMETER,
     PRUNED,
+    TOO_MANY_ROWS,
     Answer,
     Page,
     Parameter,
@@ -41,7 +42,11 @@ QUERIES_MAX = 64
 
 RETRY_AFTER_MS = 1_000
 
-_STATUSES = {INVALID_PARAMETER: HTTPStatus.BAD_REQUEST, PRUNED: HTTPStatus.GONE}
+_STATUSES = {
+    INVALID_PARAMETER: HTTPStatus.BAD_REQUEST,
+    PRUNED: HTTPStatus.GONE,
+    TOO_MANY_ROWS: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
 """Of refusals that do not mean that something is not there."""
 
 After = Annotated[

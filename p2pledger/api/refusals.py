@@ -18,8 +18,14 @@ from p2pledger.types import Hash
 
 Json = dict[str, Any]
 
-CONFLICTS = frozenset({Code.DUPLICATE, Code.REPLAYED})
-"""Refusals that mean "it is there already": 409, not 422."""
+_STATUSES: dict[str, HTTPStatus] = {
+    Code.MALFORMED: HTTPStatus.BAD_REQUEST,
+    Code.NOT_CANONICAL: HTTPStatus.BAD_REQUEST,
+    Code.TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Code.DUPLICATE: HTTPStatus.CONFLICT,
+    Code.REPLAYED: HTTPStatus.CONFLICT,
+}
+"""Of refusals that do not mean that the ledger's rules are against it; a code has one status."""
 
 
 class Refusal(Exception):
@@ -62,8 +68,9 @@ class Refusal(Exception):
 def refusal_of(error: Exception, transaction_id: Hash | None = None) -> Refusal:
     """The refusal that answers an item of `Service.submit` that is not an id.
 
-    Malformed bytes are 400, no room in the mempool 429, what is there already 409, and what the ledger's
-    rules refuse 422. An exception of any other kind is raised: it is a fault of ours.
+    Bytes that cannot be read are 400, those of a payload too; no room in the mempool is 429, what is there
+    already 409, and what the ledger's rules refuse 422. An exception of any other kind is raised: it is a
+    fault of ours.
     """
     if isinstance(error, Busy):
         return Refusal(
@@ -73,12 +80,8 @@ def refusal_of(error: Exception, transaction_id: Hash | None = None) -> Refusal:
             transaction_id=transaction_id,
             retry_after_ms=error.retry_after_ms,
         )
-    if isinstance(error, InvalidTransaction):
-        status = HTTPStatus.CONFLICT if error.code in CONFLICTS else HTTPStatus.UNPROCESSABLE_ENTITY
-        return Refusal(status, error.code, error.message, transaction_id=transaction_id)
-    if isinstance(error, InvalidMessage):
-        status = (
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE if error.code == Code.TOO_LARGE else HTTPStatus.BAD_REQUEST
-        )
-        return Refusal(status, error.code, str(error), transaction_id=transaction_id)
+    if isinstance(error, InvalidTransaction | InvalidMessage):
+        status = _STATUSES.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY)
+        message = error.message if isinstance(error, InvalidTransaction) else str(error)
+        return Refusal(status, error.code, message, transaction_id=transaction_id)
     raise error

@@ -9,11 +9,11 @@ way, no duplicate keys.
 import json
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from p2pledger.api.refusals import Refusal
-from p2pledger.chain.transaction import Batch, Transaction, decode_transaction
-from p2pledger.codec import decode, from_json
+from p2pledger.chain.transaction import Transaction, decode_transaction
+from p2pledger.codec import Length, decode, from_json
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash
 
@@ -28,6 +28,13 @@ CBOR = "application/cbor"
 JSON = "application/json"
 
 _ARRAY_OF_ONE = 0x81  # a Batch is an array of its one field; a transaction is an array of two
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """As a `Batch`, of items that may be no transactions: each is judged on its own."""
+
+    transactions: Annotated[tuple[Annotated[bytes, Length(0, REQUEST_BYTES_MAX)], ...], Length(1, 16_384)]
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def _read_cbor(body: bytes) -> Submission:
     if not body or body[0] != _ARRAY_OF_ONE:
         return Submission((body,), many=False)
     try:
-        batch: Batch = decode(Batch, body)
+        batch: _Batch = decode(_Batch, body)
     except InvalidMessage as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, error.code, f"not a batch: {error}") from None
     _check_count(len(batch.transactions))

@@ -18,7 +18,7 @@ from p2pledger.bench.devices import Device, devices, enrolment
 from p2pledger.chain.genesis import LAN, Genesis, Parameters
 from p2pledger.client import AsyncClient
 from p2pledger.client.outcomes import Accepted
-from p2pledger.testnet.directory import Directory, Plan, create_directory
+from p2pledger.testnet.directory import Charter, Directory, Plan, create_directory
 from p2pledger.testnet.nodes import Nodes
 from p2pledger.testnet.ports import claimed_ports
 from p2pledger.testnet.processes import NodeDied
@@ -142,7 +142,7 @@ async def prepared(shape: Shape) -> AsyncIterator[Fleet]:
         stack.callback(shutil.rmtree, path, ignore_errors=True)
         ports = stack.enter_context(claimed_ports(shape.authorities + plan_gateways))
         directory = create_directory(
-            path, Plan(shape.authorities, plan_gateways, ports.base), shape.parameters
+            path, Plan(shape.authorities, plan_gateways, ports.base), Charter(shape.parameters)
         )
         links = await stack.enter_async_context(open_links()) if shape.delay_ms else None
         names = tuple(node.name for node in directory.nodes)[: shape.authorities + shape.gateways]

@@ -61,20 +61,21 @@ class Unsigned:
 
 def unsigned(name: str) -> Unsigned:
     """The same key for the same name."""
-    return Unsigned(_key(name).public_key)
+    return Unsigned(named_key(name).public_key)
 
 
 def admin(organisation: str) -> KeySigner:
     """The only admin of an organisation: its invites are looked at, so it signs in earnest."""
-    return _key(f"admin of {organisation}")
+    return named_key(f"admin of {organisation}")
 
 
 def consensus_key(authority: str) -> KeySigner:
     """What an authority would vote with: its readiness is looked at."""
-    return _key(authority)
+    return named_key(authority)
 
 
-def _key(name: str) -> KeySigner:
+def named_key(name: str) -> KeySigner:
+    """The same key for the same name, which signs in earnest."""
     return KeySigner(sha256(name.encode()).digest())
 
 

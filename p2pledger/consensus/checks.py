@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import Header, evidence_root, tx_root
+from p2pledger.chain.epoch import ends_epoch
 from p2pledger.chain.vote import Evidence, Offence
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis
@@ -33,12 +34,7 @@ class Place:
     @property
     def is_boundary(self) -> bool:
         """Whether the child of this parent is the last block of the epoch."""
-        return is_boundary_height(Height(self.parent_height + 1), self.epoch, self.epoch_blocks)
-
-
-def is_boundary_height(height: Height, epoch: Epoch, epoch_blocks: int) -> bool:
-    """Whether the block of this height ends the epoch."""
-    return height == (epoch + 1) * epoch_blocks
+        return ends_epoch(self.parent_height + 1, self.epoch, self.epoch_blocks)
 
 
 def leader_offset(base_digest: Hash, epoch: Epoch, n: int) -> int:

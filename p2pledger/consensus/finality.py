@@ -38,7 +38,7 @@ def make_final(s: Situation) -> None:
         _prune(s)
         if executed < len(branch):
             return
-        if branch[-1].header.height == Height(s.base_height + s.setting.parameters.epoch_blocks):
+        if branch[-1].header.height == s.boundary_height:
             begin_epoch(s, branch[-1], certificate)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from p2pledger.chain.authority import AuthoritySet
+from p2pledger.chain.epoch import boundary_height
 from p2pledger.chain.genesis import Parameters
 from p2pledger.chain.message import Frame
 from p2pledger.chain.vote import Ballot, Certificate, Evidence, IsSigned, Offence, VoteKind
@@ -159,7 +160,7 @@ class Situation:
     @property
     def boundary_height(self) -> Height:
         """The height of the last block of this epoch."""
-        return Height((self.epoch + 1) * self.setting.parameters.epoch_blocks)
+        return boundary_height(self.epoch, self.setting.parameters.epoch_blocks)
 
     def place(self, parent_height: Height, parent_time_ms: Millis) -> Place:
         """What a child of such a parent is checked against."""

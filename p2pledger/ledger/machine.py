@@ -6,6 +6,7 @@ from typing import Any
 
 from p2pledger.chain.authority import AUTHORITIES_MAX
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
+from p2pledger.chain.epoch import ends_epoch
 from p2pledger.chain.genesis import Genesis, Quota
 from p2pledger.chain.payloads.governance import Parameter
 from p2pledger.chain.receipt import Result, leaves
@@ -53,6 +54,11 @@ class Machine:
         self._commitment = Commitment(genesis.parameters.state_buckets)
         self._opened: OrderedDict[Hash, tuple[Rule, Any]] = OrderedDict()
         """A payload is decoded once although it is looked at when it arrives, is proposed and is executed."""
+
+    @property
+    def urgent_kinds(self) -> frozenset[str]:
+        """Kinds of transactions of which some are carried out beyond their sponsor's quota."""
+        return frozenset(kind for kind, rule in RULES.items() if rule.is_urgent is not None)
 
     def start(self) -> Execution:
         """The execution of the genesis block: what the genesis file itself writes."""
@@ -129,14 +135,20 @@ class Machine:
         return work.finish(frontier)
 
     def build(
-        self, parent: StateReader, frontier: Frontier, at: Round, candidates: Sequence[Transaction]
+        self,
+        parent: StateReader,
+        frontier: Frontier,
+        at: Round,
+        candidates: Sequence[Transaction],
+        limits: tuple[int, int] | None = None,
     ) -> Built:
         """Choose from candidates what fits a block and succeeds, and execute it.
 
         They are tried as they arrived, but those of one device among themselves by their numbers. A
-        bad candidate is refused and harms no other. Raises: Fatal as `execute` does.
+        bad candidate is refused and harms no other. `limits`, from whoever has read them to find the
+        candidates, saves reading them again. Raises: Fatal as `execute` does.
         """
-        transactions_max, room = self.limits(parent, at)
+        transactions_max, room = limits or self.limits(parent, at)
         places = min(transactions_max, BLOCK_PLACES)
         work = _Work(self, parent, at, candidates)
         chosen: list[Transaction] = []
@@ -300,7 +312,9 @@ class _Ground:
         context.turn_to(transaction)
         sponsor = registry.check_sponsor(changes, context.sponsor, context.round)
         rule.check_signers(changes, context, payload)
-        self.charges.check(context.sponsor, sponsor.quota, len(transaction.encoded))
+        is_urgent = rule.is_urgent is not None and rule.is_urgent(payload)
+        quota = None if is_urgent else sponsor.quota
+        self.charges.check(context.sponsor, quota, len(transaction.encoded))
         return rule.apply(changes, context, payload)
 
 
@@ -341,7 +355,7 @@ class _Work:
         ground, next_set = self.ground, None
         ground.charges.settle()
         governance.convict(ground.changes, ground.context, self._at.offences)
-        if ends_epoch(self._at, self._machine.genesis):
+        if ends_epoch(self._at.height, self._at.epoch, self._machine.genesis.parameters.epoch_blocks):
             next_set = governance.close_epoch(ground.changes, ground.context)
         writes = ground.changes.writes()
         update = self._machine._commitment.update(self._parent, writes)
@@ -361,11 +375,6 @@ class _Work:
             index_rows=tuple(ground.context.rows),
             next_set=next_set,
         )
-
-
-def ends_epoch(at: Round, genesis: Genesis) -> bool:
-    """Whether this is the place of an epoch's last block, which decides on a list."""
-    return at.height % genesis.parameters.epoch_blocks == 0
 
 
 def _check_once_and_in_time(genesis: Genesis, transaction: Transaction, at: Round, *, is_used: bool) -> None:

@@ -26,6 +26,9 @@ COUNTED_MAX = 128
 
 SPONSOR_PART = 2
 """A sponsor may fill this part of the mempool: a half. The others always find the other half."""
+URGENT_MAX = 64
+"""So many of a sponsor's urgent transactions find room beside its share, which a thief may have filled."""
+URGENT_BYTES_MAX = 64 * 1_024
 STRANGERS_PART = 16
 """What nobody who is known answers for may fill this part, all of it together."""
 
@@ -131,6 +134,10 @@ class Mempool:
             min(quota.transactions, self._count_max // SPONSOR_PART),
             min(quota.size_bytes, self._bytes_max // SPONSOR_PART),
         )
+
+    def urgent_share(self, sponsor: str) -> Share:
+        """The share of what `Rule.is_urgent`, beside all else that a sponsor has waiting."""
+        return Share(f"{sponsor} urgently", URGENT_MAX, URGENT_BYTES_MAX)
 
     def is_crowded(self, sponsor: str, waiting_max: int) -> bool:
         """Whether a sponsor has its part of so many transactions waiting already."""

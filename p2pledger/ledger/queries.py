@@ -2,9 +2,15 @@
 
 A module's queries stand beside its rules, as data: `ledger.modules.queries` puts them into one table, from
 which the API makes its routes, the command its options, and the documentation its list. A query answers from
-indexes and from single rows of the state, page by page in the order of index keys, and looks at no more rows
-than the page may have. What becomes final meanwhile may come before a cursor or after it; nothing that was
-there is left out or told twice.
+indexes and from single rows of the state, page by page in the order of index keys. What becomes final
+meanwhile may come before a cursor or after it; nothing that was there is left out or told twice.
+
+The work of a page is bounded: it looks at no more rows of an index than its limit and one, and at a few rows
+of the state for each. Three kinds of query look at more. Traces of records do so for each of their items
+(`walk`). Traces of lots, totals and replays go over all that they are about, up to a maximum that the module
+states, beyond which they are refused with TOO_MANY_ROWS: half a sum is none. Lists of accesses pass over what
+is sealed without counting it, so that no page tells of it: they look at their limit and at what is sealed
+among it, which the quota of the mandated organisations bounds.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,11 +38,11 @@ AFTER_BYTES_MAX = 512
 """The longest cursor: an index key, or the path to a row of a walk."""
 
 INVALID_PARAMETER = "invalid_parameter"
-UNKNOWN_ORGANISATION = "unknown_organisation"
 UNKNOWN_STATUS_LIST = "unknown_status_list"
 UNKNOWN_BLOCK = "unknown_block"
 PRUNED = "pruned"
-"""Codes that a query may be refused with, beside those of `errors.Code`."""
+TOO_MANY_ROWS = "too_many_rows"
+"""What a query may be refused with and no transaction is; for the rest, `errors.Code` has the words."""
 
 TIME_MAX_MS = 2**64 - 1
 FromTime = Annotated[U64, "The earliest time of the event, in milliseconds UTC."]

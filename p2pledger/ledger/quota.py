@@ -45,9 +45,14 @@ class Charges:
         """Transactions and bytes, by organisation, of those that were looked at."""
         self._charged: set[str] = set()
 
-    def check(self, organisation: str, quota: Quota, size_bytes: int) -> None:
-        """Refuse a transaction of this size that the quota has no room for. Raises: InvalidTransaction."""
+    def check(self, organisation: str, quota: Quota | None, size_bytes: int) -> None:
+        """Refuse a transaction of this size that the quota has no room for. Raises: InvalidTransaction.
+
+        None: it has room for this one, whatever was used.
+        """
         transactions, used_bytes = self._used.get(organisation) or self._read(organisation)
+        if quota is None:
+            return
         if transactions >= quota.transactions or used_bytes + size_bytes > quota.size_bytes:
             reset_ms = self._window_ms - self._time_ms % self._window_ms
             raise InvalidTransaction(

@@ -93,7 +93,8 @@ class Rule:
     """What one kind of transaction means.
 
     Transactions of one line are put into a block by their place in it, when `order` names one. `read_ahead`
-    is told of all payloads of a block at once.
+    is told of all payloads of a block at once. What `is_urgent` counts towards its sponsor's quota and is
+    not refused for it: it takes something back, once, that the quota has let in.
     """
 
     payload: type[Any]
@@ -101,12 +102,18 @@ class Rule:
     apply: Apply
     order: Order | None = None
     read_ahead: Reads | None = None
+    is_urgent: Callable[[Any], bool] | None = None
 
     @property
     def kind(self) -> str:
         """The kind of transaction that this rule is for."""
         kind: str = self.payload.KIND
         return kind
+
+
+def always(payload: Any) -> bool:
+    """`is_urgent` of a kind that can happen but once to what it takes back."""
+    return True
 
 
 Enact = Callable[[Changes, Context, Any, Height], None]

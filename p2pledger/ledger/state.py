@@ -6,6 +6,8 @@ what is final, an `Overlay` for a block that is not.
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import fields
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -232,6 +234,27 @@ class _Rows:
 
 
 _ROWS = _Rows()
+
+
+def with_fields(row: T, **changes: Any) -> T:
+    """The row with other values in some fields: `dataclasses.replace` in a quarter of its time.
+
+    For rows that are their fields and nothing else: no `__post_init__`, nothing cached. Rules that keep
+    balances spend more here than anywhere else. Raises: TypeError for a field that the row does not have.
+    """
+    kind: Any = type(row)
+    new = object.__new__(kind)
+    values = new.__dict__
+    values.update(row.__dict__)
+    values.update(changes)
+    if len(values) != _field_count(kind):
+        raise TypeError(f"a row of {kind.__name__} has its fields alone, and not all of {', '.join(changes)}")
+    return cast("T", new)
+
+
+@cache
+def _field_count(kind: type[Any]) -> int:
+    return len(fields(kind))
 
 
 class Table(Generic[T]):

@@ -30,7 +30,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 from p2pledger.signer.keyfile import PASSPHRASE_VARIABLE, KeyFileRefused, read_passphrase
 
 PREFIX = "P2PLEDGER_"
-CLOCK_OFFSET_MS_MAX = 86_400_000
+CLOCK_OFFSET_MS_MAX = 366 * 86_400_000
 
 _HOSTS = {"ip4": ipaddress.IPv4Address, "ip6": ipaddress.IPv6Address}
 _ADDRESS = re.compile(

@@ -104,7 +104,7 @@ class Executor:
         assert parent is not None, "a leader builds on an executed parent"
         offences = tuple(item.offence for item in work.evidence)
         at = Round(work.epoch, work.height, work.time_ms, offences)
-        places, room = self._machine.limits(parent[0], at)
+        limits = places, room = self._machine.limits(parent[0], at)
         candidates = (
             []
             if work.is_empty
@@ -116,7 +116,7 @@ class Executor:
                 self.unfinal_ids(work.parent_digest),
             )
         )
-        built = self._machine.build(*parent, at, candidates)
+        built = self._machine.build(*parent, at, candidates, limits)
         self._pool.suspect(refusal.transaction_id for refusal in built.refused)
         execution = built.execution
         header = Header(

@@ -300,6 +300,7 @@ class Node:
         metrics.consensus_view.set(s.view)
         metrics.consensus_epoch.set(s.epoch)
         metrics.consensus_authorities.set(len(s.authorities))
+        metrics.name_authorities({one.organisation for some in s.sets.values() for one in some.members})
         metrics.consensus_is_authority.set(s.voice.index is not None)
         metrics.consensus_is_voting.set(not s.voice.is_silent)
         self._tell_notice(s.voice.notice)

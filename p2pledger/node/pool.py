@@ -11,6 +11,7 @@ from itertools import islice
 
 import trio
 
+from p2pledger.chain.epoch import epoch_of
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import (
     Outcome,
@@ -28,7 +29,7 @@ from p2pledger.metrics import Metrics
 from p2pledger.node.backlog import Backlog
 from p2pledger.node.service import MEMPOOL_FULL, TOO_BUSY, Busy
 from p2pledger.storage.store import Store
-from p2pledger.types import Epoch, Hash, Height, Millis
+from p2pledger.types import Hash, Height, Millis
 
 FETCHED_BYTES_MAX = 256 * 1024 * 1024
 """Bodies kept for blocks that were proposed or are being caught up with, beside the mempool."""
@@ -91,6 +92,7 @@ class Pool:
         self.is_unfinal: Callable[[Hash], bool] = lambda transaction_id: False
         self._genesis, self._machine, self._store = genesis, machine, store
         self._metrics, self._now = metrics, now
+        self._urgent = machine.urgent_kinds
         self._fates = Fates(FATES_MAX)
         self._fetched: OrderedDict[Hash, Transaction] = OrderedDict()
         self._fetched_bytes = 0
@@ -185,14 +187,16 @@ class Pool:
         return transaction
 
     def _refuse_crowds(self, opened: list[Transaction | Refusal], waiting_max: int) -> None:
-        """Put one refusal in the places of all that is new and whose sponsors have too much waiting."""
+        """Put one refusal in the places of what is new, not urgent, and of sponsors with too much waiting."""
         sponsors = {one.body.sponsor for one in opened if isinstance(one, Transaction)}
         crowded = {sponsor for sponsor in sponsors if self.mempool.is_crowded(sponsor, waiting_max)}
         if not crowded:
             return
         busy = Busy(RETRY_AFTER_MS, Code.TOO_MANY_PENDING)
         for i, one in enumerate(opened):
-            if isinstance(one, Transaction) and one.body.sponsor in crowded and one.id not in self.mempool:
+            if not isinstance(one, Transaction) or one.body.sponsor not in crowded:
+                continue
+            if one.id not in self.mempool and one.body.kind not in self._urgent:
                 opened[i] = busy
 
     def check_forms(self, transactions: Sequence[Transaction]) -> None:
@@ -237,7 +241,7 @@ class Pool:
             doubted = self._doubted(fresh.values(), now)
         offered: dict[int, Transaction] = {}
         shares: list[Share] = []
-        share_of: dict[tuple[str, bool], Share] = {}
+        share_of: dict[tuple[str, bool, bool], Share] = {}
         for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
             try:
                 if not is_good:
@@ -248,11 +252,15 @@ class Pool:
             except InvalidTransaction as error:
                 answers[i] = error
                 continue
-            sponsor = transaction.body.sponsor, quota is None
-            if sponsor not in share_of:  # on one parent a sponsor has one quota
-                share_of[sponsor] = self.mempool.share(sponsor[0], quota)
+            is_urgent = quota is not None and transaction.body.kind in self._urgent
+            account = transaction.body.sponsor, quota is None, is_urgent
+            if account not in share_of:  # on one parent a sponsor has one quota
+                whose = account[0]
+                share_of[account] = (
+                    self.mempool.urgent_share(whose) if is_urgent else self.mempool.share(whose, quota)
+                )
             offered[i] = transaction
-            shares.append(share_of[sponsor])
+            shares.append(share_of[account])
         taken = self.mempool.add_many([*offered.values()], now, shares)
         for i, is_new in zip(offered, taken, strict=True):
             if not isinstance(is_new, bool):
@@ -276,7 +284,7 @@ class Pool:
 
     def _round(self, time_ms: Millis) -> Round:
         height = self._store.tip().height
-        epoch = Epoch(height // self._genesis.parameters.epoch_blocks)
+        epoch = epoch_of(height + 1, self._genesis.parameters.epoch_blocks)
         return Round(epoch, Height(height + 1), time_ms)
 
     def _doubted(self, transactions: Collection[Transaction], now: Millis) -> set[Hash]:

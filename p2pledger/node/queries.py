@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from p2pledger.chain.genesis import Genesis
+from p2pledger.errors import Fatal
 from p2pledger.ledger.queries import Answer, Kept, Page, Query, Unanswered
 from p2pledger.storage.store import Store
 from p2pledger.types import Hash
@@ -35,16 +36,16 @@ class StoredChain:
 
 
 def answer(store: Store, genesis: Genesis, query: Query, asked: Any, page: Page) -> Answer:
-    """Answer a query from the last final block. Reads the disk. Raises: Unanswered."""
+    """Answer a query from the last final block. Reads the disk. Raises: Unanswered, Fatal."""
 
-    def read() -> Answer | Unanswered:
+    def read() -> Answer | Unanswered | Fatal:
         chain = StoredChain(store, genesis)
         try:
             return Answer(chain.height, query.ask(chain, asked, page))
-        except Unanswered as nothing:  # it may be there, of a height that was half read
+        except (Unanswered, Fatal) as nothing:  # it may be there, of a height that was half read
             return nothing
 
     found = store.together(read)
-    if isinstance(found, Unanswered):
+    if isinstance(found, Unanswered | Fatal):
         raise found
     return found

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.block import genesis_digest
+from p2pledger.chain.epoch import epoch_of
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.vote import Certificate
 from p2pledger.consensus.events import Recovered
@@ -19,7 +20,7 @@ def recovered(genesis: Genesis, store: Store, durable: Durable | None) -> Recove
     Raises: Fatal when the store is damaged.
     """
     tip = store.tip()
-    epoch = Epoch(tip.height // genesis.parameters.epoch_blocks)
+    epoch = epoch_of(tip.height + 1, genesis.parameters.epoch_blocks)
     sets = {Epoch(0): genesis.authorities, Epoch(1): genesis.next_authorities}
     for decided in range(max(0, epoch - 3), epoch):
         boundary = store.boundary(Epoch(decided))

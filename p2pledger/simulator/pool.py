@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
+from p2pledger.chain.epoch import epoch_of
 from p2pledger.chain.transaction import Outcome, Transaction, is_authentic
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
@@ -10,7 +11,7 @@ from p2pledger.ledger.machine import Round
 from p2pledger.ledger.mempool import Full, Mempool
 from p2pledger.simulator.city import QUOTA, City
 from p2pledger.storage.store import Store
-from p2pledger.types import Epoch, Hash, Height, Millis
+from p2pledger.types import Hash, Height, Millis
 
 TRANSACTIONS_MAX = 1_000
 BYTES_MAX = 10_000_000
@@ -80,7 +81,7 @@ class Pool:
         self._recheck(height, time_ms)
 
     def _recheck(self, height: Height, time_ms: Millis) -> None:
-        epoch = Epoch(height // self._city.parameters.epoch_blocks)
+        epoch = epoch_of(height + 1, self._city.parameters.epoch_blocks)
         at = Round(epoch, Height(height + 1), time_ms)
         for transaction_id in list(islice(self._suspects, RECHECKED_MAX)):
             del self._suspects[transaction_id]

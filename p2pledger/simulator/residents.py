@@ -12,6 +12,7 @@ from p2pledger.chain.payloads import (
     AccessIntent,
     AccessRefused,
     AccessServed,
+    AuditGrant,
     ClaimAudit,
     DataRegister,
     DeviceEnroll,
@@ -223,7 +224,9 @@ class Residents(Client):
         claims = [MobilityClaim(account, period, CAREFUL, digest("trace")) for account in (ann, ben)]
         yield from self.final(*(self.resident(10 + i, claim) for i, claim in enumerate(claims)))
         self.attempt(self.resident(10, claims[0]), self.resident(10, PointsRedeem(ann, 28_651, "city")))
-        audit = ClaimAudit(ben, period, False, digest("another trace"), digest("grant"))
+        terms = AuditGrant(self.city.genesis.hash, ben, period, "city")
+        grant = self.key(11).sign(terms.sign_digest())
+        audit = ClaimAudit(ben, period, False, digest("another trace"), grant)
         redeem = PointsRedeem(ann, 9_000, "city")
         yield from self.final(self.resident(10, redeem), self.by("city", audit))
         self.attempt(self.resident(11, PointsRedeem(ben, 1, "city")))

@@ -13,9 +13,10 @@ import json
 import secrets
 import time
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from p2pledger.chain.authority import Authority, AuthoritySet
 from p2pledger.chain.genesis import (
@@ -39,6 +40,7 @@ from p2pledger.types import Millis, PublicKey
 CHAIN_ID = "testnet"
 MARK = "testnet.json"
 GENESIS = "genesis.json"
+ORGANISATIONS = "organisations"
 PASSPHRASE = "passphrase"  # noqa: S105 - the file's name
 QUOTA = Quota(transactions=2_000_000, size_bytes=4 * 1024**3)
 """What each organisation may write in a minute: more than one machine can."""
@@ -71,17 +73,43 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Charter:
+    """What stands in a testnet's genesis file beside its nodes' keys."""
+
+    parameters: Parameters = LAN
+    owners: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Whose a node is, by the node's name; one that is not named has an organisation of its own name."""
+    others: tuple[str, ...] = ()
+    """Organisations that run no node."""
+    kinds: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What an organisation is; else what its node does."""
+    quotas: Mapping[str, Quota] = field(default_factory=lambda: MappingProxyType({}))
+    """What it may write, where that is not QUOTA."""
+    time_ms: Millis | None = None
+    """When the ledger begins; None: now."""
+
+    def owner(self, node: str) -> str:
+        """The organisation whose a node is."""
+        return self.owners.get(node, node)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """How many nodes a testnet has, and the first of its ports."""
+    """How many nodes the genesis file of a testnet names, who came later, and the first of its ports."""
 
     authorities: int
     gateways: int
     base_port: int
+    newcomers: tuple[tuple[str, str], ...] = ()
+    """Name and role of each node that joined, in the order of their coming."""
+    retired: tuple[str, ...] = ()
+    """Nodes that are there no more; their ports stay theirs."""
 
     def nodes(self, directory: Path) -> list[Node]:
-        """The nodes, authorities first."""
+        """The nodes: authorities, gateways, newcomers, but those that are retired."""
         named = [(f"authority-{n}", Role.AUTHORITY) for n in range(1, self.authorities + 1)]
         named += [(f"gateway-{n}", Role.GATEWAY) for n in range(1, self.gateways + 1)]
+        named += [(name, Role(role)) for name, role in self.newcomers]
         ports = PortBlock(self.base_port)
         return [
             Node(
@@ -93,6 +121,7 @@ class Plan:
                 p2p=f"/ip4/{HOST}/tcp/{ports.p2p(index)}",
             )
             for index, (name, role) in enumerate(named)
+            if name not in self.retired
         ]
 
 
@@ -106,22 +135,45 @@ class Directory:
 
     @property
     def nodes(self) -> list[Node]:
-        """The nodes, authorities first."""
+        """The nodes: authorities, gateways, newcomers."""
         return self.plan.nodes(self.path)
 
-    def gateways(self) -> list[Gateway]:
-        """The gateways, with the keys that sign for them."""
+    def admin(self, organisation: str) -> KeySigner:
+        """The admin key of an organisation that was made with the testnet."""
+        return self.key(self.path / ORGANISATIONS / f"{organisation}.key")
+
+    def key(self, file: Path) -> KeySigner:
+        """A transaction key of this testnet, by its file."""
         passphrase = (self.path / PASSPHRASE).read_bytes()
+        return KeySigner(load_key_file(file, SecretRole.TRANSACTION, passphrase).secret)
+
+    def with_newcomer(self, name: str, role: Role) -> "Directory":
+        """The same testnet with a node more, which it has from now on. Its home is for others to make."""
+        return self._planned(replace(self.plan, newcomers=(*self.plan.newcomers, (name, role.value))))
+
+    def without(self, name: str) -> "Directory":
+        """The same testnet, where a node is not started any more."""
+        return self._planned(replace(self.plan, retired=(*self.plan.retired, name)))
+
+    def _planned(self, plan: Plan) -> "Directory":
+        _write_mark(self.path, plan)
+        return replace(self, plan=plan)
+
+    def gateways(self) -> list[Gateway]:
+        """The gateways of the genesis file, with the keys that sign for them."""
         return [
             Gateway(
                 name=node.name,
                 organisation=entry.organisation,
                 peer=entry.peer,
-                signer=_signer(node.home / "transaction.key", passphrase),
+                signer=self.key(node.home / "transaction.key"),
                 http_url=node.http_url,
             )
-            for node, entry in zip(self.nodes[self.plan.authorities :], self.genesis.gateways, strict=True)
+            for node, entry in zip(self._founding_gateways(), self.genesis.gateways, strict=True)
         ]
+
+    def _founding_gateways(self) -> list[Node]:
+        return [node for node in self.nodes if node.role is Role.GATEWAY][: self.plan.gateways]
 
 
 def peers_of(node: Node) -> tuple[str, ...]:
@@ -136,7 +188,9 @@ def find_plan(path: Path) -> Plan | None:
     Raises: NotATestnet.
     """
     try:
-        return Plan(**json.loads((path / MARK).read_text()))
+        fields = json.loads((path / MARK).read_text())
+        newcomers = tuple((str(name), str(role)) for name, role in fields.pop("newcomers", ()))
+        return Plan(**fields | {"retired": tuple(fields.get("retired", ()))}, newcomers=newcomers)
     except FileNotFoundError:
         if path.exists() and any(path.iterdir()):
             raise NotATestnet(f"{path} is not empty and holds no testnet: choose another --dir") from None
@@ -154,71 +208,80 @@ def open_directory(path: Path) -> Directory:
     return Directory(path, plan, genesis)
 
 
-def create_directory(path: Path, plan: Plan, parameters: Parameters = LAN) -> Directory:
+def create_directory(path: Path, plan: Plan, charter: Charter | None = None) -> Directory:
     """Make a testnet: keys, genesis, configurations, guards."""
+    charter = charter or Charter()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     passphrase = secrets.token_hex(16).encode()
     (path / PASSPHRASE).touch(mode=0o600, exist_ok=False)
     (path / PASSPHRASE).write_bytes(passphrase)
     nodes = plan.nodes(path)
     public = [create_keys(node.home, node.role, passphrase) for node in nodes]
-    admins = [_create_admin(path, node.name, passphrase) for node in nodes]
-    genesis = _genesis(nodes, public, admins, parameters)
+    kinds = {charter.owner(node.name): node.role.value for node in nodes}
+    kinds |= {name: name for name in charter.others}
+    kinds |= charter.kinds
+    admins = {name: _create_admin(path, name, passphrase) for name in kinds}
+    organisations = tuple(
+        GenesisOrganisation(
+            id=name,
+            kind=kind,
+            admin_keys=(admins[name],),
+            threshold=1,
+            quota=charter.quotas.get(name, QUOTA),
+        )
+        for name, kind in kinds.items()
+    )
+    genesis = _genesis(nodes, public, organisations, charter)
     (path / GENESIS).write_text(json.dumps(to_json(genesis), indent=1) + "\n")
     for index, (node, side) in enumerate(zip(nodes, public, strict=True)):
         _configure(path, plan, nodes, public, index)
         if node.role is Role.AUTHORITY:
             create_guard(node.home, side.key, genesis.hash)
-    (path / MARK).write_text(json.dumps(vars(plan)) + "\n")
+    _write_mark(path, plan)
     return Directory(path, plan, genesis)
 
 
+def _write_mark(path: Path, plan: Plan) -> None:
+    new = path / f"{MARK}.new"
+    new.write_text(json.dumps(asdict(plan)) + "\n")
+    new.replace(path / MARK)
+
+
 def _create_admin(path: Path, name: str, passphrase: bytes) -> PublicKey:
-    organisations = path / "organisations"
+    organisations = path / ORGANISATIONS
     organisations.mkdir(mode=0o700, exist_ok=True)
     admin = create_secret(SecretRole.TRANSACTION)
     write_key_file(organisations / f"{name}.key", admin, passphrase)
     return PublicKey(admin.public_key)
 
 
-def _signer(file: Path, passphrase: bytes) -> KeySigner:
-    return KeySigner(load_key_file(file, SecretRole.TRANSACTION, passphrase).secret)
-
-
 def _genesis(
     nodes: Sequence[Node],
     public: Sequence[PublicSide],
-    admins: Sequence[PublicKey],
-    parameters: Parameters,
+    organisations: tuple[GenesisOrganisation, ...],
+    charter: Charter,
 ) -> Genesis:
-    """Every node belongs to an organisation of its own, which has its name."""
+    sides = [(node, side, charter.owner(node.name)) for node, side in zip(nodes, public, strict=True)]
     authorities = AuthoritySet(
-        tuple(
-            Authority(node.name, side.key, side.peer)
-            for node, side in zip(nodes, public, strict=True)
-            if node.role is Role.AUTHORITY
-        )
+        tuple(Authority(owner, side.key, side.peer) for node, side, owner in sides if _decides(node))
     )
     return Genesis(
         version=GENESIS_VERSION,
         chain_id=CHAIN_ID,
-        time_ms=Millis(time.time_ns() // 1_000_000),
-        parameters=parameters,
+        time_ms=charter.time_ms or Millis(time.time_ns() // 1_000_000),
+        parameters=charter.parameters,
         authorities=authorities,
         next_authorities=authorities,
-        organisations=tuple(
-            GenesisOrganisation(
-                id=node.name, kind=node.role.value, admin_keys=(admin,), threshold=1, quota=QUOTA
-            )
-            for node, admin in zip(nodes, admins, strict=True)
-        ),
+        organisations=organisations,
         gateways=tuple(
-            GenesisGateway(node.name, side.key, side.peer)
-            for node, side in zip(nodes, public, strict=True)
-            if node.role is Role.GATEWAY
+            GenesisGateway(owner, side.key, side.peer) for node, side, owner in sides if not _decides(node)
         ),
         residents_quota=QUOTA,
     )
+
+
+def _decides(node: Node) -> bool:
+    return node.role is Role.AUTHORITY
 
 
 def _configure(

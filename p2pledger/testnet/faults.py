@@ -13,13 +13,13 @@ from itertools import combinations
 
 import trio
 
-from p2pledger.node.config import CLOCK_OFFSET_MS_MAX
 from p2pledger.testnet.fault import Fault, FaultRefused, Kind
 from p2pledger.testnet.nodes import Nodes
 from p2pledger.testnet.proxy import Links, Way
 
 DELAY_MS_MAX = 60_000
 DURATION_S_MAX = 3_600
+CLOCK_MS_MAX = 86_400_000
 TWIN_DIAL_S = 30.0
 POLL_S = 0.05
 
@@ -81,8 +81,8 @@ class Faults:
                 raise FaultRefused(f"--ms and --jitter are from 0 to {DELAY_MS_MAX}")
             case Kind.LOSS if not 0 <= fault.percent < 100:
                 raise FaultRefused("--percent is at least 0 and less than 100")
-            case Kind.CLOCK if abs(fault.ms) > CLOCK_OFFSET_MS_MAX:
-                raise FaultRefused(f"--ms is at most a day, {CLOCK_OFFSET_MS_MAX}, either way")
+            case Kind.CLOCK if abs(fault.ms) > CLOCK_MS_MAX:
+                raise FaultRefused(f"--ms is at most a day, {CLOCK_MS_MAX}, either way")
             case Kind.TWIN if len(names) != 1 or names[0] not in self._nodes.authorities:
                 raise FaultRefused(
                     "one authority has a twin: name one of " + ", ".join(self._nodes.authorities)

@@ -99,6 +99,10 @@ class Nodes:
         self._told.update(self._processes)
         return await stop_all(list(self._processes.values()))
 
+    def add(self, node: Node) -> None:
+        """A node more, whose home is made. It is launched by its name."""
+        self._nodes[node.name] = node
+
     # --- what they are started with --------------------------------------------------------------------
 
     def offset_ms(self, name: str) -> int:

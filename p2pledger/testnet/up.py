@@ -24,6 +24,7 @@ from p2pledger.signer.keyfile import KeyFileRefused
 from p2pledger.testnet import control
 from p2pledger.testnet.agreement import Agreement, agreement_of, heights_of
 from p2pledger.testnet.directory import (
+    Charter,
     Directory,
     NotATestnet,
     Plan,
@@ -89,8 +90,8 @@ def run(options: Options) -> int:
     Raises: those of EXPECTED.
     """
     console = Console(stderr=options.is_json)
-    with _directory(options, console) as directory:
-        report = trio.run(_Run(directory, options, console).run)
+    with opened(options, console) as directory:
+        report = trio.run(Run(directory, options, console).run)
         if report is None:
             return 130  # interrupted before there was anything to judge
         if options.is_json:
@@ -99,8 +100,13 @@ def run(options: Options) -> int:
 
 
 @contextmanager
-def _directory(options: Options, console: Console) -> Iterator[Directory]:
-    """The testnet's directory with its ports claimed; a temporary one is removed unless a node died."""
+def opened(
+    options: Options, console: Console, charter: Charter | None = None, newcomers_max: int = 0
+) -> Iterator[Directory]:
+    """The testnet's directory with its ports claimed; a temporary one is removed unless a node died.
+
+    A testnet that is made here is made by `charter`, with ports for so many nodes that come later.
+    """
     kept = options.directory
     path = Path(tempfile.mkdtemp(prefix=control.TEMPORARY)) if kept is None else kept.absolute()
     is_worth_a_look = False
@@ -113,10 +119,12 @@ def _directory(options: Options, console: Console) -> Iterator[Directory]:
                 f"{path} has {plan.authorities} authorities and {plan.gateways} gateways: leave out"
                 " --authorities and --gateways, or choose another --dir"
             )
-        with claimed_ports(authorities + gateways, plan.base_port if plan else None) as ports:
+        founders = authorities + gateways
+        count = founders + (len(plan.newcomers) if plan is not None else newcomers_max)
+        with claimed_ports(count, plan.base_port if plan else None) as ports:
             if plan is None:
                 console.print(f"Making keys and a genesis file in {path} ...")
-                yield create_directory(path, Plan(authorities, gateways, ports.base))
+                yield create_directory(path, Plan(authorities, gateways, ports.base), charter)
             else:
                 yield open_directory(path)
     except NodeDied:
@@ -138,9 +146,9 @@ async def _links(options: Options) -> AsyncIterator[Links | None]:
         yield links
 
 
-def _expected(group: ExceptionGroup[Exception]) -> Exception:
+def _expected(group: ExceptionGroup[Exception], kinds: tuple[type[Exception], ...]) -> Exception:
     """The one foreseen failure in a group that trio's nurseries made; else the group itself."""
-    foreseen, others = group.split((NodeDied, EnrolmentRefused, control.NoTestnet))
+    foreseen, others = group.split(kinds)
     if foreseen is None or others is not None:
         return group
     error: Exception = foreseen
@@ -149,8 +157,11 @@ def _expected(group: ExceptionGroup[Exception]) -> Exception:
     return error
 
 
-class _Run:
-    """One run of a testnet."""
+class Run:
+    """One run of a testnet: its nodes are there while `conduct` lasts, and gone afterwards."""
+
+    foreseen: tuple[type[Exception], ...] = (NodeDied, EnrolmentRefused, control.NoTestnet)
+    """What may go wrong in it, and says itself what to do."""
 
     def __init__(self, directory: Directory, options: Options, console: Console) -> None:
         self._directory = directory
@@ -173,10 +184,10 @@ class _Run:
                 nursery.start_soon(self._interrupts, nursery.cancel_scope)
                 faults = Faults(nodes, links, nursery)
                 await nursery.start(control.serve, self._directory.path, faults)
-                report = await self._run_nodes(nodes, nursery)
+                report = await self.conduct(nodes, nursery)
                 nursery.cancel_scope.cancel()
         except ExceptionGroup as group:
-            raise _expected(group) from None
+            raise _expected(group, self.foreseen) from None
         return report
 
     @asynccontextmanager
@@ -200,7 +211,8 @@ class _Run:
                     return
                 self._console.print("Stopping; once more to stop at once.")
 
-    async def _run_nodes(self, nodes: Nodes, nursery: trio.Nursery) -> Report | None:
+    async def conduct(self, nodes: Nodes, nursery: trio.Nursery) -> Report | None:
+        """Start the nodes and do with them what this run is for. `nursery` ends with the run."""
         async with httpx.AsyncClient(timeout=REQUEST_S, trust_env=False) as http:
             await nodes.launch()
             await nodes.wait_until_ready(http)

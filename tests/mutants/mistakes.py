@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from p2pledger.chain.block import Header
-from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.vote import Ballot, Certificate, VoteKind
 from p2pledger.consensus import core, finality, pacing, recovery, settling, voting
 from p2pledger.consensus.checks import Place, check_header
@@ -16,7 +15,6 @@ from p2pledger.consensus.tally import Counted, Tally
 from p2pledger.consensus.tree import Block, Root
 from p2pledger.errors import InvalidMessage
 from p2pledger.ledger import machine
-from p2pledger.ledger.machine import Round
 from p2pledger.signer import local
 from p2pledger.signer.guard import Guard, GuardRefused, Reason, check_guard
 from p2pledger.simulator import node
@@ -87,8 +85,8 @@ def boundary_height_reused(patch: MonkeyPatch) -> None:
         root = s.tree.root
         s.tree.root = Root(root.digest, Height(root.height - 1), root.time_ms)
 
-    def ends_epoch(at: Round, genesis: Genesis) -> bool:
-        return (at.height + at.epoch) % genesis.parameters.epoch_blocks == 0
+    def ends_epoch(height: int, epoch: int, epoch_blocks: int) -> bool:
+        return (height + epoch) % epoch_blocks == 0
 
     patch.setattr(finality, "begin_epoch", begin)
     patch.setattr(machine, "ends_epoch", ends_epoch)  # the ledger counts along: nobody else would notice

@@ -21,21 +21,10 @@ from p2pledger.chain.payloads import (
 )
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.modules.consent import is_entitled, sealed_accesses, uses
-from p2pledger.ledger.modules.consent.queries import (
-    Page,
-    accesses_by,
-    accesses_of,
-    commercial_grants,
-    grants_of,
-    held_by,
-    held_of,
-    mandates_of,
-    open_holds,
-    overdue_erasures,
-)
 from p2pledger.ledger.modules.consent.rows import DATA, INTENTS
 from p2pledger.simulator.invariants.consent import ConsentInvariants
 from p2pledger.types import Hash, Height, Millis
+from tests.asking import LedgerChain, every
 from tests.consents import (
     ADMINS,
     CUSTODIANS,
@@ -62,17 +51,6 @@ orders = st.sampled_from([Hash(bytes([n]) * 32) for n in range(2)])
 purposes = st.sampled_from([Purpose.ENFORCE_SECURITY, Purpose.MARKETING])
 some_days = st.sampled_from([40, 365, 5, 1, 366])
 openings = st.sampled_from([3, None, 1, 0, 2**20 + 1])
-
-
-def everything(ask_page, limit: int = 3) -> list:
-    """All items of a list, a few at a time."""
-    page: Page = ask_page(b"", limit)
-    items = list(page.items)
-    while page.after is not None:
-        page = ask_page(page.after, limit)
-        assert page.items, "a page that promised more has more"
-        items += page.items
-    return items
 
 
 class Consent(RuleBasedStateMachine):
@@ -303,38 +281,43 @@ class Consent(RuleBasedStateMachine):
         for organisation in BUYERS:
             assert sealed_accesses(reader, organisation) == self.books.sealed(organisation)
         assert sealed_accesses(reader) == self.books.sealed()
-        self.queries_agree(reader, self.ledger.scan, height)
+        self.queries_agree(height)
 
-    def queries_agree(self, reader, scan, height):
-        books = self.books
+    def queries_agree(self, height):
+        books, chain = self.books, LedgerChain(self.ledger)
+
+        def told(name, **parameters):
+            return every(chain, f"consent.{name}", 3, **parameters)
+
         for handle in HANDLES:
-            found = everything(lambda *at, h=handle: accesses_of(reader, scan, key(h), Height(height), *at))
+            found = told("accesses-of", handle=key(handle))
             assert [one.id for one in found] == books.shown(height, handle=key(handle))
             assert all(one.had_basis == books.is_entitled(one.id, one.intent.height) for one in found)
-            held = [one.id for one in held_of(reader, key(handle))]
+            held = [one.id for one in told("held-of", handle=key(handle))]
             assert held == [i for i, one in books.data.items() if one.payload.handle == key(handle)]
-            granted = everything(lambda *at, h=handle: grants_of(reader, scan, key(h), *at))
+            granted = told("grants", handle=key(handle))
             assert {one.id for one in granted} == {
                 i for i, one in books.grants.items() if one.payload.handle == key(handle)
             }
         for buyer in BUYERS:
-            found = everything(lambda *at, b=buyer: accesses_by(reader, scan, b, Height(height), *at))
+            found = told("accesses-by", organisation=buyer)
             assert [one.id for one in found] == books.shown(height, organisation=buyer)
-            sold = everything(lambda *at, b=buyer: commercial_grants(reader, scan, b, *at))
+            sold = told("commercial-grants", buyer=buyer)
             assert [one.id for one in sold] == books.commercial(buyer)
             assert all(one.uses == books.uses(one.id) for one in sold)
-            decided = everything(lambda *at, b=buyer: mandates_of(reader, scan, b, *at))
+            decided = told("mandates", organisation=buyer)
             assert [one.id for one in decided] == sorted(
                 i for i, one in books.mandates.items() if one.payload.organisation == buyer
             )
         for custodian in CUSTODIANS:
-            held = everything(lambda *at, c=custodian: held_by(reader, scan, c, *at))
+            held = told("held-by", custodian=custodian)
             assert [one.id for one in held] == books.held_by(custodian)
         for ahead in (0, 31 * DAY_MS, 400 * DAY_MS):
-            time_ms = Millis(self.ledger.time_ms + ahead)
-            late = everything(lambda *at, t=time_ms: overdue_erasures(reader, scan, t, *at))
+            time_ms = self.ledger.time_ms + ahead
+            then = LedgerChain(self.ledger, time_ms=time_ms)
+            late = every(then, "consent.overdue-erasures", 3)
             assert [(one.erase_by_ms, one.id, one.missing) for one in late] == books.overdue(time_ms)
-            holds = everything(lambda *at, t=time_ms: open_holds(reader, scan, t, *at))
+            holds = every(then, "consent.open-holds", 3)
             shown = [(one.hold.until_ms, one.id, one.hold.order_hash, one.hold.organisation) for one in holds]
             assert shown == books.open_holds(time_ms)
 

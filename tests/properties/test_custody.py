@@ -20,6 +20,7 @@ from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.modules import custody
 from p2pledger.ledger.modules.custody.rows import OFFER_LAPSES_MS
 from p2pledger.simulator.invariants.custody import CustodyInvariants
+from tests.asking import LedgerChain, every
 from tests.ledgers import transaction
 from tests.properties.effort import effort
 from tests.unit.ledger.modules.custody_city import (
@@ -37,6 +38,7 @@ from tests.unit.ledger.modules.custody_city import (
 
 ORGANISATIONS = (COLLECTOR, CARRIER, PLANT)
 MATERIALS = (MIXED, PAPER)
+CLOSED_AS = {fate: f"{fate.name.lower()}_g" for fate in Fate}
 numbers = st.integers(0, 2**16)
 organisations = st.sampled_from(ORGANISATIONS)
 materials = st.sampled_from(MATERIALS)
@@ -224,44 +226,32 @@ class Custody(RuleBasedStateMachine):
             assert words.get(row.status.name) == book.stands
 
     def teardown(self):
-        reader, scan = self.ledger.reader, self.ledger.scan
+        chain = LedgerChain(self.ledger)
         for name in (*ORGANISATIONS, ""):
-            found = pages(lambda after: custody.mass_balance(reader, scan, name, after, 1))
+            found = every(chain, "custody.mass-balance", 1, organisation=name)
             assert {one.material for one in found} == {
                 material for by, material, _ in self.books.grams if by == name
             }
         disputed = {key for key, book in self.books.manifests.items() if book.step == "disputed"}
-        found = pages(lambda after: custody.open_discrepancies(scan, "", after, 1))
+        found = every(chain, "custody.open-discrepancies", 1)
         assert {one.manifest for one in found} == disputed
         closed = {
             (one.material, one.month, one.place, fate.name): grams
             for material in MATERIALS
-            for one in pages(
-                lambda after: custody.recycling_of_material(reader, scan, material, "", after, 1)
-            )
+            for one in every(chain, "custody.recycling-of-material", 1, material=material)
             for fate in Fate
-            if (grams := asdict(one.closings)[f"{fate.name.lower()}_g"])
+            if (grams := getattr(one, CLOSED_AS[fate]))
         }
         assert closed == {key: grams for key, grams in self.books.closed.items() if grams}
         for key in self.books.lots:
-            chain = pages(lambda after: custody.chain_of_custody(scan, key, after, 2))
-            row = custody.lot(reader, key)
-            assert len(chain) == row.events and chain[-1].holder == row.holder
-            assert chain[-1].mass_g == row.mass_g
-            assert [one.height for one in chain] == sorted(one.height for one in chain)
-            for near in pages(lambda after: custody.trace_back(reader, key, after, 1)):
-                ahead = pages(lambda after: custody.trace_forward(reader, scan, near.lot_id, after, 1))
-                assert key in {one.lot_id for one in ahead}
-
-
-def pages(ask):
-    """Everything, a page at a time."""
-    found, after = [], b""
-    while after is not None:
-        page = ask(after)
-        found += page.items
-        after = page.after
-    return found
+            events = every(chain, "custody.chain", 2, lot=key)
+            row = custody.lot(chain, key)
+            assert len(events) == row.events and events[-1].holder == row.holder
+            assert events[-1].mass_g == row.mass_g
+            assert [one.height for one in events] == sorted(one.height for one in events)
+            for near in every(chain, "custody.trace-back", 1, lot=key):
+                ahead = every(chain, "custody.trace-forward", 1, lot=near.lot)
+                assert key in {one.lot for one in ahead}
 
 
 def twin(books):

@@ -13,10 +13,12 @@ from p2pledger.chain.payloads import (
 )
 from p2pledger.chain.period import Period, period_at, period_bounds
 from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.modules.programs import queries
+from p2pledger.ledger.modules.programs.replay import period_root
+from p2pledger.ledger.modules.programs.rows import Audited, Driven, Redeemed, Supplied
 from p2pledger.simulator.invariants.programs import ProgramsInvariants
+from tests.asking import LedgerChain, every
 from tests.ledgers import genesis, transaction
-from tests.programs import DRIVING, SUN, Programs, claim, create, digest, key, settle, terms
+from tests.programs import DRIVING, SUN, Programs, claim, create, digest, grant, key, settle, terms
 from tests.properties.effort import effort
 
 GENESIS = genesis()
@@ -144,19 +146,23 @@ class ProgramsMachine(RuleBasedStateMachine):
     @rule(account=accounts)
     def redeem_all(self, account):
         # The balance is asked for at the next block's time: a period may end in between.
-        found = queries.balance(self.ledger.reader, key(account), self.ledger.next_round.time_ms)
-        if found is not None and found.points:
+        then = LedgerChain(self.ledger, time_ms=self.ledger.next_round.time_ms)
+        if account not in self.enrolled:
+            return
+        [found] = every(then, "programs.balance", account=key(account))
+        if found.points:
             payload = PointsRedeem(key(account), found.points + 1, "city")
             assert not self.submit(payload, "residents", "city gateway", account)
             payload = PointsRedeem(key(account), found.points, "city")
             assert self.submit(payload, "residents", "city gateway", account), "a balance can be redeemed"
 
-    @rule(account=st.sampled_from(DRIVERS), ago=back, is_match=st.booleans())
-    def audit(self, account, ago, is_match):
-        payload = ClaimAudit(
-            key(account), self.now("drive") - ago, is_match, digest("trace"), digest("grant")
-        )
-        self.submit(payload, "authority-0", "admin 0")
+    @rule(account=st.sampled_from(DRIVERS), ago=back, is_match=st.booleans(), of=st.sampled_from(DRIVERS))
+    def audit(self, account, ago, is_match, of):
+        period = self.now("drive") - ago
+        signed = grant(account, period, of=of)
+        payload = ClaimAudit(key(account), period, is_match, digest("trace"), signed)
+        is_done = self.submit(payload, "authority-0", "admin 0")
+        assert not is_done or of == account, "another account let it be audited"
 
     @rule(choice=st.integers(0, 100), is_match=st.booleans(), share=st.sampled_from([0, 1, 2, 4]))
     def spend_and_be_audited(self, choice, is_match, share):
@@ -170,7 +176,7 @@ class ProgramsMachine(RuleBasedStateMachine):
             account, period = claims[choice % len(claims)]
             if share and (points := self.books.balance(key(account), self.ledger.time_ms) // share):
                 self.redeem(account, points)
-            payload = ClaimAudit(key(account), period, is_match, digest("trace"), digest("grant"))
+            payload = ClaimAudit(key(account), period, is_match, digest("trace"), grant(account, period))
             self.submit(payload, "authority-0", "admin 0")
 
     @rule(
@@ -200,30 +206,37 @@ class ProgramsMachine(RuleBasedStateMachine):
     @invariant()
     def balances_are_what_the_books_say(self):
         time_ms = self.ledger.time_ms
-        sums = {"drive": 0, "sun": 0}
+        chain, sums = LedgerChain(self.ledger), {"drive": 0, "sun": 0}
         for account, program in self.enrolled.items():
-            found = queries.balance(self.ledger.reader, key(account), time_ms)
+            [found] = every(chain, "programs.balance", account=key(account))
             assert (found.program, found.points) == (program, self.books.balance(key(account), time_ms))
             sums[program] += found.points
-            explained = queries.statement(self.ledger.reader, self.ledger.scan, key(account), time_ms)
-            assert explained.balance == found.points
+            assert found.minted - found.redeemed - found.revoked - found.expired == found.points
+            booked = [one.entry.what for one in every(chain, "programs.entries", 3, account=key(account))]
+            taken = {
+                kind: sum(part.points for what in booked if isinstance(what, kind) for part in what.taken)
+                for kind in (Redeemed, Audited)
+            }
+            earned = sum(what.points for what in booked if isinstance(what, Driven | Supplied))
+            assert (found.minted, found.redeemed, found.revoked) == (earned, *taken.values())
         for program, balances in sums.items():
-            found = queries.totals(self.ledger.reader, program, time_ms)
+            [found] = every(chain, "programs.totals", program=program)
             books = self.books.sums(program, time_ms)
             assert (found.minted, found.redeemed, found.revoked, found.expired) == books
             assert balances == books[0] - sum(books[1:]) == found.balance
 
     @invariant()
     def a_period_replays_to_the_same_root(self):
+        chain = LedgerChain(self.ledger)
         for program, periods in self.periods.items():
             for period in periods:
-                found = queries.replay(self.ledger.reader, self.ledger.scan, program, period)
+                [found] = every(chain, "programs.replay", program=program, period=period)
                 minted = {
                     account: row.claimed[period]
                     for account, row in self.books.accounts.items()
                     if row.program == program and period in row.claimed
                 }
-                assert found.root == found.booked_root == queries.period_root(minted)
+                assert found.root == found.booked_root == period_root(minted)
                 assert found.points <= self.books.programs[program].seen[period].budget_points
 
 

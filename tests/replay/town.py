@@ -301,7 +301,7 @@ def rewards(town: Town) -> None:
             week + ahead - 1,
             is_match,
             programs.digest("trace" if is_match else "other"),
-            programs.digest("grant"),
+            programs.grant("bob", week + ahead - 1),
         )
         town.does(audit, "authority-0", "admin 0")
     town.month(2)

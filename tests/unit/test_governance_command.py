@@ -7,14 +7,21 @@ import threading
 import pytest
 from click.testing import CliRunner
 from p2pledger.api.cures import LEDGER_CURES
-from p2pledger.chain.payloads import AuthorityRemove, GovPropose, GovVote
+from p2pledger.chain.epoch import epoch_of
+from p2pledger.chain.payloads import AuthorityAdd, AuthorityRemove, GovPropose, GovVote
 from p2pledger.cli import main
+from p2pledger.client import QueryPage, Unavailable
 from p2pledger.codec import decode, encode, to_json
+from p2pledger.governance_command import say_until_listed
 from p2pledger.node.config import Role
 from p2pledger.node.home import prepare
 from p2pledger.signer.keyfile import Secret, SecretRole, write_key_file
+from p2pledger.types import Height, PeerId
+from tests.asking import LedgerChain, page
+from tests.ledgers import Ledger, genesis, signer
 from tests.unit.api.small_ledger import ADMIN
 from tests.unit.client.conftest import serve as serve
+from tests.unit.ledger.modules.test_governance import CITY, EPOCH, SHORT, adopt, names, say_ready
 
 PASSPHRASE = b"open, please"
 REASONS = b"because"
@@ -143,3 +150,57 @@ def test_a_gateway_is_never_ready_to_be_an_authority(files, serve):
     told = ready(files, node, Role.GATEWAY)
     assert told.exit_code == 1 and "is a gateway's" in told.output
     assert node.ledger.submissions == []
+
+
+class Chain:
+    """A client of a ledger that grows by a block with each pause; at heights of `away` no node answers."""
+
+    def __init__(self, ledger, away=()):
+        self.ledger, self.genesis, self.away = ledger, ledger.genesis, set(away)
+
+    def query(self, name, /, **parameters):
+        if self.ledger.height in self.away:
+            raise Unavailable("nobody answers")
+        found = page(LedgerChain(self.ledger), name, **parameters)
+        yield QueryPage(self.ledger.height, tuple(map(to_json, found.items)), None)
+
+    def pause(self):
+        self.ledger.block()
+
+
+def test_a_node_is_said_ready_once_in_each_epoch_until_a_list_has_it(capsys):
+    ledger, said = Ledger(genesis(parameters=SHORT)), []
+    adopt(ledger, AuthorityAdd("utility", signer("utility votes").public_key, PeerId("utility-authority")))
+    adopt(ledger, CITY)
+    say_ready(ledger, "utility votes", "utility", "utility 1")  # which came first: a list grows by one
+    chain = Chain(ledger, away=(16, 17))
+
+    def say(_):
+        say_ready(ledger, "city votes")
+        said.append(ledger.height)
+        return Height(ledger.height + EPOCH - 1)
+
+    first = say_until_listed(chain, CITY.key, say, chain.pause)
+    assert said == [10, 19] and ledger.height == 3 * EPOCH
+    assert [epoch_of(height, EPOCH) for height in said] == [1, 2]
+    assert (epoch_of(first - 1, EPOCH), epoch_of(first, EPOCH)) == (3, 4)
+    assert "utility" in names(ledger, 3) and "city" not in names(ledger, 3)
+    assert "city" in names(ledger, 4)
+    assert capsys.readouterr().err.count("nobody answers") == 2
+    assert say_until_listed(chain, CITY.key, say, chain.pause) == first and len(said) == 2
+
+
+def test_readiness_is_not_said_before_it_can_count_nor_for_what_nobody_decided():
+    ledger, said = Ledger(genesis(parameters=SHORT)), []
+    chain = Chain(ledger)
+    with pytest.raises(ValueError, match="no decided change"):
+        say_until_listed(chain, CITY.key, said.append, chain.pause)
+    adopt(ledger, CITY, ahead=2 * EPOCH)
+
+    def say(_):
+        said.append(ledger.height)
+        say_ready(ledger, "city votes")
+        return Height(ledger.height + EPOCH - 1)
+
+    say_until_listed(chain, CITY.key, say, chain.pause)
+    assert said == [EPOCH], "the end of the first epoch comes too early for the change"

@@ -78,6 +78,28 @@ def test_an_unknown_label_value_is_counted_as_other_and_makes_no_series():
     assert after["p2pledger_mempool_txs_received_total", other] == 100
 
 
+def test_authorities_that_come_are_named_and_those_that_went_leave_no_series():
+    metrics, series = make(), "p2pledger_consensus_blocks_finalized_total"
+
+    def counted() -> dict[str, float]:
+        values = exported(metrics)
+        return {dict(labels)["proposer"]: values[name, labels] for name, labels in values if name == series}
+
+    before = len(exported(metrics))
+    metrics.consensus_blocks_finalized_total.at("south").inc()
+    metrics.consensus_blocks_finalized_total.at("west").inc()
+    assert counted() == {"north": 0, "south": 1, "other": 1}
+    metrics.name_authorities({"south", "west"})
+    metrics.consensus_blocks_finalized_total.at("west").inc()
+    metrics.consensus_blocks_finalized_total.at("north").inc()
+    assert counted() == {"south": 1, "west": 1, "other": 2}
+    for number in range(100):
+        metrics.name_authorities({"south", f"guest-{number}"})
+        metrics.consensus_equivocations_total.at(f"guest-{number}").inc()
+    assert counted() == {"south": 1, "guest-99": 0, "other": 2}
+    assert len(exported(metrics)) == before
+
+
 def test_two_nodes_in_one_process_count_apart():
     one, other = make(), make()
     one.chain_height.set(7)

@@ -57,6 +57,7 @@ from p2pledger.chain.payloads import (
     AccessRefused,
     AccessServed,
     Action,
+    AuditGrant,
     AuthorityAdd,
     AuthorityReady,
     AuthorityRemove,
@@ -238,6 +239,7 @@ MANDATE = MandateGive(
     schemas=("personal.reading/1",),
     until_ms=Millis(START_MS + 86_400_000),
 )
+AUDIT_GRANT = AuditGrant(GENESIS.hash, signer("account").public_key, 2_815, "org-2")
 ENROLMENT = Enrolment(GENESIS.hash, "drive-well", signer("account").public_key, digest("nullifier"))
 MANIFEST = bytes(range(32, 48))
 LOTS = tuple(bytes(range(first, first + 16)) for first in (48, 64, 80, 96))
@@ -444,7 +446,13 @@ PAYLOADS: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
     "points.redeem": (PointsRedeem(signer("account").public_key, 250, "org-3"), ("gateway", "account")),
     "claim.audit": (
-        ClaimAudit(signer("account").public_key, 2_815, False, digest("another trace"), digest("grant")),
+        ClaimAudit(
+            signer("account").public_key,
+            2_815,
+            False,
+            digest("another trace"),
+            signer("account").sign(AUDIT_GRANT.sign_digest()),
+        ),
         ("admin 2",),
     ),
     "lot.create": (

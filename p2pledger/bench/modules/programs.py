@@ -11,6 +11,7 @@ from p2pledger.bench.modules.turn import Turn
 from p2pledger.bench.solo import ORGANISATIONS, SPONSOR, START_MS, Unsigned, admin, gateway
 from p2pledger.chain.genesis import RESIDENTS
 from p2pledger.chain.payloads import (
+    AuditGrant,
     ClaimAudit,
     Drive,
     EnergyParameters,
@@ -75,10 +76,15 @@ def kinds(turn: Turn) -> Iterator[list[Transaction]]:
     accounts = sorted(key.public_key for key in producers)
     yield [turn.by_admin(_settlement(turn, accounts, i)) for i in range(turn.count)]
     yield _by_accounts(turn, drivers, [PointsRedeem(k.public_key, 1, ISSUER) for k in drivers])
-    yield [
-        turn.by_admin(ClaimAudit(k.public_key, week, bool(i % 2), ZERO_HASH, ZERO_HASH))
-        for i, k in enumerate(drivers)
-    ]
+    yield [turn.by_admin(_audit(turn, i, week)) for i in range(turn.count)]
+
+
+def _audit(turn: Turn, number: int, week: int) -> ClaimAudit:
+    """The account's grant is looked at, so it signs that in earnest."""
+    account = turn.key("driver", number)
+    terms = AuditGrant(turn.ledger.genesis.hash, account.public_key, week, SPONSOR)
+    grant = account.sign(terms.sign_digest())
+    return ClaimAudit(account.public_key, week, bool(number % 2), ZERO_HASH, grant)
 
 
 def _by_accounts(turn: Turn, accounts: Sequence[Unsigned], payloads: Sequence[object]) -> list[Transaction]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pledger.bench.devices import Device
-from p2pledger.bench.solo import SPONSOR, Solo, Unsigned, admin, unsigned
+from p2pledger.bench.solo import SPONSOR, Solo, Unsigned, admin, named_key, unsigned
 from p2pledger.chain.transaction import Transaction
 from p2pledger.client.signing import transaction
-from p2pledger.crypto import Signer
+from p2pledger.crypto import KeySigner, Signer
 
 
 def made(ledger: Solo, payload: Any, sponsor: str, *signers: Signer) -> Transaction:
@@ -36,6 +36,10 @@ class Turn:
     def keys(self, name: str) -> list[Unsigned]:
         """As many keys as there are transactions, the same ones for the same name."""
         return [unsigned(f"{name} {self.number} {i}") for i in range(self.count)]
+
+    def key(self, name: str, number: int) -> KeySigner:
+        """One of these keys that signs in earnest."""
+        return named_key(f"{name} {self.number} {number}")
 
     def id(self, name: str, number: int) -> str:
         """A name that nothing else has."""

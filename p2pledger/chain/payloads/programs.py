@@ -23,6 +23,7 @@ SPEED_MAX_M_S = 100
 """No claim is for a faster drive than this (360 km/h), on the average of its driven seconds."""
 
 _ENROLMENT_DOMAIN = Domain("p2pledger/enrolment/1")
+_AUDIT_GRANT_DOMAIN = Domain("p2pledger/audit-grant/1")
 
 ProgramId = Annotated[str, Length(1, 32), Pattern("[a-z0-9]+(-[a-z0-9]+)*")]
 Points = Annotated[int, Range(0, POINTS_MAX)]
@@ -226,6 +227,23 @@ class PointsRedeem:
 
 
 @dataclass(frozen=True)
+class AuditGrant:
+    """What a resident's account signs: this organisation may hold this claim against its trace.
+
+    With the key that made the claim, so it tells nothing of the resident that the claim does not.
+    """
+
+    genesis_hash: Hash
+    account: PublicKey
+    period: PeriodNumber
+    auditor: OrganisationId
+
+    def sign_digest(self) -> Hash:
+        """The 32 bytes that the account signs."""
+        return _AUDIT_GRANT_DOMAIN.hash(encode(self))
+
+
+@dataclass(frozen=True)
 class ClaimAudit:
     """What an auditor found in the trace that a resident showed. Signed by the program's auditor."""
 
@@ -237,8 +255,8 @@ class ClaimAudit:
     """Whether root and drive are what the trace gives."""
     root: Hash
     """As recomputed from the trace."""
-    grant: Hash
-    """The resident's grant on which the trace was shown."""
+    grant: Signature
+    """The account's, of the `AuditGrant`."""
 
 
 @dataclass(frozen=True)

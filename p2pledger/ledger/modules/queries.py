@@ -1,12 +1,17 @@
-"""Everything that can be asked of a ledger: the modules' queries, assembled here by hand. Floor 4, pure."""
+"""Everything that can be asked of a ledger: the modules' queries, assembled here by hand. Floor 4, pure.
+
+Each module has one `queries.py`, of one shape: first the questions (`AskDevices`: a dataclass of parameters,
+whose docstring says what is answered), then what they are answered with (`DeviceFound`), then a function for
+each question, `ask_devices(reader, asked, page)`, and `QUERIES`, which gives them their names.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from p2pledger.ledger.modules.consent import asks as consent
-from p2pledger.ledger.modules.custody import asks as custody
+from p2pledger.ledger.modules.consent import queries as consent
+from p2pledger.ledger.modules.custody import queries as custody
 from p2pledger.ledger.modules.governance import queries as governance
-from p2pledger.ledger.modules.programs import asks as programs
+from p2pledger.ledger.modules.programs import queries as programs
 from p2pledger.ledger.modules.records import queries as records
 from p2pledger.ledger.modules.registry import queries as registry
 from p2pledger.ledger.queries import Query

@@ -16,10 +16,12 @@ from p2pledger.chain.payloads import (
     DeviceEnroll,
     DeviceRetire,
     DeviceTransfer,
+    EraseRequest,
     GatewayJoin,
     GovPropose,
     GovSuspend,
     GovVote,
+    GrantRevoke,
     KeyAdd,
     KeyRevoke,
     KeyRotate,
@@ -142,7 +144,10 @@ class RegistryInvariants:
         count, size = count + 1, size + len(transaction.encoded)
         quota = self.quota_at(sponsor, height)
         is_within = quota is not None and count <= quota.transactions and size <= quota.size_bytes
-        _require(is_within, f"{sponsor} wrote {count} transactions of {size} bytes in a window")
+        _require(
+            is_within or _takes_back(transaction),
+            f"{sponsor} wrote {count} transactions of {size} bytes in a window",
+        )
         self._used[sponsor] = window, count, size
 
     def _check_signers(self, transaction: Transaction, height: int) -> None:
@@ -300,6 +305,15 @@ class RegistryInvariants:
             _require(hour > before.hour, "two versions of a status list in an hour")
             _require((now.purpose, size) == (before.purpose, before.size), "another status list's version")
         self.lists[sponsor, payload.list_id] = now
+
+
+def _takes_back(transaction: Transaction) -> bool:
+    """Whether it is one of those that are carried out whatever was used of the quota."""
+    body = transaction.body
+    if body.kind == KeyRevoke.KIND:
+        ended: KeyRevoke = decode(KeyRevoke, body.payload)
+        return ended.from_height == 0
+    return body.kind in (GrantRevoke.KIND, EraseRequest.KIND)
 
 
 def _require(holds: bool, found: str) -> None:

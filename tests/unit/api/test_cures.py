@@ -23,8 +23,19 @@ def test_the_tables_of_the_documentation_say_the_same():
     assert table("Codes of the API") == list(API_CURES.items())
 
 
+def test_a_code_stands_in_one_table():
+    assert not LEDGER_CURES.keys() & API_CURES.keys(), "the one would hide the other's cure"
+
+
 def test_every_code_of_the_ledger_has_a_cure():
     assert list(LEDGER_CURES) == [code.value for code in Code]
+
+
+def test_a_code_that_stands_in_both_tables_has_one_cure():
+    both = LEDGER_CURES.keys() & API_CURES.keys()
+    assert both == {Code.UNKNOWN_ORGANISATION}
+    for code in both:
+        assert LEDGER_CURES[code] == API_CURES[code] == CURES[code]
 
 
 def test_every_code_that_the_api_writes_has_a_cure():

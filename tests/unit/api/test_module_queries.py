@@ -36,6 +36,8 @@ async def test_the_authorities_of_the_next_block(served):
         (f"/v1/programs/entries?account={KEY}", "unknown_account"),
         ("/v1/programs/totals?program=drive", "unknown_program"),
         ("/v1/programs/replay?program=drive&period=0", "unknown_program"),
+        ("/v1/programs/rewards?program=drive&period=0", "unknown_program"),
+        ("/v1/programs/audits?program=drive&period=0", "unknown_program"),
     ],
 )
 async def test_what_is_not_there_is_said_to_be(served, path, code):
@@ -49,8 +51,7 @@ async def test_what_is_not_there_is_said_to_be(served, path, code):
         "/v1/custody/recycling-at-place?place=dwelling:1",
         "/v1/custody/mass-balance?organisation=-",
         "/v1/governance/decisions?from_height=2&to_height=1",
-        f"/v1/programs/entries?account={KEY}&after=ab",
-        "/v1/programs/programs?after=ff",
+        "/v1/programs/rewards?program=drive&period=-1",
         "/v1/consent/accesses-of?handle=ab",
     ],
 )

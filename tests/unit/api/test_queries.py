@@ -367,8 +367,7 @@ async def test_every_query_is_documented_for_machines(served):
 
 def test_every_code_of_a_refused_query_has_a_cure():
     for code in (
-        queries.INVALID_PARAMETER, queries.PRUNED, queries.UNKNOWN_BLOCK, queries.UNKNOWN_ORGANISATION,
-        queries.UNKNOWN_STATUS_LIST,
-        Code.UNKNOWN_DEVICE, Code.UNKNOWN_RECORD,
+        queries.INVALID_PARAMETER, queries.PRUNED, queries.UNKNOWN_BLOCK, queries.UNKNOWN_STATUS_LIST,
+        Code.UNKNOWN_ORGANISATION, Code.UNKNOWN_DEVICE, Code.UNKNOWN_RECORD,
     ):  # fmt: skip
         assert code in CURES

@@ -1,5 +1,6 @@
 import json
 
+import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from p2pledger.api.submission import (
     CBOR,
     JSON,
     REQUEST_TRANSACTIONS_MAX,
+    Submission,
     parse_json,
     read_submission,
 )
@@ -98,6 +100,12 @@ def test_both_forms_read_back_what_was_written():
         assert (submission.items, submission.many) == expected
 
 
+@pytest.mark.parametrize("item", [bytes(20_481), b""], ids=["too large", "empty"])
+def test_an_item_that_no_transaction_can_be_harms_no_other_of_its_batch(item):
+    submission = read_submission(CBOR, cbor2.dumps([[TRANSACTION.encoded, item]]))
+    assert submission == Submission((TRANSACTION.encoded, item), many=True)
+
+
 @pytest.mark.parametrize("media_type", [CBOR, JSON])
 def test_too_many_transactions_are_refused_before_any_is_judged(media_type):
     count = REQUEST_TRANSACTIONS_MAX + 1
@@ -112,6 +120,8 @@ def test_too_many_transactions_are_refused_before_any_is_judged(media_type):
     [
         (InvalidMessage("x"), 400, "malformed"),
         (InvalidMessage("x", code="too_large"), 413, "too_large"),
+        (InvalidTransaction(Code.MALFORMED, "the payload"), 400, "malformed"),
+        (InvalidTransaction(Code.NOT_CANONICAL, "the payload"), 400, "not_canonical"),
         (InvalidTransaction(Code.OVER_QUOTA, "x"), 422, "over_quota"),
         (InvalidTransaction(Code.DUPLICATE, "x"), 409, "duplicate"),
         (InvalidTransaction(Code.REPLAYED, "x"), 409, "replayed"),

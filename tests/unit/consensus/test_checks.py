@@ -8,7 +8,6 @@ from p2pledger.consensus.checks import (
     check_content,
     check_header,
     check_roots,
-    is_boundary_height,
     leader_offset,
 )
 from p2pledger.errors import InvalidMessage
@@ -51,8 +50,6 @@ def test_a_boundary_names_the_next_list_and_no_other_block_does():
     with pytest.raises(InvalidMessage):
         check_header(GOOD, last)
     check_header(replace(GOOD, next_set_hash=tx("list")), last)
-    assert is_boundary_height(Height(20), Epoch(1), 10)
-    assert not is_boundary_height(Height(10), Epoch(1), 10)
 
 
 def test_ids_and_evidence_are_the_headers():

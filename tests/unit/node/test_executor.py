@@ -1,4 +1,4 @@
-"""What a leader puts into a block when much of what waits is refused."""
+"""What a leader builds, by limits that governance decided on."""
 
 from dataclasses import replace
 
@@ -30,3 +30,30 @@ def test_what_is_refused_takes_no_place_in_a_small_block(tmp_path, limit):
     built = solo.executor.build(asked, after)
     assert built.transaction_ids == (good.id,)
     solo.signer.close()
+
+
+def test_a_leader_reads_the_blocks_limits_once(tmp_path, monkeypatch):
+    solo = Solo(tmp_path)
+    read, limits = [], solo.machine.limits
+
+    def counted(parent, at):
+        read.append(at.height)
+        return limits(parent, at)
+
+    monkeypatch.setattr(solo.machine, "limits", counted)
+    now = Millis(solo.genesis.time_ms + 1_000)
+    root = solo.core.situation.tree.root
+    work = Build(
+        epoch=Epoch(0),
+        view=View(1),
+        height=Height(1),
+        parent_digest=root.digest,
+        parent_view=View(0),
+        time_ms=now,
+        proposer=0,
+        evidence=(),
+        is_boundary=False,
+        is_empty=False,
+    )
+    built = solo.executor.build(work, now)
+    assert built.header.height == 1 and read == [1]

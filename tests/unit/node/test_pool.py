@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 import trio
+from p2pledger.chain.payloads import KeyRevoke, RevocationReason
 from p2pledger.chain.transaction import Outcome, Transaction
 from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.ledger import mempool as mempool_module
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.node import backlog
 from p2pledger.node import pool as pool_module
+from p2pledger.node.clock import Clock
 from p2pledger.node.service import Busy
 from p2pledger.types import Signature
 from tests import ledgers
@@ -21,6 +23,11 @@ def solo(tmp_path):
     made = Solo(tmp_path)
     yield made
     made.signer.close()
+
+
+def revoking(of, key, by="city 1"):
+    payload = KeyRevoke(key, RevocationReason.COMPROMISED, 0)
+    return ledgers.transaction(of, payload, "city", by, expires_ms=Clock().now() + 60_000)
 
 
 def forged(transaction):
@@ -55,6 +62,19 @@ async def test_no_sponsor_keeps_the_others_out(solo):
     assert solo.count("mempool_txs_received_total", source="api", result="too_many_pending") == 3
     other = fact(solo.genesis, "utility 1", "utility")
     assert await solo.pool.submit([other.encoded]) == [other]
+
+
+async def test_a_thief_who_fills_its_owners_share_cannot_keep_the_revocation_out(solo, monkeypatch):
+    monkeypatch.setattr(backlog, "WAITING_MIN", 20)
+    stolen = ledgers.signer("city gateway").public_key
+    for _ in range(15):
+        await solo.pool.submit([fact(solo.genesis, "city gateway").encoded])
+    assert [a.code for a in await solo.pool.submit([fact(solo.genesis).encoded])] == ["too_many_pending"]
+    revocation = revoking(solo.genesis, stolen)
+    assert await solo.pool.submit([revocation.encoded]) == [revocation]
+    # Nor can the thief say it for itself, whatever it names.
+    forged_wish = revoking(solo.genesis, stolen, "city gateway")
+    assert [a.code for a in await solo.pool.submit([forged_wish.encoded])] == ["not_entitled"]
 
 
 async def test_a_full_mempool_says_when_to_come_back(solo):

@@ -3,9 +3,18 @@
 from pathlib import Path
 
 import pytest
+from p2pledger.chain.genesis import Quota
 from p2pledger.node.config import Role, load_configuration
 from p2pledger.signer.keyfile import SecretRole, load_key_file, read_passphrase
-from p2pledger.testnet.directory import NotATestnet, Plan, create_directory, find_plan, open_directory
+from p2pledger.testnet.directory import (
+    Charter,
+    NotATestnet,
+    Plan,
+    create_directory,
+    find_plan,
+    open_directory,
+)
+from p2pledger.types import Millis
 
 
 def test_every_node_has_a_configuration_that_loads_and_keys_that_the_genesis_names(tmp_path: Path) -> None:
@@ -60,3 +69,33 @@ def test_a_testnet_whose_making_was_cut_short_is_not_taken_for_one(tmp_path: Pat
     (tmp_path / "testnet.json").unlink()
     with pytest.raises(NotATestnet):
         open_directory(tmp_path)
+
+
+def test_a_charter_says_whose_nodes_are_and_who_else_there_is(tmp_path: Path) -> None:
+    charter = Charter(
+        owners={"authority-1": "transport", "gateway-1": "transport"},
+        others=("carrier",),
+        kinds={"carrier": "haulage"},
+        quotas={"carrier": Quota(10, 1_000)},
+        time_ms=Millis(1_700_000_000_000),
+    )
+    made = create_directory(tmp_path / "net", Plan(1, 1, 7_100), charter)
+    genesis = made.genesis
+    assert {o.id: o.kind for o in genesis.organisations} == {"transport": "gateway", "carrier": "haulage"}
+    assert next(o.quota for o in genesis.organisations if o.id == "carrier") == Quota(10, 1_000)
+    assert [member.organisation for member in genesis.authorities.members] == ["transport"]
+    assert [gateway.organisation for gateway in made.gateways()] == ["transport"]
+    assert genesis.time_ms == 1_700_000_000_000
+    for organisation in genesis.organisations:
+        assert organisation.admin_keys == (made.admin(organisation.id).public_key,)
+
+
+def test_a_newcomer_is_there_when_the_testnet_is_opened_again(tmp_path: Path) -> None:
+    made = create_directory(tmp_path / "net", Plan(1, 1, 7_100))
+    grown = made.with_newcomer("gateway-2", Role.GATEWAY)
+    assert [node.name for node in grown.nodes] == ["authority-1", "gateway-1", "gateway-2"]
+    again = open_directory(tmp_path / "net")
+    later = again.without("authority-1")
+    assert [node.name for node in later.nodes] == ["gateway-1", "gateway-2"]
+    assert later.nodes == grown.nodes[1:] and open_directory(tmp_path / "net") == later
+    assert again == grown and [gateway.name for gateway in again.gateways()] == ["gateway-1"]

@@ -7,7 +7,6 @@ that were entitled are at most as many as the grant allows.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from p2pledger.chain.payloads import AccessIntent, AccessRefused, AccessServed, Power, RefusalReason
 from p2pledger.chain.schema import DAY_MS
@@ -34,7 +33,7 @@ from p2pledger.ledger.modules.consent.rows import (
 )
 from p2pledger.ledger.modules.registry.keys import check_unowned
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes, Readable
+from p2pledger.ledger.state import Changes, Readable, with_fields
 from p2pledger.types import Hash, Height, Millis
 
 INTENT_LASTS_MS = DAY_MS
@@ -147,11 +146,11 @@ def _apply_use(changes: Changes, context: Context, payload: AccessIntent, grant_
     if _uses(changes, grant) >= grant.max_uses:
         raise InvalidTransaction(Code.USES_EXHAUSTED, f"the grant allows {grant.max_uses} uses")
     if grant.last_height < height:
-        grant = replace(grant, settled_uses=_uses(changes, grant), last_height=height, last_uses=())
+        grant = with_fields(grant, settled_uses=_uses(changes, grant), last_height=height, last_uses=())
     counts = {block_uses.data: block_uses.count for block_uses in grant.last_uses}
     counts[payload.data] = counts.get(payload.data, 0) + 1
     last = tuple(BlockUses(data_id, count) for data_id, count in counts.items())
-    GRANTS.put(changes, grant_id, replace(grant, last_uses=last))
+    GRANTS.put(changes, grant_id, with_fields(grant, last_uses=last))
 
 
 def _check_mandated(changes: Changes, context: Context, payload: AccessIntent, data: Data) -> None:
@@ -231,7 +230,7 @@ def _put_report(
     changes: Changes, context: Context, intent_id: Hash, intent: Intent, refusal: RefusalReason | None
 ) -> None:
     report = Report(context.sponsor, context.round.height, refusal)
-    INTENTS.put(changes, intent_id, replace(intent, reports=(*intent.reports, report)))
+    INTENTS.put(changes, intent_id, with_fields(intent, reports=(*intent.reports, report)))
 
 
 def _read_intents_ahead(changes: Changes, payloads: Collection[AccessIntent]) -> None:

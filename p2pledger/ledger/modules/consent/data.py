@@ -5,7 +5,6 @@ for anything else.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from p2pledger.chain.payloads import DataRegister
 from p2pledger.chain.schema import DAY_MS, SchemaClass, day_of
@@ -23,7 +22,7 @@ from p2pledger.ledger.modules.registry import check_organisation
 from p2pledger.ledger.modules.registry.keys import check_unowned
 from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.state import Changes, with_fields
 from p2pledger.types import Hash, Millis
 
 RETAINED_MAX_MS = 30 * 365 * DAY_MS
@@ -57,7 +56,7 @@ def apply_register(changes: Changes, context: Context, payload: DataRegister) ->
         handle = Handle(context.sponsor, (data,), is_closed=False)
     else:
         _check_room(context, handle)
-        handle = replace(handle, data=(*handle.data, data))
+        handle = with_fields(handle, data=(*handle.data, data))
     HANDLES.put(changes, payload.handle, handle)
     row = Data(
         organisation=context.sponsor,

@@ -6,7 +6,6 @@ was asked for meanwhile falls due when the hold has ended.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from p2pledger.chain.payloads import EraseDone, EraseRequest, HoldPlace, Power
 from p2pledger.errors import Code, InvalidTransaction
@@ -27,8 +26,8 @@ from p2pledger.ledger.modules.consent.rows import (
     check_mandate,
     check_until,
 )
-from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.rules import Context, Rule, always
+from p2pledger.ledger.state import Changes, with_fields
 from p2pledger.types import Hash, Millis, PublicKey
 
 HOLDS = "consent.holds"
@@ -56,12 +55,12 @@ def apply_request(changes: Changes, context: Context, payload: EraseRequest) -> 
         known = check_handle(changes, handle)
         if known.is_closed:
             raise InvalidTransaction(Code.ERASURE_ASKED, "all data of the handle is to be erased already")
-        HANDLES.put(changes, handle, replace(known, is_closed=True))
+        HANDLES.put(changes, handle, with_fields(known, is_closed=True))
     elif not fresh:
         code = Code.ERASED if target[0][1].is_erased else Code.ERASURE_ASKED
         raise InvalidTransaction(code, "the data is to be erased already, or is")
     for data, before in fresh:
-        row = replace(before, request=Request(context.round.height, context.round.time_ms))
+        row = with_fields(before, request=Request(context.round.height, context.round.time_ms))
         _put(changes, context, data, before, row)
     return b""
 
@@ -77,7 +76,7 @@ def apply_done(changes: Changes, context: Context, payload: EraseDone) -> bytes:
     if (held_ms := row.held_ms(time_ms)) is not None:
         raise InvalidTransaction(Code.HELD, f"a legal hold keeps it until {held_ms} ms")
     done = Erased(context.sponsor, payload.method, context.round.height)
-    DATA.put(changes, payload.data, replace(row, erased=(*row.erased, done)))
+    DATA.put(changes, payload.data, with_fields(row, erased=(*row.erased, done)))
     return b""
 
 
@@ -108,7 +107,7 @@ def _held(row: Data, hold: Hold, time_ms: Millis) -> Data:
     holds = (*(each for each in others if each.until_ms > time_ms), hold)
     if len(holds) > HOLDS_MAX:
         raise InvalidTransaction(Code.TOO_MANY_HOLDS, f"data has at most {HOLDS_MAX} holds at once")
-    return replace(row, holds=holds, held_until_ms=max([row.held_until_ms, *over]))
+    return with_fields(row, holds=holds, held_until_ms=max([row.held_until_ms, *over]))
 
 
 def _put(changes: Changes, context: Context, data: Hash, before: Data, row: Data) -> None:
@@ -122,7 +121,7 @@ def _read_ahead(changes: Changes, payloads: Collection[EraseDone | EraseRequest 
 
 
 RULES = (
-    Rule(EraseRequest, for_a_resident, apply_request, read_ahead=_read_ahead),
+    Rule(EraseRequest, for_a_resident, apply_request, read_ahead=_read_ahead, is_urgent=always),
     Rule(EraseDone, by_the_organisation, apply_done, read_ahead=_read_ahead),
     Rule(HoldPlace, by_the_organisation, apply_hold, read_ahead=_read_ahead),
 )

@@ -6,7 +6,6 @@ closed list.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from p2pledger.chain.payloads import GrantGive, GrantRevoke, MandateEnd, MandateGive
 from p2pledger.chain.payloads.consent import COMMERCIAL_PURPOSES
@@ -22,8 +21,8 @@ from p2pledger.ledger.modules.consent.rows import (
 )
 from p2pledger.ledger.modules.registry import check_organisation, check_signed_for_resident
 from p2pledger.ledger.modules.registry.schemas import schema_class
-from p2pledger.ledger.rules import Context, Measure, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.rules import Context, Measure, Rule, always
+from p2pledger.ledger.state import Changes, with_fields
 from p2pledger.types import Height
 
 GRANTS_OF = "consent.grants"
@@ -79,7 +78,7 @@ def apply_revoke(changes: Changes, context: Context, payload: GrantRevoke) -> by
     context.check_signed_by(row.handle, "the handle's key")
     if row.revoked_height is not None:
         raise InvalidTransaction(Code.GRANT_REVOKED, f"it was revoked at height {row.revoked_height}")
-    GRANTS.put(changes, payload.grant, replace(row, revoked_height=context.round.height))
+    GRANTS.put(changes, payload.grant, with_fields(row, revoked_height=context.round.height))
     return b""
 
 
@@ -115,7 +114,7 @@ def enact_end(changes: Changes, context: Context, payload: MandateEnd, from_heig
         raise InvalidTransaction(Code.UNKNOWN_MANDATE, f"there is no mandate {payload.mandate.hex()}")
     if row.ended_height is not None and row.ended_height <= from_height:
         raise InvalidTransaction(Code.NOT_IN_FORCE, f"it ends at height {row.ended_height} already")
-    MANDATES.put(changes, payload.mandate, replace(row, ended_height=from_height))
+    MANDATES.put(changes, payload.mandate, with_fields(row, ended_height=from_height))
 
 
 def _read_handles_ahead(changes: Changes, payloads: Collection[GrantGive]) -> None:
@@ -128,6 +127,6 @@ def _read_grants_ahead(changes: Changes, payloads: Collection[GrantRevoke]) -> N
 
 RULES = (
     Rule(GrantGive, for_a_resident, apply_give, read_ahead=_read_handles_ahead),
-    Rule(GrantRevoke, for_a_resident, apply_revoke, read_ahead=_read_grants_ahead),
+    Rule(GrantRevoke, for_a_resident, apply_revoke, read_ahead=_read_grants_ahead, is_urgent=always),
 )
 MEASURES = (Measure(MandateGive, enact_mandate), Measure(MandateEnd, enact_end))

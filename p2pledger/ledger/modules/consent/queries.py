@@ -1,18 +1,21 @@
-"""What residents, organisations and the public may ask of consent. Floor 4, pure.
+"""What residents, organisations and the public may ask of consent. Floor 4, pure."""
 
-Functions over a state and over `Store.scan` of the same height. Lists are paged in key order, which never
-changes for rows that are there: a page goes on after the key that the one before it ended with.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, TypeVar
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.payloads import MandateId
 from p2pledger.chain.payloads.consent import CUSTODIANS_MAX, USES_MAX
-from p2pledger.codec import Length, Range
-from p2pledger.ledger.modules.consent.accesses import ACCESSES_BY, ACCESSES_OF, is_entitled, uses
+from p2pledger.codec import U64, Length, Pattern, Range
+from p2pledger.errors import Fatal
+from p2pledger.ledger.modules.consent.accesses import (
+    ACCESSES_BY,
+    ACCESSES_OF,
+    is_entitled,
+    sealed_accesses,
+    uses,
+)
 from p2pledger.ledger.modules.consent.data import DUE, HELD
 from p2pledger.ledger.modules.consent.erasure import HOLDS
 from p2pledger.ledger.modules.consent.grants import COMMERCIAL, GRANTS_OF, MANDATES_OF
@@ -28,23 +31,100 @@ from p2pledger.ledger.modules.consent.rows import (
     Intent,
     Mandate,
 )
-from p2pledger.ledger.queries import Scan
-from p2pledger.ledger.state import Readable
-from p2pledger.types import Hash, Height, Millis, PublicKey
+from p2pledger.ledger.queries import ChainReader, Found, Page, Query, one, rows_of
+from p2pledger.types import HASH_BYTES, Hash, Millis, PublicKey
 
 T = TypeVar("T")
 
-PAGE_MAX = 1_000
-"""How many items a page has at most."""
-HASH_BYTES, STAMP_BYTES = 32, 8
+STAMP_BYTES = 8
+OfHandle = Annotated[PublicKey, "The handle, a resident's pseudonymous key."]
+OfOrganisation = Annotated[OrganisationId, "The organisation."]
 
 
 @dataclass(frozen=True)
-class Page(Generic[T]):
-    """Some items of a list, and the key to ask for more with; None when there are no more."""
+class AskAccessesOf:
+    """Who asked for the data of a handle, why, when, and what custodians did about it, the oldest first.
 
-    items: tuple[T, ...]
-    after: bytes | None
+    Sealed accesses come in at their places once they are open; nothing tells of them before.
+    """
+
+    handle: OfHandle
+
+
+@dataclass(frozen=True)
+class AskAccessesBy:
+    """What an organisation asked for, why and when, the oldest first.
+
+    Sealed accesses come in at their places once they are open; nothing tells of them before.
+    """
+
+    organisation: OfOrganisation
+
+
+@dataclass(frozen=True)
+class AskHeldOf:
+    """What is held under a handle, where and until when, in the order of registration; erased data too."""
+
+    handle: OfHandle
+
+
+@dataclass(frozen=True)
+class AskHeldBy:
+    """What a custodian holds and has not erased, and until when, by the end of the retention.
+
+    What is erased is passed over: a page may have fewer items than its limit.
+    """
+
+    custodian: Annotated[OrganisationId, "The custodian."]
+
+
+@dataclass(frozen=True)
+class AskOverdueErasures:
+    """Data that should be erased by now, and who has not reported it; the longest overdue first.
+
+    What was due and is erased is passed over: a page may have fewer items than its limit.
+    """
+
+
+@dataclass(frozen=True)
+class AskCommercialGrants:
+    """What residents let an organisation have for a price or for its gain, the oldest first; revoked, too."""
+
+    buyer: Annotated[OrganisationId, "The organisation that was granted it."]
+
+
+@dataclass(frozen=True)
+class AskGrants:
+    """What a handle granted, and how often that was used, the oldest first; revoked grants too."""
+
+    handle: OfHandle
+
+
+@dataclass(frozen=True)
+class AskMandates:
+    """Mandates of an organisation and the law that they rest on, by their ids; those that are over too."""
+
+    organisation: OfOrganisation
+
+
+@dataclass(frozen=True)
+class AskOpenHolds:
+    """Legal holds in force, by their ends.
+
+    What a later end has replaced is passed over: a page may have fewer items than its limit.
+    """
+
+
+@dataclass(frozen=True)
+class AskSealedAccesses:
+    """How many sealed accesses were ever asked for: public while they are sealed."""
+
+    organisation: Annotated[
+        str,
+        Length(0, 32),
+        Pattern("([a-z0-9]+(-[a-z0-9]+)*)?"),
+        "By which organisation; by all of them when left out.",
+    ] = ""
 
 
 @dataclass(frozen=True)
@@ -102,169 +182,160 @@ class HeldByOrder:
     hold: Hold
 
 
-def accesses_of(
-    reader: Readable, scan: Scan, handle: PublicKey, height: Height, after: bytes = b"", limit: int = PAGE_MAX
-) -> Page[Access]:
-    """Who asked for a handle's data, oldest first, as it is shown after the block of this height.
+@dataclass(frozen=True)
+class SealedFound:
+    """How many sealed accesses there ever were, of an organisation or, with an empty name, of all."""
 
-    Sealed accesses come in at their places once they are open; neither items nor `after` tell of them before.
+    organisation: Annotated[str, Length(0, 32)]
+    count: U64
+
+
+def _accesses(reader: ChainReader, index: str, prefix: bytes, page: Page) -> Found[Access]:
+    """The accesses after a key that are open, up to the page's limit.
+
+    Sealed rows are passed over without counting, and one open access more is looked for, so that neither
+    the number of items nor `next` tells of a sealed one.
     """
-    return _page(scan, ACCESSES_OF, handle, after, limit, _shown_access(reader, height))
+    items: list[Access] = []
+    last, place = b"", page.after
+    while rows := reader.scan(index, prefix, place, page.limit + 1):
+        for key, _ in rows:
+            access = _open_access(reader, Hash(key[-HASH_BYTES:]))
+            if access is None:
+                continue
+            if len(items) == page.limit:
+                return Found(tuple(items), last)
+            items.append(access)
+            last = key
+        place = rows[-1][0]
+    return Found(tuple(items))
 
 
-def accesses_by(
-    reader: Readable,
-    scan: Scan,
-    organisation: OrganisationId,
-    height: Height,
-    after: bytes = b"",
-    limit: int = PAGE_MAX,
-) -> Page[Access]:
-    """What an organisation asked for, oldest first; sealed ones as in `accesses_of`."""
-    prefix = organisation.encode() + b"\0"
-    return _page(scan, ACCESSES_BY, prefix, after, limit, _shown_access(reader, height))
+def _open_access(reader: ChainReader, intent_id: Hash) -> Access | None:
+    intent = _there(INTENTS.get(reader, intent_id))
+    if not intent.is_open(reader.height):
+        return None
+    data = _there(DATA.get(reader, intent.data))
+    return Access(intent_id, data.handle, intent, is_entitled(reader, intent_id, intent.height))
 
 
-def held_of(reader: Readable, handle: PublicKey) -> tuple[Held, ...]:
-    """What is held under a handle, where and until when, in the order of registration; erased data too."""
-    row = HANDLES.get(reader, handle)
-    ids = () if row is None else row.data
-    return tuple(Held(data, _there(DATA.get(reader, data))) for data in ids)
+def ask_accesses_of(reader: ChainReader, asked: AskAccessesOf, page: Page) -> Found[Access]:
+    """See `AskAccessesOf`."""
+    return _accesses(reader, ACCESSES_OF, asked.handle, page)
 
 
-def held_by(
-    reader: Readable, scan: Scan, custodian: OrganisationId, after: bytes = b"", limit: int = PAGE_MAX
-) -> Page[Held]:
-    """What a custodian holds and has not erased, by the end of its retention."""
-
-    def shown(key: bytes) -> Held | None:
-        row = _there(DATA.get(reader, Hash(key[-HASH_BYTES:])))
-        return Held(Hash(key[-HASH_BYTES:]), row) if custodian in row.missing else None
-
-    return _page(scan, HELD, custodian.encode() + b"\0", after, limit, shown)
+def ask_accesses_by(reader: ChainReader, asked: AskAccessesBy, page: Page) -> Found[Access]:
+    """See `AskAccessesBy`."""
+    return _accesses(reader, ACCESSES_BY, _named(asked.organisation), page)
 
 
-def overdue_erasures(
-    reader: Readable, scan: Scan, time_ms: Millis, after: bytes = b"", limit: int = PAGE_MAX
-) -> Page[Overdue]:
-    """What should have been erased before this time and is not, by the state that `reader` reads.
+def ask_held_of(reader: ChainReader, asked: AskHeldOf, page: Page) -> Found[Held]:
+    """See `AskHeldOf`. The cursor is the last datum's id."""
+    row = HANDLES.get(reader, asked.handle)
+    ids: Sequence[Hash] = () if row is None else row.data
+    first = next((place + 1 for place, each in enumerate(ids) if each == page.after), 0)
+    shown = ids[first : first + page.limit]
+    items = tuple(Held(each, _there(DATA.get(reader, each))) for each in shown)
+    return Found(items, shown[-1] if first + page.limit < len(ids) else None)
 
-    The longest overdue first. Its work grows with all that ever fell due: one asks seldom.
-    """
 
-    def shown(key: bytes) -> Overdue | None:
+def ask_held_by(reader: ChainReader, asked: AskHeldBy, page: Page) -> Found[Held]:
+    """See `AskHeldBy`."""
+
+    def item(key: bytes, _: bytes) -> Held | None:
+        data = Hash(key[-HASH_BYTES:])
+        row = _there(DATA.get(reader, data))
+        return Held(data, row) if asked.custodian in row.missing else None
+
+    return rows_of(reader, HELD, _named(asked.custodian), page, item)
+
+
+def ask_overdue_erasures(reader: ChainReader, asked: AskOverdueErasures, page: Page) -> Found[Overdue]:
+    """See `AskOverdueErasures`."""
+
+    def item(key: bytes, _: bytes) -> Overdue | None:
         data = Hash(key[STAMP_BYTES:])
         row = _there(DATA.get(reader, data))
-        if row.is_erased or row.erase_by_ms != _stamp(key):
+        if row.is_erased or row.erase_by_ms != int.from_bytes(key[:STAMP_BYTES], "big"):
             return None
         return Overdue(data, row.erase_by_ms, row.missing)
 
-    return _page(scan, DUE, b"", after, limit, shown, lambda key: _stamp(key) >= time_ms)
+    return rows_of(reader, DUE, b"", page, item, until=_stamp(reader.time_ms))
 
 
-def commercial_grants(
-    reader: Readable, scan: Scan, buyer: OrganisationId, after: bytes = b"", limit: int = PAGE_MAX
-) -> Page[Granted]:
-    """What residents let an organisation have for a price or for its gain, oldest first; revoked ones too."""
-    return _page(scan, COMMERCIAL, buyer.encode() + b"\0", after, limit, _shown_grant(reader))
-
-
-def grants_of(
-    reader: Readable, scan: Scan, handle: PublicKey, after: bytes = b"", limit: int = PAGE_MAX
-) -> Page[Granted]:
-    """What a handle granted, oldest first; revoked ones too."""
-    return _page(scan, GRANTS_OF, handle, after, limit, _shown_grant(reader))
-
-
-def mandates_of(
-    reader: Readable, scan: Scan, organisation: OrganisationId, after: bytes = b"", limit: int = PAGE_MAX
-) -> Page[Mandated]:
-    """The mandates of an organisation, by id; those that are over too."""
-    prefix = organisation.encode() + b"\0"
-
-    def shown(key: bytes) -> Mandated | None:
-        mandate = key[len(prefix) :]
-        return Mandated(mandate, _there(MANDATES.get(reader, mandate)))
-
-    return _page(scan, MANDATES_OF, prefix, after, limit, shown)
-
-
-def open_holds(
-    reader: Readable, scan: Scan, time_ms: Millis, after: bytes = b"", limit: int = PAGE_MAX
-) -> Page[HeldByOrder]:
-    """The legal holds in force at a time, by their ends."""
-
-    def shown(key: bytes) -> HeldByOrder | None:
-        name = key[STAMP_BYTES:]
-        data, order, organisation = (
-            Hash(name[:HASH_BYTES]),
-            name[HASH_BYTES:][:HASH_BYTES],
-            name[64:].decode(),
-        )
-        for hold in _there(DATA.get(reader, data)).holds:
-            if (hold.until_ms, hold.order_hash, hold.organisation) == (_stamp(key), order, organisation):
-                return HeldByOrder(data, hold)
-        return None
-
-    start = (time_ms + 1).to_bytes(STAMP_BYTES, "big")  # above every row that ends by then, below the next
-    return _page(scan, HOLDS, b"", max(after, start), limit, shown)
-
-
-def _page(
-    scan: Scan,
-    index: str,
-    prefix: bytes,
-    after: bytes,
-    limit: int,
-    shown: Callable[[bytes], T | None],
-    is_past: Callable[[bytes], bool] = lambda key: False,
-) -> Page[T]:
-    """The rows after a key that are shown, up to `limit`, and up to the first that is past the list's end.
-
-    One shown item more is looked for, so that `after` never names a row that is not shown.
-    """
-    limit = max(1, min(limit, PAGE_MAX))
-    items: list[T] = []
-    last, place = b"", after
-    while rows := scan(index, prefix, place, limit + 1):
-        for key, _ in rows:
-            if is_past(key):
-                return Page(tuple(items), None)
-            item = shown(key)
-            if item is None:
-                continue
-            if len(items) == limit:
-                return Page(tuple(items), last)
-            items.append(item)
-            last = key
-        place = rows[-1][0]
-    return Page(tuple(items), None)
-
-
-def _shown_access(reader: Readable, height: Height) -> Callable[[bytes], Access | None]:
-    def shown(key: bytes) -> Access | None:
-        intent_id = Hash(key[-HASH_BYTES:])
-        intent = _there(INTENTS.get(reader, intent_id))
-        if not intent.is_open(height):
-            return None
-        data = _there(DATA.get(reader, intent.data))
-        return Access(intent_id, data.handle, intent, is_entitled(reader, intent_id, intent.height))
-
-    return shown
-
-
-def _shown_grant(reader: Readable) -> Callable[[bytes], Granted | None]:
-    def shown(key: bytes) -> Granted | None:
+def _granted(reader: ChainReader) -> Callable[[bytes, bytes], Granted]:
+    def item(key: bytes, _: bytes) -> Granted:
         grant = Hash(key[-HASH_BYTES:])
         return Granted(grant, _there(GRANTS.get(reader, grant)), uses(reader, grant))
 
-    return shown
+    return item
 
 
-def _stamp(key: bytes) -> int:
-    return int.from_bytes(key[:STAMP_BYTES], "big")
+def ask_commercial_grants(reader: ChainReader, asked: AskCommercialGrants, page: Page) -> Found[Granted]:
+    """See `AskCommercialGrants`."""
+    return rows_of(reader, COMMERCIAL, _named(asked.buyer), page, _granted(reader))
+
+
+def ask_grants(reader: ChainReader, asked: AskGrants, page: Page) -> Found[Granted]:
+    """See `AskGrants`."""
+    return rows_of(reader, GRANTS_OF, asked.handle, page, _granted(reader))
+
+
+def ask_mandates(reader: ChainReader, asked: AskMandates, page: Page) -> Found[Mandated]:
+    """See `AskMandates`."""
+    prefix = _named(asked.organisation)
+
+    def item(key: bytes, _: bytes) -> Mandated:
+        mandate = key[len(prefix) :]
+        return Mandated(mandate, _there(MANDATES.get(reader, mandate)))
+
+    return rows_of(reader, MANDATES_OF, prefix, page, item)
+
+
+def ask_open_holds(reader: ChainReader, asked: AskOpenHolds, page: Page) -> Found[HeldByOrder]:
+    """See `AskOpenHolds`."""
+
+    def item(key: bytes, _: bytes) -> HeldByOrder | None:
+        until_ms, name = int.from_bytes(key[:STAMP_BYTES], "big"), key[STAMP_BYTES:]
+        data, order = Hash(name[:HASH_BYTES]), name[HASH_BYTES : 2 * HASH_BYTES]
+        organisation = name[2 * HASH_BYTES :].decode()
+        for hold in _there(DATA.get(reader, data)).holds:
+            if (hold.until_ms, hold.order_hash, hold.organisation) == (until_ms, order, organisation):
+                return HeldByOrder(data, hold)
+        return None  # the same order was placed again, with another end
+
+    # Above every row that ends by now, and below the next one.
+    return rows_of(reader, HOLDS, b"", page, item, after=_stamp(reader.time_ms + 1))
+
+
+def ask_sealed_accesses(reader: ChainReader, asked: AskSealedAccesses, page: Page) -> Found[SealedFound]:
+    """See `AskSealedAccesses`."""
+    return one(SealedFound(asked.organisation, sealed_accesses(reader, asked.organisation)))
+
+
+def _named(organisation: OrganisationId) -> bytes:
+    return organisation.encode() + b"\0"
+
+
+def _stamp(time_ms: int) -> bytes:
+    return time_ms.to_bytes(STAMP_BYTES, "big")
 
 
 def _there(row: T | None) -> T:
-    assert row is not None, "an index row stands for a row of the state"
+    if row is None:
+        raise Fatal("an index names what is not in the state")
     return row
+
+
+QUERIES = (
+    Query("consent.accesses-of", AskAccessesOf, Access, ask_accesses_of),
+    Query("consent.accesses-by", AskAccessesBy, Access, ask_accesses_by),
+    Query("consent.held-of", AskHeldOf, Held, ask_held_of),
+    Query("consent.held-by", AskHeldBy, Held, ask_held_by),
+    Query("consent.overdue-erasures", AskOverdueErasures, Overdue, ask_overdue_erasures),
+    Query("consent.commercial-grants", AskCommercialGrants, Granted, ask_commercial_grants),
+    Query("consent.grants", AskGrants, Granted, ask_grants),
+    Query("consent.mandates", AskMandates, Mandated, ask_mandates),
+    Query("consent.open-holds", AskOpenHolds, HeldByOrder, ask_open_holds),
+    Query("consent.sealed-accesses", AskSealedAccesses, SealedFound, ask_sealed_accesses),
+)

@@ -7,20 +7,6 @@ transit + frozen + closed + losses. What was decided: docs/decisions/custody.md.
 """
 
 from p2pledger.ledger.modules.custody import lots, shipments
-from p2pledger.ledger.modules.custody.queries import (
-    MaterialBalance,
-    Page,
-    Recycling,
-    TracedLot,
-    chain_of_custody,
-    mass_balance,
-    open_discrepancies,
-    recycling_at_place,
-    recycling_of_material,
-    recycling_rate_per_mille,
-    trace_back,
-    trace_forward,
-)
 from p2pledger.ledger.modules.custody.rows import (
     Balance,
     Closings,
@@ -48,22 +34,10 @@ __all__ = [
     "LotStatus",
     "Manifest",
     "ManifestStatus",
-    "MaterialBalance",
-    "Page",
-    "Recycling",
-    "TracedLot",
     "balance",
-    "chain_of_custody",
     "closings",
     "lot",
     "manifest",
-    "mass_balance",
-    "open_discrepancies",
-    "recycling_at_place",
-    "recycling_of_material",
-    "recycling_rate_per_mille",
-    "trace_back",
-    "trace_forward",
 ]
 
 RULES = (*lots.RULES, *shipments.RULES)

@@ -1,7 +1,6 @@
 """Writing in the books: balances, chains of custody, weighings. Floor 4, pure."""
 
-from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from p2pledger.chain.payloads.custody import Fate
 from p2pledger.chain.schema import SchemaClass
@@ -34,7 +33,7 @@ from p2pledger.ledger.modules.records import corrected_by
 from p2pledger.ledger.modules.registry.rows import DEVICES
 from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.state import Changes, with_fields
 from p2pledger.types import Hash
 
 SCALES: Final = frozenset({"scale", "weighbridge"})
@@ -52,8 +51,11 @@ class Postings:
 
     def post(self, material: str, organisation: str, **grams: int) -> None:
         """Add these grams, or take them where they are negative, by the names of `Balance`'s fields."""
-        for name in (organisation, ALL):
-            sums = self._grams.setdefault((material, name), {})
+        for place in ((material, organisation), (material, ALL)):
+            sums = self._grams.get(place)
+            if sums is None:
+                self._grams[place] = grams.copy()
+                continue
             for field, more in grams.items():
                 sums[field] = sums.get(field, 0) + more
 
@@ -65,17 +67,21 @@ class Postings:
             if before is None:
                 context.emit(MATERIALS, key)
                 before = Balance()
-            after = {field: getattr(before, field) + more for field, more in grams.items()}
+            sums = vars(before)
+            after = {field: sums[field] + more for field, more in grams.items()}
             if max(after.values()) > TOTAL_G_MAX:
                 raise InvalidTransaction(
                     Code.TOO_MUCH_MASS, f"the balance of {material} would exceed {TOTAL_G_MAX} g"
                 )
-            BALANCES.put(changes, key, replace(before, **after))
+            BALANCES.put(changes, key, with_fields(before, **after))
 
 
-def apply_event(changes: Changes, context: Context, lot_id: bytes, event: Event, lot: Lot) -> None:
-    """Write a lot as it is after something happened to it, and the next link of its chain of custody."""
-    LOTS.put(changes, lot_id, replace(lot, events=lot.events + 1))
+def apply_event(
+    changes: Changes, context: Context, lot_id: bytes, event: Event, before: Lot, **after: Any
+) -> None:
+    """Write a lot as something left it, with these fields `after` it, and the next link of its chain."""
+    lot = with_fields(before, events=before.events + 1, **after)
+    LOTS.put(changes, lot_id, lot)
     at = context.round
     link = LotEvent(
         event=event,
@@ -88,7 +94,7 @@ def apply_event(changes: Changes, context: Context, lot_id: bytes, event: Event,
         place=lot.place,
         manifest=lot.manifest,
     )
-    context.emit(LOT_EVENTS, lot_id + lot.events.to_bytes(4, "big"), encode(link))
+    context.emit(LOT_EVENTS, lot_id + before.events.to_bytes(4, "big"), encode(link))
 
 
 def check_lot(changes: Changes, context: Context, lot_id: bytes) -> Lot:
@@ -101,7 +107,7 @@ def check_lot(changes: Changes, context: Context, lot_id: bytes) -> Lot:
     if row.status is LotStatus.OFFERED and row.manifest is not None:
         offer = MANIFESTS.get(changes, row.manifest)
         if offer is not None and offer.is_lapsed(context.round.time_ms):
-            return replace(row, status=LotStatus.HELD)
+            return with_fields(row, status=LotStatus.HELD)
     if row.status is not LotStatus.HELD:
         raise InvalidTransaction(
             Code.LOT_UNAVAILABLE, f"lot {lot_id.hex()} is {row.status.name.lower().replace('_', ' ')}"
@@ -158,4 +164,4 @@ def apply_closing(changes: Changes, context: Context, lot: Lot, fate: Fate) -> N
         context.emit(CLOSED_BY_PLACE, f"{lot.place}\0{month}\0{lot.material}".encode())
         before = Closings()
     field = _FIELD_OF_FATE[fate]
-    CLOSINGS.put(changes, key, replace(before, **{field: getattr(before, field) + lot.mass_g}))
+    CLOSINGS.put(changes, key, with_fields(before, **{field: getattr(before, field) + lot.mass_g}))

@@ -1,7 +1,6 @@
 """Rules for lots: create, transform, close. Floor 4, pure."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads.custody import LotClose, LotCreate, LotTransform
@@ -71,7 +70,7 @@ def apply_transform(changes: Changes, context: Context, payload: LotTransform) -
         loss_g = losses_g[lot_id]
         spent_g = lot.mass_g - loss_g
         postings.post(lot.material, facility, held_g=-lot.mass_g, spent_g=spent_g, losses_g=loss_g)
-        apply_event(changes, context, lot_id, Event.SPENT, replace(lot, status=LotStatus.SPENT))
+        apply_event(changes, context, lot_id, Event.SPENT, lot, status=LotStatus.SPENT)
     for output in payload.outputs:
         check_new_lot(changes, output.lot)
         postings.post(output.material, facility, made_g=output.mass_g, held_g=output.mass_g)
@@ -96,8 +95,8 @@ def apply_transform(changes: Changes, context: Context, payload: LotTransform) -
 def apply_close(changes: Changes, context: Context, payload: LotClose) -> bytes:
     """A lot leaves custody, with the fate that its holder answers for."""
     lot = check_lot(changes, context, payload.lot)
-    closed = replace(lot, status=LotStatus.CLOSED, fate=payload.fate)
-    apply_event(changes, context, payload.lot, Event.CLOSED, closed)
+    closed = {"status": LotStatus.CLOSED, "fate": payload.fate}
+    apply_event(changes, context, payload.lot, Event.CLOSED, lot, **closed)
     apply_closing(changes, context, lot, payload.fate)
     postings = Postings()
     postings.post(lot.material, lot.holder, held_g=-lot.mass_g, closed_g=lot.mass_g)

@@ -1,7 +1,6 @@
 """Rules for shipments: offer, accept, receive, and settling a discrepancy. Floor 4, pure."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from p2pledger.chain.payloads.custody import (
     MASS_G_MAX,
@@ -31,7 +30,7 @@ from p2pledger.ledger.modules.custody.rows import (
 )
 from p2pledger.ledger.modules.registry import check_organisation, live_keys
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.state import Changes, with_fields
 
 
 def apply_offer(changes: Changes, context: Context, payload: ShipOffer) -> bytes:
@@ -55,8 +54,8 @@ def apply_offer(changes: Changes, context: Context, payload: ShipOffer) -> bytes
     )
     MANIFESTS.put(changes, payload.manifest, row)
     for lot_id, lot in lots.items():
-        bound = replace(lot, status=LotStatus.OFFERED, manifest=payload.manifest)
-        apply_event(changes, context, lot_id, Event.OFFERED, bound)
+        bound = {"status": LotStatus.OFFERED, "manifest": payload.manifest}
+        apply_event(changes, context, lot_id, Event.OFFERED, lot, **bound)
     return b""
 
 
@@ -68,10 +67,10 @@ def apply_accept(changes: Changes, context: Context, payload: ShipAccept) -> byt
         raise InvalidTransaction(
             Code.OFFER_LAPSED, f"the offer ended at {row.offered_ms + OFFER_LAPSES_MS} ms"
         )
-    MANIFESTS.put(changes, payload.manifest, replace(row, status=ManifestStatus.IN_TRANSIT))
+    MANIFESTS.put(changes, payload.manifest, with_fields(row, status=ManifestStatus.IN_TRANSIT))
     postings = Postings()
     for lot_id, lot in _lots(changes, row).items():
-        apply_event(changes, context, lot_id, Event.ACCEPTED, replace(lot, status=LotStatus.IN_TRANSIT))
+        apply_event(changes, context, lot_id, Event.ACCEPTED, lot, status=LotStatus.IN_TRANSIT)
         postings.post(lot.material, row.shipper, held_g=-lot.mass_g, in_transit_g=lot.mass_g)
     postings.settle(changes, context)
     return b""
@@ -83,7 +82,7 @@ def apply_receive(changes: Changes, context: Context, payload: ShipReceive) -> b
     _check_party(context, before.consignee, "consignee")
     apply_weighing(changes, context, payload.weighing)
     is_disputed = not is_within_tolerance(before.mass_g, payload.mass_g)
-    row = replace(
+    row = with_fields(
         before,
         status=ManifestStatus.DISPUTED if is_disputed else ManifestStatus.RECEIVED,
         received_mass_g=payload.mass_g,
@@ -96,7 +95,7 @@ def apply_receive(changes: Changes, context: Context, payload: ShipReceive) -> b
         return b""
     postings = Postings()
     for lot_id, lot in _lots(changes, row).items():
-        apply_event(changes, context, lot_id, Event.FROZEN, replace(lot, status=LotStatus.FROZEN))
+        apply_event(changes, context, lot_id, Event.FROZEN, lot, status=LotStatus.FROZEN)
         postings.post(lot.material, row.shipper, in_transit_g=-lot.mass_g, frozen_g=lot.mass_g)
     postings.settle(changes, context)
     _emit_discrepancy(context, payload.manifest, row)
@@ -120,7 +119,7 @@ def apply_resolve(changes: Changes, context: Context, payload: DiscrepancyResolv
         raise InvalidTransaction(
             Code.NOT_BETWEEN, f"{payload.accepted_mass_g} g is not between {least} g and {most} g"
         )
-    row = replace(
+    row = with_fields(
         before,
         status=ManifestStatus.SETTLED,
         accepted_mass_g=payload.accepted_mass_g,
@@ -156,14 +155,17 @@ def _apply_handover(
             delivered_g=share_g,
         )
         postings.post(lot.material, row.consignee, received_g=share_g, held_g=share_g)
-        after = replace(
+        apply_event(
+            changes,
+            context,
+            lot_id,
+            event,
             lot,
             mass_g=share_g,
             holder=row.consignee,
             status=LotStatus.HELD if share_g else LotStatus.LOST,
             place=row.place,
         )
-        apply_event(changes, context, lot_id, event, after)
     postings.settle(changes, context)
 
 

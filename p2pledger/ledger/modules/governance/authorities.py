@@ -5,7 +5,6 @@ never fewer than four members through a removal (PROTOCOL, "epochs"). What finds
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from p2pledger.chain.authority import AUTHORITIES_MAX, Authority, AuthoritySet
 from p2pledger.chain.genesis import Genesis, KeyRole
@@ -47,7 +46,7 @@ from p2pledger.ledger.modules.registry.rows import (
     take_office,
 )
 from p2pledger.ledger.rules import Context, Measure, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.state import Changes, with_fields
 from p2pledger.types import Height, PeerId, PublicKey
 
 AUTHORITIES_MIN = 4
@@ -121,7 +120,7 @@ def convict(changes: Changes, context: Context, offences: Iterable[Offence]) -> 
         if OFFENDERS.get(changes, key) is None:
             OFFENDERS.put(changes, key, Offender(context.round.height))
             before = waiting(changes)
-            WAITING.put(changes, b"", replace(before, offenders=(*before.offenders, key)))
+            WAITING.put(changes, b"", with_fields(before, offenders=(*before.offenders, key)))
 
 
 def close_epoch(changes: Changes, context: Context) -> AuthoritySet:
@@ -159,7 +158,7 @@ def _wait(changes: Changes, change: Change) -> None:
     others = tuple(one for one in before.changes if (one.kind, one.organisation) != same)
     if len(others) == CHANGES_MAX:
         raise InvalidTransaction(Code.TOO_MANY_CANDIDATES, f"{CHANGES_MAX} changes of the list wait already")
-    WAITING.put(changes, b"", replace(before, changes=(*others, change)))
+    WAITING.put(changes, b"", with_fields(before, changes=(*others, change)))
 
 
 def _is_coming(changes: Changes, context: Context, organisation_: str) -> bool:
@@ -186,7 +185,7 @@ def enact_remove(changes: Changes, context: Context, payload: AuthorityRemove, f
     if _is_coming(changes, context, name):
         _wait(changes, Change(ChangeKind.REMOVE, name, None, None, from_height))
     elif kept != before.changes:
-        WAITING.put(changes, b"", replace(before, changes=kept))
+        WAITING.put(changes, b"", with_fields(before, changes=kept))
     else:
         raise InvalidTransaction(Code.NOT_AN_AUTHORITY, f"{name!r} does not sit, and is not to")
 

@@ -5,7 +5,7 @@ of the authorities that sit when the vote is cast, a suspension by more than hal
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from p2pledger.chain.authority import AUTHORITIES_MAX, AuthoritySet, OrganisationId
@@ -25,10 +25,11 @@ from p2pledger.ledger.modules.governance.rows import (
     Status,
     check_authority,
     sitting,
+    status_at,
 )
 from p2pledger.ledger.modules.registry.rows import ORGANISATIONS, check_organisation, signed_in_role
 from p2pledger.ledger.rules import Context, Measure, Rule
-from p2pledger.ledger.state import Changes, Table
+from p2pledger.ledger.state import Changes, Table, with_fields
 from p2pledger.types import Hash, Height, Millis
 
 ACTIVATION_BLOCKS_MAX = 100_000_000
@@ -126,19 +127,20 @@ def voting(measures: Measures) -> Callable[[Changes, Context, GovVote], bytes]:
         poll = POLLS.get(changes, payload.proposal)
         if row is None or poll is None:
             raise InvalidTransaction(Code.UNKNOWN_PROPOSAL, f"there is no proposal {payload.proposal.hex()}")
-        if poll.status is not Status.OPEN or context.round.height >= row.activation_height:
-            raise InvalidTransaction(Code.VOTE_CLOSED, f"the vote is over: {poll.status.name.lower()}")
+        status = status_at(row, poll, context.round.height)
+        if status is not Status.OPEN:
+            raise InvalidTransaction(Code.VOTE_CLOSED, f"the vote is over: {status.name.lower()}")
         if name in poll.approving or name in poll.rejecting:
             raise InvalidTransaction(Code.ALREADY_VOTED, f"{name!r} has voted, and votes once")
         if payload.approves:
-            poll = replace(poll, approving=(*poll.approving, name))
+            poll = with_fields(poll, approving=(*poll.approving, name))
         else:
-            poll = replace(poll, rejecting=(*poll.rejecting, name))
+            poll = with_fields(poll, rejecting=(*poll.rejecting, name))
         status = _outcome(poll, sitting(changes, context))
         if status is Status.ADOPTED:
             measure, content = _opened(measures, row.kind, row.measure)
             status = _enacted(measure, content, changes, context, row.activation_height)
-        POLLS.put(changes, payload.proposal, replace(poll, status=status))
+        POLLS.put(changes, payload.proposal, with_fields(poll, status=status))
         if status is not Status.OPEN:
             key = context.round.height.to_bytes(8, "big") + payload.proposal
             context.emit(DECISIONS_INDEX, key, bytes([status.value]) + row.kind.encode())
@@ -187,7 +189,7 @@ def apply_suspend(changes: Changes, context: Context, payload: GovSuspend) -> by
     callers, authorities = (*callers, name), sitting(changes, context)
     if 2 * _seated(callers, authorities) > len(authorities):
         latest = Millis(max(until_ms, row.suspended_until_ms))
-        ORGANISATIONS.put(changes, payload.organisation.encode(), replace(row, suspended_until_ms=latest))
+        ORGANISATIONS.put(changes, payload.organisation.encode(), with_fields(row, suspended_until_ms=latest))
         changes.put(CALLS.key(key), None)
     else:
         CALLS.put(changes, key, Call(callers))

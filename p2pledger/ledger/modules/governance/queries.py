@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from p2pledger.chain.authority import AUTHORITIES_MAX, Authority, AuthoritySet, OrganisationId
+from p2pledger.chain.epoch import epoch_of
 from p2pledger.chain.payloads import Name
 from p2pledger.chain.payloads.governance import MEASURE_BYTES_MAX
 from p2pledger.chain.transaction import Kind
@@ -21,7 +22,7 @@ from p2pledger.ledger.modules.governance.rows import (
     Status,
     Voters,
     authorities_at,
-    epoch_of,
+    status_at,
     waiting,
 )
 from p2pledger.ledger.queries import (
@@ -59,11 +60,27 @@ class AskOpenVotes:
 class AskDecisions:
     """Who changed which rule, when and why: proposals that were voted on to the end, by that height.
 
-    One that nobody decided on before its activation height has failed, and is not among them.
+    One that nobody decided on before its activation height is not among them, but among
+    `governance.proposals`.
     """
 
     from_height: Annotated[U64, "The least height of the deciding vote."] = 0
     to_height: Annotated[U64, "The greatest height of the deciding vote."] = HEIGHT_MAX
+
+    def __post_init__(self) -> None:
+        if self.from_height > self.to_height:
+            raise ValueError("from_height lies above to_height")
+
+
+@dataclass(frozen=True)
+class AskProposals:
+    """All proposals and what became of them, by the heights that they are, or were, to work from.
+
+    One that nobody decided on has expired when no block can hold a vote on it any more.
+    """
+
+    from_height: Annotated[U64, "The least activation height."] = 0
+    to_height: Annotated[U64, "The greatest activation height."] = HEIGHT_MAX
 
     def __post_init__(self) -> None:
         if self.from_height > self.to_height:
@@ -133,6 +150,26 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class ProposalFound:
+    """A proposal of `organisation`, and what became of it by the answer's height.
+
+    `measure` is what was to change, encoded as its kind says; `basis` and `document_hash` say why.
+    """
+
+    proposal: Hash
+    status: Status
+    kind: Kind
+    measure: Annotated[bytes, Length(1, MEASURE_BYTES_MAX)]
+    organisation: OrganisationId
+    proposed_height: Height
+    activation_height: Height
+    basis: Name
+    document_hash: Hash
+    approving: Voters
+    rejecting: Voters
+
+
+@dataclass(frozen=True)
 class OffenderFound:
     """A consensus key that the evidence in the block of this height convicted."""
 
@@ -154,7 +191,7 @@ def ask_authorities(reader: ChainReader, asked: AskAuthorities, page: Page) -> F
     found = authorities_at(reader, reader.genesis, height)
     if found is None:
         raise Unanswered(UNKNOWN_BLOCK, f"who decides on block {height} is not known yet")
-    epoch = epoch_of(height, reader.genesis)
+    epoch = epoch_of(height, reader.genesis.parameters.epoch_blocks)
     return one(AuthoritiesFound(height, epoch, found.hash, found.quorum, found.members))
 
 
@@ -179,7 +216,7 @@ def ask_open_votes(reader: ChainReader, asked: AskOpenVotes, page: Page) -> Foun
 
     def item(key: bytes, _: bytes) -> OpenVote | None:
         proposal, row, poll = _proposal(reader, key)
-        if poll.status is not Status.OPEN:
+        if status_at(row, poll, reader.height + 1) is not Status.OPEN:
             return None
         return OpenVote(
             proposal=proposal,
@@ -222,10 +259,37 @@ def ask_decisions(reader: ChainReader, asked: AskDecisions, page: Page) -> Found
             rejecting=poll.rejecting,
         )
 
-    first = asked.from_height.to_bytes(_HEIGHT_BYTES, "big")
-    last = asked.to_height
-    until = None if last == HEIGHT_MAX else (last + 1).to_bytes(_HEIGHT_BYTES, "big")
+    first, until = _between(asked.from_height, asked.to_height)
     return rows_of(reader, DECISIONS_INDEX, b"", page, item, after=first, until=until)
+
+
+def ask_proposals(reader: ChainReader, asked: AskProposals, page: Page) -> Found[ProposalFound]:
+    """See `AskProposals`."""
+
+    def item(key: bytes, _: bytes) -> ProposalFound:
+        proposal, row, poll = _proposal(reader, key)
+        return ProposalFound(
+            proposal=proposal,
+            status=status_at(row, poll, reader.height + 1),
+            kind=row.kind,
+            measure=row.measure,
+            organisation=row.organisation,
+            proposed_height=row.height,
+            activation_height=row.activation_height,
+            basis=row.basis,
+            document_hash=row.document_hash,
+            approving=poll.approving,
+            rejecting=poll.rejecting,
+        )
+
+    first, until = _between(asked.from_height, asked.to_height)
+    return rows_of(reader, PROPOSALS_INDEX, b"", page, item, after=first, until=until)
+
+
+def _between(from_height: int, to_height: int) -> tuple[bytes, bytes | None]:
+    """What the keys of these heights lie above, and below: None where nothing lies above them."""
+    first = from_height.to_bytes(_HEIGHT_BYTES, "big")
+    return first, None if to_height == HEIGHT_MAX else (to_height + 1).to_bytes(_HEIGHT_BYTES, "big")
 
 
 def ask_waiting(reader: ChainReader, asked: AskWaiting, page: Page) -> Found[WaitingFound]:
@@ -244,5 +308,6 @@ QUERIES = (
     Query("governance.authorities", AskAuthorities, AuthoritiesFound, ask_authorities),
     Query("governance.open-votes", AskOpenVotes, OpenVote, ask_open_votes),
     Query("governance.decisions", AskDecisions, Decision, ask_decisions),
+    Query("governance.proposals", AskProposals, ProposalFound, ask_proposals),
     Query("governance.waiting", AskWaiting, WaitingFound, ask_waiting),
 )

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Annotated
 
 from p2pledger.chain.authority import AUTHORITIES_MAX, AuthoritySet, OrganisationId
+from p2pledger.chain.epoch import epoch_of
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.payloads import Name
 from p2pledger.chain.payloads.governance import MEASURE_BYTES_MAX
@@ -14,7 +15,7 @@ from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry.keys import check_admins
 from p2pledger.ledger.rules import Context
 from p2pledger.ledger.state import Changes, Readable, Table
-from p2pledger.types import Epoch, Hash, Height, PeerId, PublicKey
+from p2pledger.types import Hash, Height, PeerId, PublicKey
 
 CHANGES_MAX = 64
 """Changes of the authority list that were decided and wait their turn."""
@@ -89,7 +90,7 @@ class Proposal:
 
 
 class Status(Enum):
-    """What became of a proposal. One that is open when its activation height comes has failed."""
+    """What became of a proposal. `status_at` tells it; a poll's row does not know what has expired."""
 
     OPEN = 1
     ADOPTED = 2
@@ -97,6 +98,8 @@ class Status(Enum):
     """So many are against it that the others are too few."""
     FAILED = 4
     """Adopted, but the ledger had changed meanwhile so that it could not be carried out."""
+    EXPIRED = 5
+    """Nobody decided on it before its activation height. Derived when it is read, and in no row."""
 
 
 Voters = Annotated[tuple[OrganisationId, ...], Length(0, AUTHORITIES_MAX)]
@@ -109,6 +112,13 @@ class Poll:
     approving: Voters
     rejecting: Voters
     status: Status
+
+
+def status_at(proposal: Proposal, poll: Poll, height: int) -> Status:
+    """What is to be said of a proposal to whoever would vote on it in the block of this height."""
+    if poll.status is Status.OPEN and height >= proposal.activation_height:
+        return Status.EXPIRED
+    return poll.status
 
 
 @dataclass(frozen=True)
@@ -141,11 +151,6 @@ def epoch_key(epoch: int) -> bytes:
     return epoch.to_bytes(8, "big")
 
 
-def epoch_of(height: int, genesis: Genesis) -> Epoch:
-    """The epoch of a block; the genesis block counts to the first."""
-    return Epoch(max(0, height - 1) // genesis.parameters.epoch_blocks)
-
-
 def authorities_of(reader: Readable, epoch: int) -> AuthoritySet | None:
     """The authority list of an epoch; None while it is not decided. Epochs 0 and 1 are the genesis file's."""
     row = SITTINGS.get(reader, epoch_key(epoch))
@@ -154,7 +159,7 @@ def authorities_of(reader: Readable, epoch: int) -> AuthoritySet | None:
 
 def authorities_at(reader: Readable, genesis: Genesis, height: Height) -> AuthoritySet | None:
     """The list that decides on the block of this height; None while it is not decided."""
-    return authorities_of(reader, epoch_of(height, genesis))
+    return authorities_of(reader, epoch_of(height, genesis.parameters.epoch_blocks))
 
 
 def sitting(changes: Changes, context: Context, ahead: int = 0) -> AuthoritySet:

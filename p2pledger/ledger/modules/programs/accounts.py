@@ -4,7 +4,6 @@ Points are not transferable: no rule moves them from one account to another.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import AccountEnroll, Enrolment, PointsRedeem
@@ -36,7 +35,7 @@ from p2pledger.ledger.modules.programs.rows import (
 from p2pledger.ledger.modules.registry import check_organisation, check_signed_for_resident, live_key
 from p2pledger.ledger.modules.registry.keys import check_unowned
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.state import Changes, with_fields
 from p2pledger.types import PublicKey
 
 
@@ -50,7 +49,16 @@ def book(
     """Write an account with one more entry, whose encoding is returned."""
     entry = encode(Entry(context.transaction_id, context.round.height, what))
     context.emit(BY_ACCOUNT, key + number_bytes(account.entries), entry)
-    ACCOUNTS.put(changes, key, replace(account, entries=account.entries + 1))
+    minted, redeemed, revoked = account.minted, account.redeemed, account.revoked
+    if isinstance(what, Driven | Supplied):
+        minted += what.points
+    elif isinstance(what, Redeemed):
+        redeemed += sum(part.points for part in what.taken)
+    elif isinstance(what, Audited):
+        revoked += sum(part.points for part in what.taken)
+    sums = {"minted": minted, "redeemed": redeemed, "revoked": revoked}
+    row = with_fields(account, entries=account.entries + 1, **sums)
+    ACCOUNTS.put(changes, key, row)
     return entry
 
 
@@ -66,9 +74,9 @@ def take(changes: Changes, program: str, taken: Iterable[Taken], *, is_revoked: 
         row = PERIODS.get(changes, key)
         assert row is not None, "points were minted in a period that has totals"
         if is_revoked:
-            row = replace(row, revoked=row.revoked + part.points)
+            row = with_fields(row, revoked=row.revoked + part.points)
         else:
-            row = replace(row, redeemed=row.redeemed + part.points)
+            row = with_fields(row, redeemed=row.redeemed + part.points)
         PERIODS.put(changes, key, row)
 
 
@@ -99,7 +107,7 @@ def apply_enroll(changes: Changes, context: Context, payload: AccountEnroll) -> 
     if NULLIFIERS.get(changes, nullifier) is not None:
         raise InvalidTransaction(Code.NULLIFIER_USED, "an account was enrolled under this nullifier")
     NULLIFIERS.put(changes, nullifier, NullifierUse(payload.account))
-    account = Account(payload.program, 0, ())
+    account = Account(payload.program, 0, 0, 0, 0, ())
     book(changes, context, payload.account, account, Enrolled(payload.program))
     return b""
 
@@ -120,7 +128,7 @@ def apply_redeem(changes: Changes, context: Context, payload: PointsRedeem) -> b
     )
     take(changes, account.program, taken)
     what = Redeemed(payload.organisation, taken)
-    book(changes, context, payload.account, replace(account, buckets=buckets), what)
+    book(changes, context, payload.account, with_fields(account, buckets=buckets), what)
     when = context.round.height.to_bytes(8, "big") + context.transaction_id
     value = account.program.encode() + b"\0" + payload.points.to_bytes(8, "big")
     context.emit(BY_ORGANISATION, payload.organisation.encode() + b"\0" + when, value)

@@ -5,10 +5,11 @@ before it began, and within its budget.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import (
+    AuditGrant,
     ClaimAudit,
     Earned,
     EnergyParameters,
@@ -48,7 +49,7 @@ from p2pledger.ledger.modules.programs.rows import (
 )
 from p2pledger.ledger.modules.registry.rows import signed_in_role
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.state import Changes, with_fields
 from p2pledger.types import PublicKey
 
 
@@ -100,7 +101,7 @@ def _mint(changes: Changes, at: _Open, points: int, accounts: int) -> None:
             Code.OVER_BUDGET,
             f"{points} points are more than the {budget - row.minted} left of the period's budget",
         )
-    PERIODS.put(changes, key, replace(row, accounts=row.accounts + accounts, minted=row.minted + points))
+    PERIODS.put(changes, key, with_fields(row, accounts=row.accounts + accounts, minted=row.minted + points))
 
 
 def _credit(
@@ -113,7 +114,7 @@ def _credit(
         raise InvalidTransaction(Code.ALREADY_CLAIMED, f"the account had its points for period {at.period}")
     bucket = Bucket(at.period, at.last_period, what.points)
     buckets = tuple(sorted((*live, bucket), key=lambda one: one.period))
-    entry = book(changes, context, key, replace(account, buckets=buckets), what)
+    entry = book(changes, context, key, with_fields(account, buckets=buckets), what)
     context.emit(BY_PERIOD, period_key(at.program, at.period) + key, entry)
 
 
@@ -181,7 +182,9 @@ def apply_settle(changes: Changes, context: Context, payload: EnergySettle) -> b
 
 
 def apply_audit(changes: Changes, context: Context, payload: ClaimAudit) -> bytes:
-    """A claim was compared with its trace. Without a match its points go, as far as the balance reaches.
+    """A claim was compared with the trace that its account let the auditor see.
+
+    Without a match its points go, as far as the balance reaches.
 
     First those that are left of the claim's own period, then those that expire first; what the balance does
     not cover was spent before, and stays disputed. The output is the encoded `Revoked`.
@@ -190,6 +193,12 @@ def apply_audit(changes: Changes, context: Context, payload: ClaimAudit) -> byte
     program = check_program(changes, account.program)
     if context.sponsor != program.auditor:
         raise InvalidTransaction(Code.NOT_ENTITLED, f"{program.auditor!r} audits this program")
+    terms = AuditGrant(context.genesis.hash, payload.account, payload.period, context.sponsor)
+    if not context.is_signed(payload.account, terms.sign_digest(), payload.grant):
+        raise InvalidTransaction(
+            Code.AUDIT_NOT_GRANTED,
+            f"the account has not let {context.sponsor!r} audit {payload.period}",
+        )
     place = claim_key(payload.account, payload.period)
     claim = CLAIMS.get(changes, place)
     if claim is None:
@@ -206,9 +215,9 @@ def apply_audit(changes: Changes, context: Context, payload: ClaimAudit) -> byte
     revoked = sum(part.points for part in taken)
     disputed = 0 if payload.is_match else claim.points - revoked
     take(changes, account.program, taken, is_revoked=True)
-    CLAIMS.put(changes, place, replace(claim, audit=context.transaction_id, disputed_points=disputed))
-    what = Audited(payload.period, payload.is_match, payload.grant, taken, disputed)
-    entry = book(changes, context, payload.account, replace(account, buckets=buckets), what)
+    CLAIMS.put(changes, place, with_fields(claim, audit=context.transaction_id, disputed_points=disputed))
+    what = Audited(payload.period, payload.is_match, taken, disputed)
+    entry = book(changes, context, payload.account, with_fields(account, buckets=buckets), what)
     context.emit(AUDITS, period_key(account.program, payload.period) + payload.account, entry)
     return encode(Revoked(revoked, disputed))
 

@@ -4,8 +4,6 @@ Terms judge whole periods, and are decided before the first of these begins. So 
 judged alike, whenever they come, and a period that began under old rules is judged by them.
 """
 
-from dataclasses import replace
-
 from p2pledger.chain.payloads import CLAIM_PERIODS_MAX, ProgramChange, ProgramCreate, Terms
 from p2pledger.chain.period import Period, period_at
 from p2pledger.codec import encode
@@ -24,7 +22,7 @@ from p2pledger.ledger.modules.programs.rows import (
 )
 from p2pledger.ledger.modules.registry import check_organisation
 from p2pledger.ledger.rules import Context, Measure
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.state import Changes, with_fields
 from p2pledger.types import Height
 
 
@@ -81,7 +79,7 @@ def enact_change(changes: Changes, context: Context, payload: ProgramChange, fro
             Code.TOO_MANY_VERSIONS, f"{VERSIONS_MAX} versions judge periods that are open or to come"
         )
     marks = (*before, Mark(row.versions_count, terms.from_period))
-    changed = replace(
+    changed = with_fields(
         row,
         versions_count=row.versions_count + 1,
         marks=marks,

@@ -1,17 +1,15 @@
-"""What can be asked of programs: an account's arithmetic, totals, a period worked out again. Floor 4, pure.
+"""What can be asked of programs: balances with their arithmetic, totals, a replayed period. Floor 4, pure."""
 
-State is read by key, index rows through a `Scan`, a page at a time and always in the order of their keys.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated
 
-from p2pledger import merkle
-from p2pledger.chain.payloads import EnergyParameters, MobilityParameters
-from p2pledger.chain.period import period_at
-from p2pledger.codec import decode
-from p2pledger.ledger.modules.programs import energy, mobility
+from p2pledger.chain.authority import OrganisationId
+from p2pledger.chain.payloads import EXPIRY_PERIODS_MAX, Points, ProgramId
+from p2pledger.chain.period import PeriodNumber, period_at
+from p2pledger.codec import U32, U64, Length, decode
+from p2pledger.errors import Code, Fatal
+from p2pledger.ledger.modules.programs.replay import replay
 from p2pledger.ledger.modules.programs.rows import (
     ACCOUNTS,
     AUDITS,
@@ -21,262 +19,347 @@ from p2pledger.ledger.modules.programs.rows import (
     BY_PROGRAM,
     PERIODS,
     PROGRAMS,
-    Audited,
+    Account,
     Bucket,
-    Driven,
     Entry,
-    PeriodTotals,
     Program,
-    Redeemed,
-    Supplied,
     number_bytes,
     period_key,
-    version,
 )
-from p2pledger.ledger.queries import Scan
-from p2pledger.ledger.state import Readable
-from p2pledger.types import Hash, Height, Millis, PublicKey
+from p2pledger.ledger.queries import (
+    INVALID_PARAMETER,
+    TOO_MANY_ROWS,
+    ChainReader,
+    Found,
+    Page,
+    Query,
+    Unanswered,
+    one,
+    rows_of,
+)
+from p2pledger.types import HASH_BYTES, Hash, Height, PublicKey
 
-T = TypeVar("T")
+DIFFERING_MAX = 1_000
+"""How many accounts of altered rows a replay names."""
 
-PAGE_ROWS_MAX = 1_000
+TOTALS_PERIODS_MAX = 1_000
+"""How many periods are added up at most: 19 years of weeks."""
+REPLAY_ACCOUNTS_MAX = 10_000
+"""Of how many accounts a period is worked out again at most, by a node that has other work."""
+POINTS_BYTES, PERIOD_BYTES = 8, 4
 
-
-@dataclass(frozen=True)
-class Balance:
-    """What an account may redeem at a time, by the periods that it was earned in."""
-
-    program: str
-    points: int
-    buckets: tuple[Bucket, ...]
-
-
-@dataclass(frozen=True)
-class Statement:
-    """How a balance came about: minted - redeemed - revoked - expired, each added up from `entries`."""
-
-    minted: int
-    redeemed: int
-    revoked: int
-    expired: int
-    entries: tuple[tuple[int, Entry], ...]
-    """All entries, each with its number."""
-
-    @property
-    def balance(self) -> int:
-        """What is left."""
-        return self.minted - self.redeemed - self.revoked - self.expired
+OfAccount = Annotated[PublicKey, "The account, a resident's pseudonymous key."]
+OfProgram = Annotated[ProgramId, "The program."]
+OfPeriod = Annotated[PeriodNumber, "The week's or month's number since 1970."]
 
 
 @dataclass(frozen=True)
-class Totals:
-    """What became of all points of a program: balance = minted - redeemed - revoked - expired."""
-
-    minted: int
-    redeemed: int
-    revoked: int
-    expired: int
-
-    @property
-    def balance(self) -> int:
-        """What all accounts together may redeem."""
-        return self.minted - self.redeemed - self.revoked - self.expired
+class AskPrograms:
+    """Programs, who runs them, and which versions of their terms judge which periods, by their ids."""
 
 
 @dataclass(frozen=True)
-class Redemption:
-    """Points that an organisation gave something for."""
+class AskBalance:
+    """What an account may redeem at the last block's time, and how it came about: the sums of its entries.
 
-    height: Height
-    transaction_id: Hash
-    program: str
-    points: int
-
-
-@dataclass(frozen=True)
-class Replay:
-    """A period worked out again from what was claimed and settled in it.
-
-    `root` is over the recomputed points, `booked_root` over those that were credited; they are equal unless a
-    row was altered, and `differing` names the accounts of rows that were.
+    `points` = minted - redeemed - revoked - expired; `programs.entries` lists what these are sums of.
     """
 
+    account: OfAccount
+
+
+@dataclass(frozen=True)
+class AskEntries:
+    """The arithmetic behind an account's balance: everything that was booked on it, the oldest first."""
+
+    account: OfAccount
+
+
+@dataclass(frozen=True)
+class AskTotals:
+    """What became of all points of a program, at the last block's time; of 1,000 periods at most.
+
+    It is the sum of `programs.periods`, which has no end.
+    """
+
+    program: OfProgram
+
+
+@dataclass(frozen=True)
+class AskPeriods:
+    """What became of a program's points by the periods they were earned in, the oldest first.
+
+    Periods in which nothing was earned are left out: a page may have fewer items than its limit.
+    """
+
+    program: OfProgram
+
+
+@dataclass(frozen=True)
+class AskReplay:
+    """A period's points worked out again from claims, settlements and terms alone, and their root.
+
+    It equals the root of what was booked unless a row was altered. Of 10,000 accounts at most: whoever wants
+    more has the same rows from `programs.rewards`, and works it out at home.
+    """
+
+    program: OfProgram
+    period: OfPeriod
+
+
+@dataclass(frozen=True)
+class AskRewards:
+    """What was minted in a period: claims and settlements by account, with all that a replay needs."""
+
+    program: OfProgram
+    period: OfPeriod
+
+
+@dataclass(frozen=True)
+class AskAudits:
+    """Audits of a period's claims, by account."""
+
+    program: OfProgram
+    period: OfPeriod
+
+
+@dataclass(frozen=True)
+class AskRedemptions:
+    """Points that were redeemed at an organisation, the oldest first. By which account is not told."""
+
+    organisation: Annotated[OrganisationId, "The organisation."]
+
+
+@dataclass(frozen=True)
+class ProgramFound:
+    """A program, as of the last decision about it."""
+
+    id: ProgramId
+    program: Program
+
+
+@dataclass(frozen=True)
+class StatementFound:
+    """A balance: points = minted - redeemed - revoked - expired, and by the periods they were earned in."""
+
+    account: PublicKey
+    program: ProgramId
+    points: U64
+    minted: U64
+    redeemed: U64
+    revoked: U64
+    expired: U64
+    buckets: Annotated[tuple[Bucket, ...], Length(0, EXPIRY_PERIODS_MAX + 1)]
+
+
+@dataclass(frozen=True)
+class EntryFound:
+    """What was booked on an account; entries are numbered from 0 on."""
+
+    number: U32
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class TotalsFound:
+    """All accounts together: balance = minted - redeemed - revoked - expired."""
+
+    program: ProgramId
+    balance: U64
+    minted: U64
+    redeemed: U64
+    revoked: U64
+    expired: U64
+
+
+@dataclass(frozen=True)
+class PeriodFound:
+    """What became of a period's points, which may be redeemed until the end of `last_period`."""
+
+    period: PeriodNumber
+    last_period: PeriodNumber
+    version: U32
+    accounts: U32
+    minted: U64
+    redeemed: U64
+    revoked: U64
+    expired: U64
+
+
+@dataclass(frozen=True)
+class ReplayFound:
+    """A period worked out again. `differing`: accounts of altered rows, the first thousand."""
+
+    program: ProgramId
+    period: PeriodNumber
     root: Hash
     booked_root: Hash
-    accounts: int
-    points: int
-    differing: tuple[PublicKey, ...]
+    is_same: bool
+    accounts: U32
+    points: Points
+    differing: Annotated[tuple[PublicKey, ...], Length(0, DIFFERING_MAX)]
 
 
-def balance(reader: Readable, key: PublicKey, time_ms: Millis) -> Balance | None:
-    """The balance of an account at a block time; None when there is no such account."""
-    account = ACCOUNTS.get(reader, key)
-    if account is None:
-        return None
-    live = account.live(_now(reader, account.program, time_ms))
-    return Balance(account.program, sum(bucket.points for bucket in live), live)
+@dataclass(frozen=True)
+class AccountEntryFound:
+    """What was booked on an account."""
+
+    account: PublicKey
+    entry: Entry
 
 
-def entries(scan: Scan, key: PublicKey, after: int | None, limit: int) -> list[tuple[int, Entry]]:
-    """Up to `limit` entries of an account behind the one of number `after`, oldest first, with numbers."""
-    start = b"" if after is None else key + number_bytes(after)
-    return [(_number(row), decode(Entry, value)) for row, value in scan(BY_ACCOUNT, key, start, limit)]
+@dataclass(frozen=True)
+class RedemptionFound:
+    """Points that an organisation gave something for."""
+
+    transaction_id: Hash
+    height: Height
+    program: ProgramId
+    points: Points
 
 
-def statement(reader: Readable, scan: Scan, key: PublicKey, time_ms: Millis) -> Statement | None:
-    """The whole arithmetic of an account at a block time; None when there is no such account."""
-    account = ACCOUNTS.get(reader, key)
-    if account is None:
-        return None
-    now = _now(reader, account.program, time_ms)
-    booked = [(_number(row), decode(Entry, value)) for row, value in _all(scan, BY_ACCOUNT, key)]
-    left: dict[int, int] = {}
-    last: dict[int, int] = {}
-    minted = redeemed = revoked = 0
-    for _, entry in booked:
-        what = entry.what
-        if isinstance(what, Driven | Supplied):
-            minted += what.points
-            left[what.period], last[what.period] = what.points, what.last_period
-        elif isinstance(what, Redeemed | Audited):
-            for part in what.taken:
-                left[part.period] -= part.points
-            points = sum(part.points for part in what.taken)
-            redeemed += points if isinstance(what, Redeemed) else 0
-            revoked += points if isinstance(what, Audited) else 0
-    expired = sum(points for period, points in left.items() if last[period] < now)
-    return Statement(minted, redeemed, revoked, expired, tuple(booked))
-
-
-def programs(scan: Scan, after: str, limit: int) -> list[tuple[str, Program]]:
-    """Up to `limit` programs by ascending id, behind `after`."""
-    rows = scan(BY_PROGRAM, b"", after.encode(), limit)
-    return [(key.decode(), decode(Program, value)) for key, value in rows]
-
-
-def period_totals(reader: Readable, program: str, period: int) -> PeriodTotals | None:
-    """The totals of one period; None when nothing was minted in it."""
-    return PERIODS.get(reader, period_key(program, period))
-
-
-def totals(reader: Readable, program: str, time_ms: Millis) -> Totals | None:
-    """The totals of a program at a block time, in time by its periods; None when there is no such program."""
-    row = PROGRAMS.get(reader, program.encode())
+def _program(reader: ChainReader, name: ProgramId) -> Program:
+    row = PROGRAMS.get(reader, name.encode())
     if row is None:
-        return None
-    now = period_at(row.period, time_ms)
-    minted = redeemed = revoked = expired = 0
-    for period in range(row.first_period, now):
-        of_period = period_totals(reader, program, period)
-        if of_period is not None:
-            minted += of_period.minted
-            redeemed += of_period.redeemed
-            revoked += of_period.revoked
-            if of_period.last_period < now:
-                expired += of_period.minted - of_period.redeemed - of_period.revoked
-    return Totals(minted, redeemed, revoked, expired)
+        raise Unanswered(Code.UNKNOWN_PROGRAM, f"there is no program {name!r}")
+    return row
 
 
-def redemptions(
-    scan: Scan, organisation: str, after: tuple[Height, Hash] | None, limit: int
-) -> list[Redemption]:
-    """Up to `limit` redemptions at an organisation, oldest first, behind one of this height and id."""
-    prefix = organisation.encode() + b"\0"
-    start = b"" if after is None else prefix + after[0].to_bytes(8, "big") + after[1]
-    found = []
-    for key, value in scan(BY_ORGANISATION, prefix, start, limit):
-        height, transaction_id = key[len(prefix) : len(prefix) + 8], key[len(prefix) + 8 :]
-        program, points = value[:-9].decode(), int.from_bytes(value[-8:], "big")
-        found.append(Redemption(Height(int.from_bytes(height, "big")), Hash(transaction_id), program, points))
-    return found
+def _account(reader: ChainReader, key: PublicKey) -> Account:
+    row = ACCOUNTS.get(reader, key)
+    if row is None:
+        raise Unanswered(Code.UNKNOWN_ACCOUNT, f"no program has an account {key.hex()}")
+    return row
 
 
-def audits(scan: Scan, program: str, period: int, after: bytes, limit: int) -> list[tuple[PublicKey, Entry]]:
-    """Up to `limit` audits of a period's claims by ascending account, behind the account `after`."""
-    return _by_account(scan, AUDITS, program, period, after, limit)
+def ask_programs(reader: ChainReader, asked: AskPrograms, page: Page) -> Found[ProgramFound]:
+    """See `AskPrograms`."""
+
+    def item(key: bytes, value: bytes) -> ProgramFound:
+        return ProgramFound(key.decode(), decode(Program, value))
+
+    return rows_of(reader, BY_PROGRAM, b"", page, item)
 
 
-def rewards(scan: Scan, program: str, period: int, after: bytes, limit: int) -> list[tuple[PublicKey, Entry]]:
-    """Up to `limit` entries that minted a period's points by ascending account, behind account `after`."""
-    return _by_account(scan, BY_PERIOD, program, period, after, limit)
+def ask_balance(reader: ChainReader, asked: AskBalance, page: Page) -> Found[StatementFound]:
+    """See `AskBalance`. Raises: Unanswered."""
+    account = _account(reader, asked.account)
+    program = PROGRAMS.get(reader, account.program.encode())
+    if program is None:
+        raise Fatal(f"an account is of {account.program!r}, which is not there")
+    now = period_at(program.period, reader.time_ms)
+    live = account.live(now)
+    points = sum(bucket.points for bucket in live)
+    expired = account.minted - account.redeemed - account.revoked - points
+    sums = account.minted, account.redeemed, account.revoked, expired
+    return one(StatementFound(asked.account, account.program, points, *sums, live))
 
 
-def replay(reader: Readable, scan: Scan, program: str, period: int) -> Replay:
-    """Work a period's points out again, from inputs and terms alone.
+def ask_entries(reader: ChainReader, asked: AskEntries, page: Page) -> Found[EntryFound]:
+    """See `AskEntries`. Raises: Unanswered."""
+    _account(reader, asked.account)
 
-    Raises ValueError when a row names terms that are not there, or is of another engine than they are.
-    """
-    prefix = period_key(program, period)
-    booked: dict[PublicKey, int] = {}
-    worked_out: dict[PublicKey, int] = {}
-    settlements: dict[Hash, dict[PublicKey, Supplied]] = {}
-    for row, value in _all(scan, BY_PERIOD, prefix):
-        key, entry = PublicKey(row[len(prefix) :]), decode(Entry, value)
-        what = entry.what
-        if isinstance(what, Driven):
-            worked_out[key] = _driven_points(reader, program, what)
-        else:
-            if not isinstance(what, Supplied):
-                raise ValueError("a period has entries that mint, and no others")
-            _parameters(reader, program, what.version, EnergyParameters)
-            settlements.setdefault(entry.transaction_id, {})[key] = what
-        booked[key] = what.points
-    for rows in settlements.values():
-        one = next(iter(rows.values()))
-        energies_wh = [(key, what.energy_wh) for key, what in rows.items()]
-        worked_out.update(energy.share(energy.surplus_of(one.produced_wh, one.consumed_wh), energies_wh))
-    return Replay(
-        root=period_root(worked_out),
-        booked_root=period_root(booked),
-        accounts=len(booked),
-        points=sum(worked_out.values()),
-        differing=tuple(sorted(key for key, points in booked.items() if points != worked_out[key])),
-    )
+    def item(key: bytes, value: bytes) -> EntryFound:
+        return EntryFound(int.from_bytes(key[-4:], "big"), decode(Entry, value))
+
+    return rows_of(reader, BY_ACCOUNT, asked.account, page, item)
 
 
-def period_root(points: Mapping[PublicKey, int]) -> Hash:
-    """The root of a period: over account | points (8 bytes), by ascending account."""
-    leaves = (key + value.to_bytes(8, "big") for key, value in sorted(points.items()))
-    return merkle.root(merkle.leaf_hashes(leaves))
+def ask_periods(reader: ChainReader, asked: AskPeriods, page: Page) -> Found[PeriodFound]:
+    """See `AskPeriods`. The cursor is the last period's number. Raises: Unanswered."""
+    program = _program(reader, asked.program)
+    if len(page.after) not in (0, PERIOD_BYTES):
+        raise Unanswered(INVALID_PARAMETER, "after: not a cursor of this query")
+    now = period_at(program.period, reader.time_ms)
+    after = int.from_bytes(page.after, "big") if page.after else 0
+    first = max(program.first_period, after + 1)
+    past = min(now, first + page.limit)
+    found = tuple(_periods(reader, asked.program, range(first, past), now))
+    return Found(found, number_bytes(past - 1) if first < past < now else None)
 
 
-def _driven_points(reader: Readable, program: str, what: Driven) -> int:
-    parameters = _parameters(reader, program, what.version, MobilityParameters)
-    score = mobility.score_of(what.drive, parameters)
-    return mobility.points_of(score, what.drive.distance_m, parameters)
+def _periods(
+    reader: ChainReader, program: ProgramId, periods: Iterable[int], now: int
+) -> Iterator[PeriodFound]:
+    for period in periods:
+        row = PERIODS.get(reader, period_key(program, period))
+        if row is not None:
+            left = row.minted - row.redeemed - row.revoked
+            expired = left if row.last_period < now else 0
+            sums = row.minted, row.redeemed, row.revoked, expired
+            yield PeriodFound(period, row.last_period, row.version, row.accounts, *sums)
 
 
-def _parameters(reader: Readable, program: str, number: int, engine: type[T]) -> T:
-    found = version(reader, program, number)
-    if found is None or not isinstance(found.terms.parameters, engine):
-        raise ValueError(f"{program!r} has no version {number} for this engine")
-    return found.terms.parameters
+def ask_totals(reader: ChainReader, asked: AskTotals, page: Page) -> Found[TotalsFound]:
+    """See `AskTotals`. Raises: Unanswered."""
+    program = _program(reader, asked.program)
+    now = period_at(program.period, reader.time_ms)
+    periods = range(program.first_period, now)
+    if len(periods) > TOTALS_PERIODS_MAX:
+        raise Unanswered(TOO_MANY_ROWS, f"{len(periods)} periods, {TOTALS_PERIODS_MAX} are added up at most")
+    found = tuple(_periods(reader, asked.program, periods, now))
+    minted, redeemed = sum(each.minted for each in found), sum(each.redeemed for each in found)
+    revoked, expired = sum(each.revoked for each in found), sum(each.expired for each in found)
+    balance = minted - redeemed - revoked - expired
+    return one(TotalsFound(asked.program, balance, minted, redeemed, revoked, expired))
+
+
+def ask_replay(reader: ChainReader, asked: AskReplay, page: Page) -> Found[ReplayFound]:
+    """See `AskReplay`. Raises: Unanswered."""
+    _program(reader, asked.program)
+    prefix = period_key(asked.program, asked.period)
+    rows = reader.scan(BY_PERIOD, prefix, b"", REPLAY_ACCOUNTS_MAX + 1)
+    if len(rows) > REPLAY_ACCOUNTS_MAX:
+        raise Unanswered(TOO_MANY_ROWS, f"more than {REPLAY_ACCOUNTS_MAX} accounts, which is the most")
+    rewards = ((PublicKey(key[len(prefix) :]), decode(Entry, value)) for key, value in rows)
+    done = replay(reader, asked.program, rewards)
+    roots = done.root, done.booked_root, done.root == done.booked_root
+    differing = done.differing[:DIFFERING_MAX]
+    return one(ReplayFound(asked.program, asked.period, *roots, done.accounts, done.points, differing))
+
+
+def ask_rewards(reader: ChainReader, asked: AskRewards, page: Page) -> Found[AccountEntryFound]:
+    """See `AskRewards`. Raises: Unanswered."""
+    return _by_account(reader, BY_PERIOD, asked.program, asked.period, page)
+
+
+def ask_audits(reader: ChainReader, asked: AskAudits, page: Page) -> Found[AccountEntryFound]:
+    """See `AskAudits`. Raises: Unanswered."""
+    return _by_account(reader, AUDITS, asked.program, asked.period, page)
 
 
 def _by_account(
-    scan: Scan, index: str, program: str, period: int, after: bytes, limit: int
-) -> list[tuple[PublicKey, Entry]]:
+    reader: ChainReader, index: str, program: ProgramId, period: PeriodNumber, page: Page
+) -> Found[AccountEntryFound]:
+    _program(reader, program)
     prefix = period_key(program, period)
-    start = prefix + after if after else b""
-    return [
-        (PublicKey(key[len(prefix) :]), decode(Entry, value))
-        for key, value in scan(index, prefix, start, limit)
-    ]
+
+    def item(key: bytes, value: bytes) -> AccountEntryFound:
+        return AccountEntryFound(PublicKey(key[len(prefix) :]), decode(Entry, value))
+
+    return rows_of(reader, index, prefix, page, item)
 
 
-def _all(scan: Scan, index: str, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """All rows below a prefix, read a page at a time."""
-    after = b""
-    while page := scan(index, prefix, after, PAGE_ROWS_MAX):
-        yield from page
-        after = page[-1][0]
+def ask_redemptions(reader: ChainReader, asked: AskRedemptions, page: Page) -> Found[RedemptionFound]:
+    """See `AskRedemptions`."""
+    prefix = asked.organisation.encode() + b"\0"
+
+    def item(key: bytes, value: bytes) -> RedemptionFound:
+        height = Height(int.from_bytes(key[len(prefix) : -HASH_BYTES], "big"))
+        program, points = value[: -1 - POINTS_BYTES].decode(), int.from_bytes(value[-POINTS_BYTES:], "big")
+        return RedemptionFound(Hash(key[-HASH_BYTES:]), height, program, points)
+
+    return rows_of(reader, BY_ORGANISATION, prefix, page, item)
 
 
-def _now(reader: Readable, program: str, time_ms: Millis) -> int:
-    row = PROGRAMS.get(reader, program.encode())
-    assert row is not None, "an account is of a program that is there"
-    return period_at(row.period, time_ms)
-
-
-def _number(key: bytes) -> int:
-    return int.from_bytes(key[-4:], "big")
+QUERIES = (
+    Query("programs.programs", AskPrograms, ProgramFound, ask_programs),
+    Query("programs.balance", AskBalance, StatementFound, ask_balance),
+    Query("programs.entries", AskEntries, EntryFound, ask_entries),
+    Query("programs.periods", AskPeriods, PeriodFound, ask_periods),
+    Query("programs.totals", AskTotals, TotalsFound, ask_totals),
+    Query("programs.replay", AskReplay, ReplayFound, ask_replay),
+    Query("programs.rewards", AskRewards, AccountEntryFound, ask_rewards),
+    Query("programs.audits", AskAudits, AccountEntryFound, ask_audits),
+    Query("programs.redemptions", AskRedemptions, RedemptionFound, ask_redemptions),
+)

@@ -20,7 +20,7 @@ from p2pledger.chain.payloads import (
     Terms,
 )
 from p2pledger.chain.period import Period, PeriodNumber
-from p2pledger.codec import U32, Length, Range
+from p2pledger.codec import U32, U64, Length, Range
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.state import Readable, Table
 from p2pledger.types import Hash, Height, PublicKey
@@ -82,10 +82,16 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Account:
-    """A pseudonymous key in its one program. `entries` counts what was ever booked on it."""
+    """A pseudonymous key in its one program. `entries` counts what was ever booked on it.
+
+    What was minted and is neither redeemed nor revoked lies in its buckets, or has expired.
+    """
 
     program: ProgramId
     entries: U32
+    minted: U64
+    redeemed: U64
+    revoked: U64
     buckets: Annotated[tuple[Bucket, ...], Length(0, EXPIRY_PERIODS_MAX + 1)]
     """By ascending period; those that ended go when the row is next written."""
 
@@ -201,7 +207,6 @@ class Audited:
 
     period: PeriodNumber
     is_match: bool
-    grant: Hash
     taken: Taking
     disputed_points: Points
 

@@ -66,7 +66,7 @@ Depth = Annotated[int, Range(1, TRACE_DEPTH_MAX), "How many references away a re
 
 
 @dataclass(frozen=True)
-class BySchema:
+class AskBySchema:
     """Records of a schema, by the time of the event."""
 
     schema: Annotated[SchemaId, "Name and version, such as sensor.reading/1."]
@@ -78,7 +78,7 @@ class BySchema:
 
 
 @dataclass(frozen=True)
-class ByOrganisation:
+class AskByOrganisation:
     """Records that an organisation sponsored, by the time of the event."""
 
     organisation: Annotated[OrganisationId, "The sponsor."]
@@ -90,7 +90,7 @@ class ByOrganisation:
 
 
 @dataclass(frozen=True)
-class ByPlace:
+class AskByPlace:
     """Records of a place, by the time of the event."""
 
     place: Annotated[Name, "The place's id, as records have it."]
@@ -102,7 +102,7 @@ class ByPlace:
 
 
 @dataclass(frozen=True)
-class ByDevice:
+class AskByDevice:
     """Records and batches of a device, by the first of their numbers."""
 
     device: OfDevice
@@ -115,7 +115,7 @@ class ByDevice:
 
 
 @dataclass(frozen=True)
-class TraceForward:
+class AskTraceForward:
     """Records that refer to a record, and those that refer to these: where it went.
 
     Each comes before those that it leads to, and once for each way that leads to it. Siblings come by id.
@@ -126,7 +126,7 @@ class TraceForward:
 
 
 @dataclass(frozen=True)
-class TraceBack:
+class AskTraceBack:
     """Records that a record refers to, and those that these refer to: where it came from.
 
     Each comes before those that it leads to, and once for each way that leads to it. Siblings come as the
@@ -138,21 +138,21 @@ class TraceBack:
 
 
 @dataclass(frozen=True)
-class Corrections:
+class AskCorrections:
     """The correction of a record, if there is one. What stands in its place may have been corrected, too."""
 
     record: Of
 
 
 @dataclass(frozen=True)
-class Gaps:
+class AskGaps:
     """The highest number that was accepted of a device, and those below it that have not come."""
 
     device: OfDevice
 
 
 @dataclass(frozen=True)
-class OpenAdvice:
+class AskOpenAdvice:
     """An organisation's AI advice that no human has decided on, the oldest event first.
 
     A decision that was corrected is none; an advice that was corrected is not open. A page may have fewer
@@ -278,18 +278,18 @@ def by_time(
     )
 
 
-def ask_by_schema(reader: ChainReader, asked: BySchema, page: Page) -> Found[RecordFound]:
-    """See `BySchema`."""
+def ask_by_schema(reader: ChainReader, asked: AskBySchema, page: Page) -> Found[RecordFound]:
+    """See `AskBySchema`."""
     return by_time(reader, BY_SCHEMA, asked.schema, asked.from_ms, asked.to_ms, page)
 
 
-def ask_by_organisation(reader: ChainReader, asked: ByOrganisation, page: Page) -> Found[RecordFound]:
-    """See `ByOrganisation`."""
+def ask_by_organisation(reader: ChainReader, asked: AskByOrganisation, page: Page) -> Found[RecordFound]:
+    """See `AskByOrganisation`."""
     return by_time(reader, BY_ORGANISATION, asked.organisation, asked.from_ms, asked.to_ms, page)
 
 
-def ask_by_place(reader: ChainReader, asked: ByPlace, page: Page) -> Found[RecordFound]:
-    """See `ByPlace`."""
+def ask_by_place(reader: ChainReader, asked: AskByPlace, page: Page) -> Found[RecordFound]:
+    """See `AskByPlace`."""
     return by_time(reader, BY_PLACE, asked.place, asked.from_ms, asked.to_ms, page)
 
 
@@ -298,8 +298,8 @@ def _check_device(reader: ChainReader, device: bytes) -> None:
         raise Unanswered(Code.UNKNOWN_DEVICE, f"there is no device {device.hex()}")
 
 
-def ask_by_device(reader: ChainReader, asked: ByDevice, page: Page) -> Found[DeviceRecordFound]:
-    """See `ByDevice`. Raises: Unanswered."""
+def ask_by_device(reader: ChainReader, asked: AskByDevice, page: Page) -> Found[DeviceRecordFound]:
+    """See `AskByDevice`. Raises: Unanswered."""
     _check_device(reader, asked.device)
 
     def item(key: bytes, value: bytes) -> DeviceRecordFound:
@@ -328,8 +328,8 @@ def _traced(reader: ChainReader, start: Hash, found: Found[tuple[bytes, ...]]) -
     return Found(tuple(items), found.next)
 
 
-def ask_trace_forward(reader: ChainReader, asked: TraceForward, page: Page) -> Found[RecordTraced]:
-    """See `TraceForward`. Raises: Unanswered."""
+def ask_trace_forward(reader: ChainReader, asked: AskTraceForward, page: Page) -> Found[RecordTraced]:
+    """See `AskTraceForward`. Raises: Unanswered."""
     _check_record(reader, asked.record)
 
     def step(id_: bytes, after: bytes, limit: int) -> Sequence[bytes]:
@@ -351,8 +351,8 @@ def referred(transaction: Transaction | None) -> Sequence[bytes]:
     return payload.references
 
 
-def ask_trace_back(reader: ChainReader, asked: TraceBack, page: Page) -> Found[RecordTraced]:
-    """See `TraceBack`. Raises: Unanswered."""
+def ask_trace_back(reader: ChainReader, asked: AskTraceBack, page: Page) -> Found[RecordTraced]:
+    """See `AskTraceBack`. Raises: Unanswered."""
     if _check_record(reader, asked.record).transaction is None:
         raise Unanswered(PRUNED, "this node has dropped the record's body, which says what it refers to")
 
@@ -365,8 +365,8 @@ def ask_trace_back(reader: ChainReader, asked: TraceBack, page: Page) -> Found[R
     return _traced(reader, asked.record, walk(asked.record, step, page, asked.depth))
 
 
-def ask_corrections(reader: ChainReader, asked: Corrections, page: Page) -> Found[CorrectionFound]:
-    """See `Corrections`. Raises: Unanswered."""
+def ask_corrections(reader: ChainReader, asked: AskCorrections, page: Page) -> Found[CorrectionFound]:
+    """See `AskCorrections`. Raises: Unanswered."""
     _check_record(reader, asked.record)
     by = corrected_by(reader, asked.record)
     if by is None:
@@ -380,16 +380,16 @@ def ask_corrections(reader: ChainReader, asked: Corrections, page: Page) -> Foun
     return one(CorrectionFound(asked.record, by, there.height, reason, replacements))
 
 
-def ask_gaps(reader: ChainReader, asked: Gaps, page: Page) -> Found[DeviceNumbers]:
-    """See `Gaps`. Raises: Unanswered."""
+def ask_gaps(reader: ChainReader, asked: AskGaps, page: Page) -> Found[DeviceNumbers]:
+    """See `AskGaps`. Raises: Unanswered."""
     _check_device(reader, asked.device)
     row = sequence(reader, asked.device)
     highest = row.next_number - 1 if row.next_number else None
     return one(DeviceNumbers(asked.device, highest, row.gaps))
 
 
-def ask_open_advice(reader: ChainReader, asked: OpenAdvice, page: Page) -> Found[RecordFound]:
-    """See `OpenAdvice`."""
+def ask_open_advice(reader: ChainReader, asked: AskOpenAdvice, page: Page) -> Found[RecordFound]:
+    """See `AskOpenAdvice`."""
 
     def item(key: bytes, decision: bytes) -> RecordFound | None:
         is_decided = bool(decision) and corrected_by(reader, Hash(decision)) is None
@@ -400,13 +400,13 @@ def ask_open_advice(reader: ChainReader, asked: OpenAdvice, page: Page) -> Found
 
 
 QUERIES = (
-    Query("records.by-schema", BySchema, RecordFound, ask_by_schema),
-    Query("records.by-organisation", ByOrganisation, RecordFound, ask_by_organisation),
-    Query("records.by-place", ByPlace, RecordFound, ask_by_place),
-    Query("records.by-device", ByDevice, DeviceRecordFound, ask_by_device),
-    Query("records.trace-forward", TraceForward, RecordTraced, ask_trace_forward, TRACE_ROWS_MAX),
-    Query("records.trace-back", TraceBack, RecordTraced, ask_trace_back, TRACE_ROWS_MAX),
-    Query("records.corrections", Corrections, CorrectionFound, ask_corrections),
-    Query("records.gaps", Gaps, DeviceNumbers, ask_gaps),
-    Query("records.open-advice", OpenAdvice, RecordFound, ask_open_advice),
+    Query("records.by-schema", AskBySchema, RecordFound, ask_by_schema),
+    Query("records.by-organisation", AskByOrganisation, RecordFound, ask_by_organisation),
+    Query("records.by-place", AskByPlace, RecordFound, ask_by_place),
+    Query("records.by-device", AskByDevice, DeviceRecordFound, ask_by_device),
+    Query("records.trace-forward", AskTraceForward, RecordTraced, ask_trace_forward, TRACE_ROWS_MAX),
+    Query("records.trace-back", AskTraceBack, RecordTraced, ask_trace_back, TRACE_ROWS_MAX),
+    Query("records.corrections", AskCorrections, CorrectionFound, ask_corrections),
+    Query("records.gaps", AskGaps, DeviceNumbers, ask_gaps),
+    Query("records.open-advice", AskOpenAdvice, RecordFound, ask_open_advice),
 )

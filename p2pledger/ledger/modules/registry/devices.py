@@ -1,7 +1,5 @@
 """Rules for gateways and devices: join, enroll, transfer, retire. Floor 4, pure."""
 
-from dataclasses import replace
-
 from p2pledger.chain.genesis import Genesis, KeyRole
 from p2pledger.chain.invite import Invite
 from p2pledger.chain.payloads import DeviceEnroll, DeviceRetire, DeviceTransfer, GatewayJoin
@@ -26,7 +24,7 @@ from p2pledger.ledger.modules.registry.rows import (
     signed_in_role,
 )
 from p2pledger.ledger.rules import Context, Round, Rule
-from p2pledger.ledger.state import Changes, Readable
+from p2pledger.ledger.state import Changes, Readable, with_fields
 from p2pledger.types import Height, PeerId
 
 DEVICES_INDEX = "registry.devices"
@@ -143,7 +141,7 @@ def apply_device_transfer(changes: Changes, context: Context, payload: DeviceTra
     """A device stands behind another gateway from now on, and its key is of that organisation."""
     row = _check_gateway(changes, context, payload.gateway)
     before = _check_device(changes, context, payload.device)
-    device = replace(
+    device = with_fields(
         before,
         organisation=row.organisation,
         gateway=payload.gateway,
@@ -152,7 +150,7 @@ def apply_device_transfer(changes: Changes, context: Context, payload: DeviceTra
     DEVICES.put(changes, payload.device, device)
     key = KEYS.get(changes, before.key)
     assert key is not None, "a device's key is registered"
-    KEYS.put(changes, before.key, replace(key, organisation=row.organisation))
+    KEYS.put(changes, before.key, with_fields(key, organisation=row.organisation))
     for organisation in sorted({before.organisation, row.organisation}):
         _emit(context, organisation, payload.device, device)
     return b""
@@ -162,12 +160,12 @@ def apply_device_retire(changes: Changes, context: Context, payload: DeviceRetir
     """A device ends: its key signs nothing from the next block on."""
     before = _check_device(changes, context, payload.device)
     _check_gateway(changes, context, before.gateway)
-    device = replace(before, voucher_hash=payload.voucher_hash, is_retired=True)
+    device = with_fields(before, voucher_hash=payload.voucher_hash, is_retired=True)
     DEVICES.put(changes, payload.device, device)
     key = KEYS.get(changes, before.key)
     assert key is not None, "a device's key is registered"
     if key.revoked_height is None:
-        KEYS.put(changes, before.key, replace(key, revoked_height=Height(context.round.height + 1)))
+        KEYS.put(changes, before.key, with_fields(key, revoked_height=Height(context.round.height + 1)))
     _emit(context, device.organisation, payload.device, device)
     return b""
 

@@ -3,7 +3,7 @@
 Either works from a height on that is not reached when it is decided, and nothing is written when it comes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from p2pledger.chain.genesis import ORGANISATIONS_MAX, KeyRole
 from p2pledger.chain.payloads.registry import OrgQuota, OrgRegister
@@ -20,7 +20,7 @@ from p2pledger.ledger.modules.registry.rows import (
     organisation,
 )
 from p2pledger.ledger.rules import Context, Measure
-from p2pledger.ledger.state import Changes, Table
+from p2pledger.ledger.state import Changes, Table, with_fields
 from p2pledger.types import Height, Millis
 
 
@@ -67,7 +67,7 @@ def enact_org_quota(changes: Changes, context: Context, payload: OrgQuota, from_
             Code.TOO_MANY_CHANGES, f"{COMING_QUOTAS_MAX} changes of the quota are still to come"
         )
     coming = (*kept, ComingQuota(payload.quota, from_height))
-    changed = replace(row, quota=row.quota_at(now), coming_quotas=coming)
+    changed = with_fields(row, quota=row.quota_at(now), coming_quotas=coming)
     ORGANISATIONS.put(changes, payload.id.encode(), changed)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.genesis import KeyRole
-from p2pledger.chain.payloads import DeviceId, Word
+from p2pledger.chain.payloads import DeviceId, Name, Word
 from p2pledger.chain.payloads.registry import (
     ADMINS_MAX,
     SCHEMA_FIELDS_MAX,
@@ -32,7 +32,6 @@ from p2pledger.ledger.queries import (
     INVALID_PARAMETER,
     PRUNED,
     UNKNOWN_BLOCK,
-    UNKNOWN_ORGANISATION,
     UNKNOWN_STATUS_LIST,
     ChainReader,
     Found,
@@ -97,7 +96,7 @@ class AskStatusBit:
     """
 
     organisation: Annotated[OrganisationId, "The issuer."]
-    list_id: Annotated[Word, "The list."]
+    list_id: Annotated[Name, "The list."]
     index: Annotated[int, Range(0, STATUS_BITS_MAX - 1), "The credential's place in the list, from 0 on."]
 
 
@@ -169,7 +168,7 @@ class StatusBitFound:
     """A credential's bit. `missed`: in how many slots since the first version nothing was published."""
 
     organisation: OrganisationId
-    list_id: Word
+    list_id: Name
     index: U32
     is_set: bool
     purpose: StatusPurpose
@@ -209,7 +208,7 @@ def ask_organisation(reader: ChainReader, asked: AskOrganisation, page: Page) ->
     """See `AskOrganisation`. Raises: Unanswered."""
     row = organisation(reader, asked.organisation)
     if row is None:
-        raise Unanswered(UNKNOWN_ORGANISATION, f"there is no organisation {asked.organisation!r}")
+        raise Unanswered(Code.UNKNOWN_ORGANISATION, f"there is no organisation {asked.organisation!r}")
     window_ms = reader.genesis.parameters.quota_window_ms
     used = usage(reader, asked.organisation, reader.time_ms, window_ms)
     return one(
@@ -275,7 +274,7 @@ def _devices(
     reader: ChainReader, name: OrganisationId, page: Page, is_meant: Callable[[DeviceFound], bool]
 ) -> Found[DeviceFound]:
     if organisation(reader, name) is None:
-        raise Unanswered(UNKNOWN_ORGANISATION, f"there is no organisation {name!r}")
+        raise Unanswered(Code.UNKNOWN_ORGANISATION, f"there is no organisation {name!r}")
     prefix = name.encode() + b"\0"
 
     def item(key: bytes, _: bytes) -> DeviceFound | None:

@@ -5,7 +5,7 @@ both are known at least one block ahead. Residents have no row.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
@@ -15,7 +15,7 @@ from p2pledger.chain.payloads.registry import ADMINS_MAX
 from p2pledger.codec import U32, Length, Pattern
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.rules import CheckSigners, Context, Round
-from p2pledger.ledger.state import Changes, Readable, Table
+from p2pledger.ledger.state import Changes, Readable, Table, with_fields
 from p2pledger.types import Hash, Height, Millis, PeerId, PublicKey
 
 COMING_QUOTAS_MAX = 8
@@ -236,7 +236,7 @@ def check_sponsor(reader: Readable, name: str, round_: Round) -> Organisation:
     if row is None or round_.height < row.from_height:
         raise InvalidTransaction(Code.UNKNOWN_SPONSOR, f"there is no organisation {name!r}")
     if row.coming_quotas:
-        row = replace(row, quota=row.quota_at(round_.height))
+        row = with_fields(row, quota=row.quota_at(round_.height))
     if round_.time_ms < row.suspended_until_ms:
         raise InvalidTransaction(
             Code.SPONSOR_SUSPENDED, f"{name!r} is suspended until {row.suspended_until_ms} ms"

@@ -1,6 +1,5 @@
 """A small city with a collector, a carrier and a plant, whose scales have records to rest on."""
 
-from bisect import bisect_right
 from itertools import count
 
 from p2pledger.chain.payloads import (
@@ -70,13 +69,6 @@ class CustodyCity(Ledger):
     def receive(self, manifest: bytes, mass_g: int) -> None:
         payload = ShipReceive(manifest, mass_g, FACILITY, self.weigh(PLANT))
         self.does(payload, PLANT, "utility 1")
-
-    def scan(self, index: str, prefix: bytes, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """As `Store.scan`, over the rows that the blocks so far gave."""
-        rows = {row.key: row.value for row in self.rows if row.name == index}
-        keys = sorted(rows)
-        found = [key for key in keys[bisect_right(keys, after) :] if key.startswith(prefix)]
-        return [(key, rows[key]) for key in found[:limit]]
 
 
 def lot_id(name: str) -> bytes:

@@ -14,20 +14,14 @@ from p2pledger.chain.payloads import (
     Purpose,
     RefusalReason,
 )
+from p2pledger.codec import to_json
 from p2pledger.ledger.modules.consent import sealed_accesses
-from p2pledger.ledger.modules.consent.queries import (
-    accesses_by,
-    accesses_of,
-    commercial_grants,
-    grants_of,
-    held_by,
-    held_of,
-    mandates_of,
-    open_holds,
-    overdue_erasures,
-)
-from p2pledger.types import Hash, Height, Millis
-from tests.consents import CUSTODIANS, DAY_MS, GATEWAY, MANDATE, ConsentLedger, ask, day, key, mandate
+from p2pledger.ledger.queries import Found
+from p2pledger.types import Hash, Height
+from tests.asking import LedgerChain, every, page
+from tests.consents import CUSTODIANS, DAY_MS, GATEWAY, MANDATE, ORDER, ConsentLedger, ask, day, key, mandate
+
+LIMITS = pytest.mark.parametrize("limit", [1, 2, 100])
 
 
 @pytest.fixture
@@ -35,8 +29,9 @@ def ledger() -> ConsentLedger:
     return ConsentLedger()
 
 
-def shown(ledger: ConsentLedger, height: int, **paging):
-    return accesses_of(ledger.reader, ledger.scan, key("handle"), Height(height), **paging)
+def shown(ledger: ConsentLedger, height: int, after: bytes = b"", limit: int = 100) -> Found:
+    chain = LedgerChain(ledger, height=height)
+    return page(chain, "consent.accesses-of", after, limit, handle=key("handle"))
 
 
 def test_a_resident_sees_who_looked_why_and_when(ledger):
@@ -46,16 +41,15 @@ def test_a_resident_sees_who_looked_why_and_when(ledger):
     ledger.does(AccessRefused(first, RefusalReason.UNAVAILABLE), "authority-1", "admin 1")
     second = ledger.one(ask(data, grant, "k2"), "utility", "utility 1")
     ledger.block(second, ledger.one(GrantRevoke(grant), RESIDENTS, "handle", GATEWAY))
-    page = shown(ledger, ledger.height)
-    assert page.after is None
-    assert [(one.id, one.had_basis) for one in page.items] == [(first, True), (second.id, False)]
-    why = page.items[0].intent
+    found = shown(ledger, ledger.height)
+    assert found.next is None
+    assert [(one.id, one.had_basis) for one in found.items] == [(first, True), (second.id, False)]
+    why = found.items[0].intent
     assert (why.organisation, why.purpose, why.grant) == ("utility", Purpose.SERVICE_PROVISION, grant)
     assert [report.refusal for report in why.reports] == [None, RefusalReason.UNAVAILABLE]
-    theirs = accesses_by(ledger.reader, ledger.scan, "utility", Height(ledger.height))
-    assert theirs.items == page.items
-    assert accesses_by(ledger.reader, ledger.scan, "city", Height(ledger.height)).items == ()
-    assert accesses_of(ledger.reader, ledger.scan, key("other"), Height(9)).items == ()
+    assert every(ledger, "consent.accesses-by", organisation="utility") == list(found.items)
+    assert every(ledger, "consent.accesses-by", organisation="city") == []
+    assert every(ledger, "consent.accesses-of", handle=key("other")) == []
 
 
 def test_a_sealed_access_is_shown_from_its_height_on_without_anything_being_written(ledger):
@@ -66,9 +60,9 @@ def test_a_sealed_access_is_shown_from_its_height_on_without_anything_being_writ
     public = ledger.does(ask(data, grant, "k2"), "utility", "utility 1").id
     assert sealed_accesses(ledger.reader) == 1
     for height, expected in ((opens - 1, [public]), (opens, [sealed, public])):
-        theirs = accesses_by(ledger.reader, ledger.scan, "utility", Height(height))
+        theirs = every(LedgerChain(ledger, height=height), "consent.accesses-by", organisation="utility")
         assert [one.id for one in shown(ledger, height).items] == expected
-        assert [one.id for one in theirs.items] == expected
+        assert [one.id for one in theirs] == expected
 
 
 def test_no_page_tells_of_a_sealed_access(ledger):
@@ -79,22 +73,22 @@ def test_no_page_tells_of_a_sealed_access(ledger):
         payload = ask(data, None, f"s{n}", opens_height=Height(99))
         ledger.does(payload, "utility", "utility 1")
     first = shown(ledger, ledger.height, limit=1)
-    assert [one.id for one in first.items] == open_ones[:1] and first.after[-32:] == open_ones[0]
-    rest = shown(ledger, ledger.height, after=first.after, limit=1)
-    assert [one.id for one in rest.items] == open_ones[1:] and rest.after is None
+    assert [one.id for one in first.items] == open_ones[:1] and first.next[-32:] == open_ones[0]
+    rest = shown(ledger, ledger.height, after=first.next, limit=1)
+    assert [one.id for one in rest.items] == open_ones[1:] and rest.next is None
 
 
 def test_what_is_held_where_until_when(ledger):
     late = ledger.registers(retain_until_ms=day(50))
     soon = ledger.registers(retain_until_ms=day(5), custodians=CUSTODIANS[:2])
-    assert [one.id for one in held_of(ledger.reader, key("handle"))] == [late, soon]
-    assert held_of(ledger.reader, key("other")) == ()
+    assert [one.id for one in every(ledger, "consent.held-of", handle=key("handle"))] == [late, soon]
+    assert every(ledger, "consent.held-of", handle=key("other")) == []
 
     def held(custodian: str) -> list[Hash]:
-        return [one.id for one in held_by(ledger.reader, ledger.scan, custodian).items]
+        return [one.id for one in every(ledger, "consent.held-by", 1, custodian=custodian)]
 
     assert [held(name) for name in CUSTODIANS] == [[soon, late], [soon, late], [late]]
-    assert held_by(ledger.reader, ledger.scan, "authority-0").items[0].data.retain_until_ms == day(5)
+    assert every(ledger, "consent.held-by", custodian="authority-0")[0].data.retain_until_ms == day(5)
     ledger.does(EraseRequest(None, late), RESIDENTS, "handle", GATEWAY)
     ledger.does(EraseDone(late, ErasureMethod.DESTROY), "authority-2", "admin 2")
     assert held("authority-2") == []
@@ -107,8 +101,8 @@ def test_what_is_overdue_is_listed_with_who_has_not_reported(ledger):
     ledger.does(EraseDone(second, ErasureMethod.CLEAR), "authority-1", "admin 1")
 
     def overdue(time_ms: int):
-        page = overdue_erasures(ledger.reader, ledger.scan, Millis(time_ms))
-        return [(one.id, one.erase_by_ms, one.missing) for one in page.items]
+        found = every(LedgerChain(ledger, time_ms=time_ms), "consent.overdue-erasures", 1)
+        return [(one.id, one.erase_by_ms, one.missing) for one in found]
 
     late = (second, asked_ms + 30 * DAY_MS, ("authority-0", "authority-2"))
     assert overdue(asked_ms + 30 * DAY_MS) == []
@@ -128,11 +122,12 @@ def test_a_hold_puts_off_what_is_due_and_is_listed_while_it_lasts(ledger):
         ledger.does(payload, "utility", "utility 1")
 
     def overdue(time_ms: int) -> list[Hash]:
-        return [one.id for one in overdue_erasures(ledger.reader, ledger.scan, Millis(time_ms)).items]
+        found = every(LedgerChain(ledger, time_ms=time_ms), "consent.overdue-erasures", 1)
+        return [one.id for one in found]
 
     assert [overdue(day(days) + 1) for days in (35, 89, 90, 400)] == [[], [], [data], [data]]
     for time_ms, count in ((ledger.time_ms, 1), (day(60) - 1, 1), (day(60), 0)):
-        holds = open_holds(ledger.reader, ledger.scan, Millis(time_ms)).items
+        holds = every(LedgerChain(ledger, time_ms=time_ms), "consent.open-holds", 1)
         assert [(one.id, one.hold.until_ms, one.hold.order_hash) for one in holds] == [
             (data, day(60), order)
         ] * count
@@ -145,22 +140,22 @@ def test_what_is_sold_to_whom_is_public(ledger):
     gain = ledger.gives(purpose=Purpose.MARKETING)
     ledger.gives(grantee="city", price=Price(1, "EUR"))
     ledger.does(GrantRevoke(paid), RESIDENTS, "handle", GATEWAY)
-    sold = commercial_grants(ledger.reader, ledger.scan, "utility").items
+    sold = every(ledger, "consent.commercial-grants", buyer="utility")
     assert [(one.id, one.grant.price, one.grant.revoked_height) for one in sold] == [
         (paid, Price(1_999, "EUR"), ledger.height),
         (gain, None, None),
     ]
-    given = grants_of(ledger.reader, ledger.scan, key("handle")).items
+    given = every(ledger, "consent.grants", handle=key("handle"))
     assert [one.id for one in given][:3] == [free, paid, gain] and len(given) == 4
 
 
 def test_mandates_are_listed_with_their_law(ledger):
     for n in (2, 1):
         ledger.enact(mandate(ledger, id=bytes([n]) * 16))
-    found = mandates_of(ledger.reader, ledger.scan, "utility").items
+    found = every(ledger, "consent.mandates", organisation="utility")
     assert [one.id for one in found] == [bytes([n]) * 16 for n in (1, 2)]
     assert found[0].mandate.legal_reference == "eli:act:12"
-    assert mandates_of(ledger.reader, ledger.scan, "city").items == ()
+    assert every(ledger, "consent.mandates", organisation="city") == []
 
 
 def test_pages_go_on_where_the_last_one_ended(ledger):
@@ -168,9 +163,92 @@ def test_pages_go_on_where_the_last_one_ended(ledger):
     asked = [ledger.does(ask(data, grant, f"k{n}"), "utility", "utility 1").id for n in range(5)]
     seen, after = [], b""
     while after is not None:
-        page = shown(ledger, ledger.height, after=after, limit=2)
-        seen += [one.id for one in page.items]
-        assert len(page.items) <= 2
-        after = page.after
+        found = shown(ledger, ledger.height, after, 2)
+        seen += [one.id for one in found.items]
+        assert len(found.items) <= 2
+        after = found.next
     assert seen == asked
-    assert [len(shown(ledger, 99, limit=limit).items) for limit in (0, 5, 10**9)] == [1, 5, 5]
+
+
+# page by page of any size, at the height and the time of the last block
+
+
+@LIMITS
+def test_who_looked_why_and_when(ledger, limit):
+    data, grant = ledger.registers(), ledger.gives()
+    ledger.enact(mandate(ledger))
+    opens = Height(ledger.height + 6)
+    first = ledger.does(ask(data, grant, "k1"), "utility", "utility 1").id
+    ledger.does(AccessServed(first), "authority-0", "admin 0")
+    sealed = ledger.does(ask(data, None, "k2", opens_height=opens), "utility", "utility 1").id
+    last = ledger.does(ask(data, grant, "k3"), "utility", "utility 1").id
+
+    def shown() -> list[bytes]:
+        of = every(ledger, "consent.accesses-of", limit, handle=key("handle"))
+        assert of == every(ledger, "consent.accesses-by", limit, organisation="utility")
+        return [one.id for one in of]
+
+    assert shown() == [first, last]
+    while ledger.height < opens:
+        assert sealed not in shown()
+        ledger.block()
+    assert shown() == [first, sealed, last]
+    one = every(ledger, "consent.accesses-of", limit, handle=key("handle"))[0]
+    view = to_json(one)
+    assert view["intent"]["purpose"] == "service_provision" and view["had_basis"]
+    assert [report.custodian for report in one.intent.reports] == ["authority-0"]
+    assert every(ledger, "consent.accesses-of", limit, handle=key("other")) == []
+    for organisation, count in (("", 1), ("utility", 1), ("city", 0)):
+        [found] = every(ledger, "consent.sealed-accesses", limit, organisation=organisation)
+        assert (found.organisation, found.count) == (organisation, count)
+
+
+@LIMITS
+def test_what_is_held_and_what_is_overdue(ledger, limit):
+    late = ledger.registers(retain_until_ms=day(50))
+    soon = ledger.registers(retain_until_ms=day(5), custodians=CUSTODIANS[:2])
+    last = ledger.registers(retain_until_ms=day(60), custodians=CUSTODIANS[:2])
+    of = every(ledger, "consent.held-of", limit, handle=key("handle"))
+    assert [one.id for one in of] == [late, soon, last]
+    assert every(ledger, "consent.held-of", limit, handle=key("other")) == []
+    for name, expected in zip(CUSTODIANS, ([soon, late, last], [soon, late, last], [late]), strict=True):
+        assert [one.id for one in every(ledger, "consent.held-by", limit, custodian=name)] == expected
+    ledger.does(EraseRequest(None, late), RESIDENTS, "handle", GATEWAY)
+    ledger.does(EraseDone(late, ErasureMethod.CLEAR), "authority-1", "admin 1")
+    assert late not in [one.id for one in every(ledger, "consent.held-by", limit, custodian="authority-1")]
+    assert every(ledger, "consent.overdue-erasures", limit) == []
+    ledger.passes(40 * DAY_MS)
+    ledger.block()
+    overdue = every(ledger, "consent.overdue-erasures", limit)
+    assert [(one.id, one.missing) for one in overdue] == [
+        (late, ("authority-0", "authority-2")),
+        (soon, CUSTODIANS[:2]),
+    ]
+    assert to_json(overdue[0])["missing"] == ["authority-0", "authority-2"]
+
+
+@LIMITS
+def test_what_was_granted_and_sold(ledger, limit):
+    ledger.registers()
+    free, paid = ledger.gives(), ledger.gives(price=Price(1_999, "EUR"))
+    other = ledger.gives(grantee="city", price=Price(1, "EUR"))
+    [sold] = every(ledger, "consent.commercial-grants", limit, buyer="utility")
+    assert (sold.id, sold.grant.price, sold.uses) == (paid, Price(1_999, "EUR"), 0)
+    given = every(ledger, "consent.grants", limit, handle=key("handle"))
+    assert [one.id for one in given] == [free, paid, other]
+    assert to_json(given[1])["grant"]["price"] == {"amount_minor": 1_999, "currency": "EUR"}
+
+
+@LIMITS
+def test_mandates_and_holds(ledger, limit):
+    data = ledger.registers(retain_until_ms=day(5))
+    ledger.enact(mandate(ledger))
+    [given] = every(ledger, "consent.mandates", limit, organisation="utility")
+    assert (given.id, given.mandate.legal_reference) == (MANDATE, "eli:act:12")
+    assert every(ledger, "consent.mandates", limit, organisation="city") == []
+    ledger.does(HoldPlace(MANDATE, None, data, ORDER, day(60)), "utility", "utility 1")
+    [held] = every(ledger, "consent.open-holds", limit)
+    assert (held.id, held.hold.order_hash, held.hold.until_ms) == (data, ORDER, day(60))
+    ledger.passes(61 * DAY_MS)
+    ledger.block()
+    assert every(ledger, "consent.open-holds", limit) == []

@@ -26,9 +26,10 @@ from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.modules import custody
 from p2pledger.ledger.modules.custody import Balance, Closings, Event, LotStatus, ManifestStatus
 from p2pledger.ledger.modules.custody.masses import is_within_tolerance, month_of, split
-from p2pledger.ledger.modules.custody.queries import TRACE_LOTS_MAX
 from p2pledger.ledger.modules.custody.rows import OFFER_LAPSES_MS
+from p2pledger.ledger.queries import Found
 from p2pledger.types import PeerId
+from tests.asking import LedgerChain, every, page
 from tests.ledgers import START_MS, signer, transaction
 from tests.unit.ledger.modules.custody_city import (
     BOOK,
@@ -335,16 +336,14 @@ def test_what_never_arrived_can_be_settled_as_lost(city):
 def test_open_discrepancies_of_all_and_of_one(city):
     for name in "mno":
         city.receive(city.ship(name, city.create(f"lot {name}", 500_000)), 100_000)
-    first = custody.open_discrepancies(city.scan, limit=2)
-    rest = custody.open_discrepancies(city.scan, after=first.after, limit=2)
-    found = [one.manifest for one in (*first.items, *rest.items)]
-    assert found == [lot_id(name) for name in "mno"] and rest.after is None
+    found = [one.manifest for one in every(city, "custody.open-discrepancies", 2)]
+    assert found == [lot_id(name) for name in "mno"]
     city.does(both(100_000, lot_id("n")), PLANT, "utility 1", "city 1")
     for name in ("", COLLECTOR, PLANT):
-        found = [one.manifest for one in custody.open_discrepancies(city.scan, name).items]
+        found = [one.manifest for one in every(city, "custody.open-discrepancies", organisation=name)]
         assert found == [lot_id("m"), lot_id("o")]
-    assert custody.open_discrepancies(city.scan, CARRIER).items == ()
-    one = custody.open_discrepancies(city.scan).items[0]
+    assert every(city, "custody.open-discrepancies", organisation=CARRIER) == []
+    one = every(city, "custody.open-discrepancies")[0]
     assert (one.shipper, one.carrier, one.consignee) == (COLLECTOR, CARRIER, PLANT)
     assert (one.sent_mass_g, one.received_mass_g) == (500_000, 100_000)
 
@@ -424,16 +423,14 @@ def test_the_chain_of_custody_in_order_and_by_pages(city):
     city.receive(manifest, 50_000)
     city.does(both(60_000), PLANT, "utility 1", "city 1")
     city.does(LotClose(lot_id("a"), Fate.RECYCLED), PLANT, "utility 1")
-    chain = custody.chain_of_custody(city.scan, lot_id("a")).items
+    chain = every(city, "custody.chain", lot=lot_id("a"))
     events = (Event.CREATED, Event.OFFERED, Event.ACCEPTED, Event.FROZEN, Event.SETTLED, Event.CLOSED)
     assert tuple(one.event for one in chain) == events
     assert [one.by for one in chain] == [COLLECTOR, COLLECTOR, CARRIER, PLANT, PLANT, PLANT]
     assert [one.holder for one in chain] == [COLLECTOR] * 4 + [PLANT] * 2
     assert [one.mass_g for one in chain] == [100_000] * 4 + [60_000] * 2
     assert {one.manifest for one in chain[1:]} == {manifest} and chain[0].manifest is None
-    page = custody.chain_of_custody(city.scan, lot_id("a"), limit=4)
-    rest = custody.chain_of_custody(city.scan, lot_id("a"), page.after, 4)
-    assert page.items + rest.items == chain and rest.after is None
+    assert every(city, "custody.chain", 4, lot=lot_id("a")) == chain
 
 
 def test_two_events_of_one_block_stand_in_their_order(city):
@@ -441,7 +438,7 @@ def test_two_events_of_one_block_stand_in_their_order(city):
     steps = [(ShipOffer(lot_id("m"), (one,), CARRIER, PLANT), COLLECTOR, "city 1"),
              (ShipAccept(lot_id("m")), CARRIER, "admin 0")]  # fmt: skip
     city.block(*[transaction(city.genesis, *step, expires_ms=city.time_ms + 60_000) for step in steps])
-    chain = custody.chain_of_custody(city.scan, one).items
+    chain = every(city, "custody.chain", lot=one)
     assert [one.event for one in chain] == [Event.CREATED, Event.OFFERED, Event.ACCEPTED]
 
 
@@ -451,16 +448,14 @@ def test_traces_go_back_and_forward_nearest_first(city):
     c, d = lot_id("c"), lot_id("d")
     sort_out(city, ("e", PAPER, 30), inputs=(c, d))
     e = lot_id("e")
-    back = custody.trace_back(city.reader, e).items
-    assert [(one.lot_id, one.steps) for one in back] == [(c, 1), (d, 1), (b, 2), (a, 2)]
-    ahead = custody.trace_forward(city.reader, city.scan, a).items
-    assert [(one.lot_id, one.steps) for one in ahead] == [(c, 1), (d, 1), (e, 2)]
-    page = custody.trace_back(city.reader, e, limit=3)
-    assert page.items == back[:3] and page.after == b
-    assert custody.trace_back(city.reader, e, page.after, 3) == custody.Page(back[3:], None)
-    assert custody.trace_back(city.reader, a).items == ()
-    assert custody.trace_forward(city.reader, city.scan, lot_id("?")).items == ()
-    assert TRACE_LOTS_MAX == 4_096
+    back = every(city, "custody.trace-back", lot=e)
+    assert [(one.lot, one.steps) for one in back] == [(c, 1), (d, 1), (b, 2), (a, 2)]
+    ahead = every(city, "custody.trace-forward", lot=a)
+    assert [(one.lot, one.steps) for one in ahead] == [(c, 1), (d, 1), (e, 2)]
+    first = page(LedgerChain(city), "custody.trace-back", limit=3, lot=e)
+    assert first == Found(tuple(back[:3]), b)
+    assert page(LedgerChain(city), "custody.trace-back", b, 3, lot=e) == Found(tuple(back[3:]))
+    assert every(city, "custody.trace-back", lot=a) == []
 
 
 def test_the_recycling_rate_by_material_month_and_place(city):
@@ -474,23 +469,26 @@ def test_the_recycling_rate_by_material_month_and_place(city):
     close("d", 77, Fate.SOLD)
     close("e", 900, Fate.ENERGY, place="route:7")
     close("f", 900, Fate.RECYCLED, material=GLASS)
-    rows = custody.recycling_of_material(city.reader, city.scan, MIXED).items
+    rows = every(city, "custody.recycling-of-material", material=MIXED)
     assert [(one.month, one.place) for one in rows] == [(MONTH, CONTAINER), (MONTH, "route:7")]
-    assert rows[0].closings == Closings(recycled_g=500, composted_g=100, landfill_g=300, sold_g=77)
+    one = rows[0]
+    assert (one.recycled_g, one.composted_g, one.landfill_g, one.sold_g) == (500, 100, 300, 77)
+    assert (one.energy_g, one.treated_g) == (0, 900)
+    assert custody.closings(city.reader, MIXED, MONTH, CONTAINER) == Closings(500, 100, 0, 300, 77)
     assert [one.rate_per_mille for one in rows] == [666, 0]
-    assert custody.recycling_rate_per_mille(rows) == 333
-    assert custody.recycling_rate_per_mille(()) is None
     city.time_ms += 30 * 86_400_000
     close("g", 10, Fate.SOLD)
-    rows = custody.recycling_at_place(city.reader, city.scan, CONTAINER).items
+    rows = every(city, "custody.recycling-at-place", place=CONTAINER)
     assert [(one.month, one.material) for one in rows] == [
         (MONTH, GLASS), (MONTH, MIXED), ("2023-12", MIXED),
     ]  # fmt: skip
     assert rows[2].rate_per_mille is None, "what was sold is no waste"
-    later = custody.recycling_of_material(city.reader, city.scan, MIXED, "2023-12").items
-    assert later == rows[2:] == custody.recycling_at_place(city.reader, city.scan, CONTAINER, "2023-12").items
-    page = custody.recycling_of_material(city.reader, city.scan, MIXED, limit=2)
-    assert custody.recycling_of_material(city.reader, city.scan, MIXED, "", page.after).items == later
+    later = {"month": "2023-12"}
+    assert every(city, "custody.recycling-of-material", material=MIXED, **later) == rows[2:]
+    assert every(city, "custody.recycling-at-place", place=CONTAINER, **later) == rows[2:]
+    of_all = every(city, "custody.recycling-of-material", material=MIXED)
+    assert of_all[2:] == rows[2:]
+    assert every(city, "custody.recycling-of-material", 2, material=MIXED) == of_all
 
 
 def test_the_mass_balance_of_a_facility(city):
@@ -499,18 +497,13 @@ def test_the_mass_balance_of_a_facility(city):
     names = ("utility 1",)
     sort_out(city, ("p", PAPER, 80_000), ("g", GLASS, 15_000), inputs=(lot_id("a"),), loss_g=5_000,
              by=PLANT, names=names)  # fmt: skip
-    found = custody.mass_balance(city.reader, city.scan, PLANT).items
+    found = every(city, "custody.mass-balance", organisation=PLANT)
     assert [one.material for one in found] == [PAPER, GLASS, MIXED]
     assert found[2].balance == Balance(received_g=100_000, spent_g=95_000, losses_g=5_000)
     assert all(one.balance.into_g == one.balance.out_of_g for one in found)
-    page = custody.mass_balance(city.reader, city.scan, PLANT, limit=2)
-    assert custody.mass_balance(city.reader, city.scan, PLANT, page.after, 2).items == found[2:]
-    assert {one.material for one in custody.mass_balance(city.reader, city.scan).items} == {
-        MIXED,
-        PAPER,
-        GLASS,
-    }
-    assert custody.mass_balance(city.reader, city.scan, CARRIER).items == ()
+    assert every(city, "custody.mass-balance", 2, organisation=PLANT) == found
+    assert {one.material for one in every(city, "custody.mass-balance")} == {MIXED, PAPER, GLASS}
+    assert every(city, "custody.mass-balance", organisation=CARRIER) == []
 
 
 # arithmetic

@@ -7,11 +7,12 @@ import pytest
 from p2pledger.chain.genesis import LAN
 from p2pledger.chain.payloads.governance import GovVote, Parameter, ParameterSet
 from p2pledger.codec import decode, encode, to_json
+from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.modules.governance.queries import OffenderFound
 from p2pledger.ledger.modules.governance.rows import Change, ChangeKind, Status
 from p2pledger.types import Height
 from tests.asking import code, every
-from tests.ledgers import Ledger, genesis, signer
+from tests.ledgers import Ledger, genesis, signer, transaction
 from tests.unit.ledger.modules.test_governance import (
     CITY,
     EPOCH,
@@ -83,6 +84,33 @@ def test_a_vote_is_open_exactly_while_the_next_block_may_hold_one(ledger):
             may_vote = ledger.refuses(ballot, "authority-1", "admin 1") != "vote_closed"
         assert is_open == may_vote == (ledger.height < 4)
         ledger.block()
+
+
+def test_a_proposal_that_nobody_decided_on_has_expired_when_no_block_can_hold_a_vote(ledger):
+    proposal = propose(ledger, CITY, 9)
+    decided = adopt(ledger, BYTES)
+    seen = set()
+    while ledger.height < 11:
+        found = every(ledger, "governance.proposals", 1)
+        assert [one.proposal for one in found] == [decided, proposal]
+        status = {one.proposal: one.status for one in found}
+        assert status[decided] is Status.ADOPTED
+        assert status[proposal] is (Status.OPEN if ledger.height < 8 else Status.EXPIRED)
+        is_open = [one.proposal for one in every(ledger, "governance.open-votes")] == [proposal]
+        assert is_open == (status[proposal] is Status.OPEN)
+        assert [one.proposal for one in every(ledger, "governance.decisions")] == [decided]
+        seen.add(status[proposal])
+        ledger.block()
+    assert seen == {Status.OPEN, Status.EXPIRED}
+    [one] = every(ledger, "governance.proposals", from_height=9, to_height=9)
+    assert (one.proposal, one.organisation, one.activation_height) == (proposal, "authority-0", 9)
+    assert to_json(one)["status"] == "expired"
+    assert every(ledger, "governance.proposals", to_height=5) == []
+    with pytest.raises(ValueError, match="from_height"):
+        every(ledger, "governance.proposals", from_height=2, to_height=1)
+    late = transaction(ledger.genesis, GovVote(proposal, True), "authority-1", "admin 1")
+    with pytest.raises(InvalidTransaction, match="the vote is over: expired"):
+        ledger.machine.check(ledger.reader, ledger.next_round, late)
 
 
 def test_decisions_tell_who_changed_which_rule_when_and_why(ledger):

@@ -1,6 +1,7 @@
 """Accounts, claims, settlements, points: each rule, each refusal, each limit."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from p2pledger.chain.genesis import RESIDENTS, KeyRole
@@ -18,13 +19,14 @@ from p2pledger.chain.payloads import (
     Revoked,
 )
 from p2pledger.chain.payloads.programs import Terms
-from p2pledger.chain.period import Period
+from p2pledger.chain.period import Period, period_at
 from p2pledger.chain.transaction import PAYLOAD_BYTES_MAX, Transaction
 from p2pledger.codec import decode, encode
-from p2pledger.ledger.modules.programs import queries
+from p2pledger.ledger.modules.programs.replay import period_root, replay
 from p2pledger.ledger.modules.programs.rows import (
     ACCOUNTS,
     CLAIMS,
+    PERIODS,
     PROGRAMS,
     VERSIONS_MAX,
     Audited,
@@ -32,9 +34,11 @@ from p2pledger.ledger.modules.programs.rows import (
     Redeemed,
     Supplied,
     claim_key,
+    period_key,
     version,
 )
-from p2pledger.types import Height
+from p2pledger.types import Height, Signature
+from tests.asking import LedgerChain, every
 from tests.programs import (
     CAREFUL,
     DRIVING,
@@ -45,6 +49,7 @@ from tests.programs import (
     claim,
     create,
     digest,
+    grant,
     key,
     settle,
     terms,
@@ -67,9 +72,14 @@ def ledger() -> Programs:
 
 
 def points(ledger: Programs, account: str) -> int:
-    found = queries.balance(ledger.reader, key(account), ledger.next_round.time_ms)
-    assert found is not None
+    """What may be redeemed in the next block."""
+    then = LedgerChain(ledger, time_ms=ledger.next_round.time_ms)
+    [found] = every(then, "programs.balance", account=key(account))
     return found.points
+
+
+def entries(ledger: Programs, account: str) -> list[Any]:
+    return [one.entry.what for one in every(ledger, "programs.entries", account=key(account))]
 
 
 def redeem(amount: int, account: str = "ann", organisation: str = "utility") -> PointsRedeem:
@@ -77,7 +87,7 @@ def redeem(amount: int, account: str = "ann", organisation: str = "utility") -> 
 
 
 def audit(period: int = WEEK + 1, is_match: bool = False, root: str = "other", account: str = "ann"):
-    return ClaimAudit(key(account), period, is_match, digest(root), digest("grant"))
+    return ClaimAudit(key(account), period, is_match, digest(root), grant(account, period))
 
 
 def output(ledger: Programs, transaction: Transaction) -> bytes:
@@ -95,13 +105,6 @@ def test_a_program_names_organisations_that_are_there(ledger):
     assert ledger.rejects(create()) == "program_taken"
     assert ledger.rejects(create("new", terms(from_period=WEEK + 2))) == "backdated"
     ledger.enacts(create("new", terms(from_period=WEEK + 3)))
-
-
-def test_programs_are_listed(ledger):
-    listed = queries.programs(ledger.scan, "", 10)
-    assert [name for name, _ in listed] == ["drive", "sun"]
-    assert queries.programs(ledger.scan, "drive", 10) == listed[1:]
-    assert listed[0][1] == PROGRAMS.get(ledger.reader, b"drive")
 
 
 def test_a_period_that_began_under_old_rules_is_judged_by_them(ledger):
@@ -277,7 +280,7 @@ def test_a_claim_fits_the_budget_or_is_refused(ledger):
     assert ledger.refuses(claim("ben", WEEK + 3), *RESIDENT, "ben") == "over_budget"
     shorter = replace(CAREFUL, distance_m=50_000, harsh_brakes=1, harsh_accelerations=1)
     ledger.earns("ben", WEEK + 3, shorter)
-    assert queries.period_totals(ledger.reader, "drive", WEEK + 3).minted == 9_550 + points(ledger, "ben")
+    assert PERIODS.get(ledger.reader, period_key("drive", WEEK + 3)).minted == 9_550 + points(ledger, "ben")
 
 
 def test_the_budget_may_be_used_to_the_last_point(ledger):
@@ -293,7 +296,7 @@ def test_a_surplus_is_shared_exactly(ledger):
     ledger.month(2)
     ledger.does(settle({"sol": 1_000, "sky": 2_000}, consumed=2_000), "utility", "utility 1")
     assert (points(ledger, "sol"), points(ledger, "sky")) == (333, 667)
-    assert queries.period_totals(ledger.reader, "sun", MONTH + 1).minted == 1_000
+    assert PERIODS.get(ledger.reader, period_key("sun", MONTH + 1)).minted == 1_000
 
 
 def test_without_a_surplus_nobody_gets_anything_and_the_period_is_settled(ledger):
@@ -342,7 +345,7 @@ def test_engines_are_not_mixed_up(ledger):
     ledger.month(2)
     assert ledger.refuses(claim("sol", MONTH + 1), *RESIDENT, "sol") == "wrong_engine"
     ledger.enacts(ProgramChange("drive", terms(from_period=WEEK + 20)))
-    now = queries.period_at(Period.WEEK, ledger.time_ms)
+    now = period_at(Period.WEEK, ledger.time_ms)
     one = settle({"ann": 1, "ben": 2}, period=now - 1, program="drive")
     assert ledger.refuses(one, "utility", "utility 1") == "wrong_engine"
 
@@ -371,9 +374,10 @@ def test_points_go_to_an_organisation(ledger):
     assert ledger.refuses(redeem(551), *RESIDENT, "ann") == "too_few_points"
     done = ledger.does(redeem(550), *RESIDENT, "ann")
     assert points(ledger, "ann") == 0
-    first, second = queries.redemptions(ledger.scan, "utility", None, 10)
-    assert (first.points, second.points, second.transaction_id) == (9_000, 550, done.id)
-    assert queries.redemptions(ledger.scan, "utility", (first.height, first.transaction_id), 10) == [second]
+    first, second = every(ledger, "programs.redemptions", 1, organisation="utility")
+    assert (first.program, first.points, first.height) == ("drive", 9_000, ledger.height - 1)
+    assert (second.points, second.height, second.transaction_id) == (550, ledger.height, done.id)
+    assert every(ledger, "programs.redemptions", organisation="city") == []
 
 
 def test_what_expires_first_is_redeemed_first(ledger):
@@ -383,7 +387,7 @@ def test_what_expires_first_is_redeemed_first(ledger):
     for period in (WEEK + 3, WEEK + 4):
         ledger.earns("ann", period)
     ledger.does(redeem(10), *RESIDENT, "ann")
-    what = queries.entries(ledger.scan, key("ann"), None, 10)[-1][1].what
+    what = entries(ledger, "ann")[-1]
     assert isinstance(what, Redeemed) and [part.period for part in what.taken] == [WEEK + 3]
 
 
@@ -400,7 +404,7 @@ def test_points_expire_without_a_block(ledger):
     assert len(ACCOUNTS.get(ledger.reader, key("ann")).buckets) == 1
     ledger.week(6)
     assert points(ledger, "ann") == 0
-    sums = queries.totals(ledger.reader, "drive", ledger.time_ms)
+    [sums] = every(ledger, "programs.totals", program="drive")
     assert (sums.minted, sums.redeemed, sums.expired, sums.balance) == (19_100, 9_549, 9_551, 0)
 
 
@@ -426,9 +430,9 @@ def test_a_claim_that_does_not_match_loses_its_points(ledger):
     done = ledger.does(audit(), "authority-0", "admin 0")
     assert decode(Revoked, output(ledger, done)) == Revoked(9_550, 0)
     assert points(ledger, "ann") == 9_550 - 50
-    row = queries.period_totals(ledger.reader, "drive", WEEK + 1)
+    row = PERIODS.get(ledger.reader, period_key("drive", WEEK + 1))
     assert (row.minted, row.redeemed, row.revoked) == (9_550, 50, 9_500)
-    assert queries.period_totals(ledger.reader, "drive", WEEK + 2).revoked == 50
+    assert PERIODS.get(ledger.reader, period_key("drive", WEEK + 2)).revoked == 50
 
 
 def test_what_was_spent_stays_disputed(ledger):
@@ -438,9 +442,10 @@ def test_what_was_spent_stays_disputed(ledger):
     assert decode(Revoked, output(ledger, done)) == Revoked(550, 9_000)
     assert points(ledger, "ann") == 0
     assert CLAIMS.get(ledger.reader, claim_key(key("ann"), WEEK + 1)).disputed_points == 9_000
-    ((account, entry),) = queries.audits(ledger.scan, "drive", WEEK + 1, b"", 10)
-    assert account == key("ann") and isinstance(entry.what, Audited)
-    assert (entry.what.grant, entry.what.disputed_points) == (digest("grant"), 9_000)
+    [found] = every(ledger, "programs.audits", program="drive", period=WEEK + 1)
+    what = found.entry.what
+    assert found.account == key("ann") and isinstance(what, Audited)
+    assert what.disputed_points == 9_000
 
 
 def test_only_the_auditor_audits_what_was_claimed_and_lives(ledger):
@@ -448,6 +453,15 @@ def test_only_the_auditor_audits_what_was_claimed_and_lives(ledger):
     assert ledger.refuses(audit(), "city", "city 1") == "not_entitled"
     assert ledger.refuses(audit(), "authority-0", "city 1") == "not_entitled"
     assert ledger.refuses(audit(account="new"), "authority-0", "admin 0") == "unknown_account"
+    for no_grant in (
+        grant("ann", WEEK + 1, of="ben"),
+        grant("ann", WEEK + 1, "city"),
+        grant("ann", WEEK + 2),
+        grant("ben", WEEK + 1),
+        Signature(bytes(64)),
+    ):
+        refused = ledger.refuses(replace(audit(), grant=no_grant), "authority-0", "admin 0")
+        assert refused == "audit_not_granted"
     assert ledger.refuses(audit(WEEK + 2), "authority-0", "admin 0") == "unknown_claim"
     ledger.week(5)
     assert ledger.refuses(audit(), "authority-0", "admin 0") == "period_not_open"
@@ -462,66 +476,43 @@ def test_a_balance_comes_with_its_arithmetic(ledger):
     ledger.week(3)
     ledger.earns("ann", WEEK + 2)
     ledger.does(audit(WEEK + 2), "authority-0", "admin 0")
-    found = queries.statement(ledger.reader, ledger.scan, key("ann"), ledger.time_ms)
+    [found] = every(ledger, "programs.balance", account=key("ann"))
     assert (found.minted, found.redeemed, found.revoked, found.expired) == (19_100, 1_000, 9_550, 0)
-    assert found.balance == points(ledger, "ann") == 8_550
-    driven = found.entries[1][1].what
+    assert found.points == points(ledger, "ann") == 8_550
+    driven = entries(ledger, "ann")[1]
     assert isinstance(driven, Driven) and (driven.drive, driven.score) == (CAREFUL, 955)
     assert version(ledger.reader, "drive", driven.version).terms == terms()
     ledger.week(5)
-    later = queries.statement(ledger.reader, ledger.scan, key("ann"), ledger.next_round.time_ms)
-    assert (later.expired, later.balance) == (8_550, points(ledger, "ann"))
-
-
-def test_entries_come_in_pages_in_the_order_of_booking(ledger):
-    ledger.earns("ann", WEEK + 1)
-    for amount in range(1, 6):
-        ledger.does(redeem(amount), *RESIDENT, "ann")
-    everything = queries.entries(ledger.scan, key("ann"), None, 100)
-    assert [number for number, _ in everything] == list(range(7))
-    page = queries.entries(ledger.scan, key("ann"), 2, 3)
-    assert page == everything[3:6]
-
-
-def test_there_is_nothing_to_say_of_what_is_not_there(ledger):
-    assert queries.balance(ledger.reader, key("new"), ledger.time_ms) is None
-    assert queries.statement(ledger.reader, ledger.scan, key("new"), ledger.time_ms) is None
-    assert queries.totals(ledger.reader, "new", ledger.time_ms) is None
-    assert queries.period_totals(ledger.reader, "drive", WEEK + 1) is None
+    then = LedgerChain(ledger, time_ms=ledger.next_round.time_ms)
+    [later] = every(then, "programs.balance", account=key("ann"))
+    assert (later.expired, later.points) == (8_550, points(ledger, "ann"))
 
 
 def test_a_period_replays_to_the_same_root(ledger):
     ledger.earns("ann", WEEK + 1)
     ledger.earns("ben", WEEK + 1, replace(CAREFUL, harsh_brakes=9))
-    found = queries.replay(ledger.reader, ledger.scan, "drive", WEEK + 1)
+    [found] = every(ledger, "programs.replay", program="drive", period=WEEK + 1)
     expected = {key("ann"): 9_550, key("ben"): 8_850}
-    assert found.root == found.booked_root == queries.period_root(expected)
+    assert found.root == found.booked_root == period_root(expected)
     assert (found.accounts, found.points, found.differing) == (2, 18_400, ())
     ledger.month(2)
     ledger.does(settle({"sol": 1_000, "sky": 2_000}, consumed=2_000), "utility", "utility 1")
-    found = queries.replay(ledger.reader, ledger.scan, "sun", MONTH + 1)
-    assert found.root == found.booked_root == queries.period_root({key("sol"): 333, key("sky"): 667})
-    rewards = queries.rewards(ledger.scan, "sun", MONTH + 1, b"", 10)
-    assert [account for account, _ in rewards] == sorted([key("sol"), key("sky")])
-    assert queries.rewards(ledger.scan, "sun", MONTH + 1, rewards[0][0], 10) == rewards[1:]
-    assert isinstance(rewards[0][1].what, Supplied)
+    [found] = every(ledger, "programs.replay", program="sun", period=MONTH + 1)
+    assert found.root == found.booked_root == period_root({key("sol"): 333, key("sky"): 667})
+    rewards = every(ledger, "programs.rewards", 1, program="sun", period=MONTH + 1)
+    assert [one.account for one in rewards] == sorted([key("sol"), key("sky")])
+    assert all(isinstance(one.entry.what, Supplied) for one in rewards)
 
 
 def test_a_row_that_was_altered_is_found(ledger):
     ledger.earns("ann", WEEK + 1)
     ledger.earns("ben", WEEK + 1)
-
-    def altered(index, prefix, after, limit):
-        rows = ledger.scan(index, prefix, after, limit)
-        found = []
-        for row, value in rows:
-            entry = decode(queries.Entry, value)
-            if row.endswith(key("ann")):
-                entry = replace(entry, what=replace(entry.what, points=entry.what.points + 1))
-            found.append((row, encode(entry)))
-        return found
-
-    found = queries.replay(ledger.reader, altered, "drive", WEEK + 1)
+    rewards = {
+        one.account: one.entry for one in every(ledger, "programs.rewards", program="drive", period=WEEK + 1)
+    }
+    what = rewards[key("ann")].what
+    altered = replace(rewards[key("ann")], what=replace(what, points=what.points + 1))
+    found = replay(ledger.reader, "drive", (rewards | {key("ann"): altered}).items())
     assert found.differing == (key("ann"),) and found.root != found.booked_root
 
 

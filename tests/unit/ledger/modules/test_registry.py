@@ -20,12 +20,14 @@ from p2pledger.chain.payloads import (
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import decode, encode
 from p2pledger.errors import InvalidTransaction
+from p2pledger.ledger.machine import Machine
 from p2pledger.ledger.modules.registry import Device, Gateway, allowed_peers, gateway, live_key, organisation
 from p2pledger.ledger.modules.registry.devices import DEVICES_INDEX
 from p2pledger.ledger.modules.registry.rows import DEVICES, GatewayCount, apply_gateway
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Height, Millis, PeerId
-from tests.ledgers import GRANTED, START_MS, Ledger, genesis, signer, transaction
+from tests.asking import every
+from tests.ledgers import GRANTED, START_MS, Ledger, genesis, quota, signer, transaction
 
 ACT = RecordAppend(
     "admin.act/1", START_MS, None, None, Action.OBSERVE, (), None, None, None, (), GRANTED, None
@@ -373,3 +375,21 @@ def test_the_same_invite_in_one_block_lets_one_gateway_in(ledger):
     built = ledger.machine.build(ledger.reader, ledger.execution.frontier, ledger.next_round, pair)
     assert built.transactions == (pair[0],)
     assert built.refused[0].error.code == "invite_used"
+
+
+def test_a_key_is_revoked_at_once_whatever_was_used_of_the_quota():
+    ledger = Ledger(genesis(quota=quota(transactions=3)))
+    for number in range(3):
+        ledger.does(replace(ACT, time_ms=START_MS - number), "city", "city gateway")
+    assert ledger.refuses(ACT, "city", "city gateway") == "over_quota"
+    assert ledger.refuses(revoke("city gateway", from_height=20), "city", "city 1") == "over_quota"
+    ledger.does(revoke("city gateway"), "city", "city 1")
+    assert live_key(ledger.reader, key("city gateway"), Height(ledger.height + 1)) is None
+    # It takes effect once: nothing is left that could be said again beyond the quota.
+    assert ledger.refuses(revoke("city gateway"), "city", "city 1") == "key_revoked"
+    (found,) = every(ledger, "registry.organisation", organisation="city")
+    assert (found.used_transactions, found.quota_transactions) == (4, 3)
+
+
+def test_what_is_urgent_takes_back_and_gives_nothing():
+    assert Machine(genesis()).urgent_kinds == {"key.revoke", "grant.revoke", "erase.request"}

@@ -39,6 +39,14 @@ def next_slot(ledger: Ledger, slots: int = 1) -> None:
     ledger.time_ms += slots * STATUS_SLOT_MS
 
 
+def test_a_list_is_found_by_any_name_that_it_may_have(ledger):
+    name = "urn:badges:2026-1"
+    ledger.does(version(1, list_id=name), "city", "city 1")
+    asked = {"organisation": "city", "list_id": name, "index": 0}
+    (found,) = every(ledger, "registry.status-bit", **asked)
+    assert (found.list_id, found.is_set) == (name, False)
+
+
 def test_the_newest_version_is_found_and_its_bits_are_in_its_transaction(ledger):
     bits = bytearray(NOTHING)
     bits[0], bits[-1] = 0b1000_0000, 0b0000_0001

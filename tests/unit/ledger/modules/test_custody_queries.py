@@ -1,4 +1,4 @@
-"""Custody by the table of queries: page by page of any size, the same as its functions tell."""
+"""What can be asked of custody: page by page of any size the same, and what the ledger holds."""
 
 import pytest
 from p2pledger.chain.payloads import (
@@ -11,8 +11,9 @@ from p2pledger.chain.payloads import (
 )
 from p2pledger.codec import to_json
 from p2pledger.ledger.modules import custody
-from p2pledger.ledger.modules.custody import Event, LotStatus
-from tests.asking import code, every
+from p2pledger.ledger.modules.custody import Event, LotStatus, queries
+from p2pledger.ledger.queries import Unanswered
+from tests.asking import LedgerChain, code, every, page
 from tests.unit.ledger.modules.custody_city import (
     COLLECTOR,
     CONTAINER,
@@ -62,6 +63,32 @@ def test_lots_are_traced_both_ways(city, limit):
     [back] = every(city, "custody.trace-back", limit, lot=lot_id("p"))
     assert (back.lot, back.steps, back.holder, back.status) == (lot_id("a"), 1, PLANT, LotStatus.SPENT)
     assert every(city, "custody.trace-back", limit, lot=lot_id("a")) == []
+
+
+@LIMITS
+@pytest.mark.parametrize(("name", "start"), [("trace-forward", "l0"), ("trace-back", "l6")])
+def test_a_trace_visits_so_many_lots_at_most_and_says_when_there_are_more(monkeypatch, name, start, limit):
+    city = CustodyCity()
+    city.create("l0", 100)
+    for number in range(6):
+        output = NewLot(lot_id(f"l{number + 1}"), PAPER, 100)
+        payload = LotTransform((lot_id(f"l{number}"),), (output,), 0, "sorting", FACILITY)
+        city.does(payload, COLLECTOR, "city 1")
+    query, asked = f"custody.{name}", {"lot": lot_id(start)}
+    monkeypatch.setattr(queries, "TRACE_LOTS_MAX", 6)
+    whole = every(city, query, limit, **asked)
+    assert [one.steps for one in whole] == [1, 2, 3, 4, 5, 6]
+    monkeypatch.setattr(queries, "TRACE_LOTS_MAX", 4)
+    told, after = [], b""
+    while len(told) < 4:
+        found = page(LedgerChain(city), query, after, limit, **asked)
+        told, after = told + list(found.items), found.next
+    assert told == whole[:4] and after == told[-1].lot
+    chain = LedgerChain(city)
+    with pytest.raises(Unanswered) as refused:
+        page(chain, query, after, limit, **asked)
+    assert refused.value.code == "too_many_rows" and chain.looked_at <= 2 * 5
+    assert [one.lot for one in every(city, query, limit, lot=after)] == [one.lot for one in whole[4:]]
 
 
 @pytest.mark.parametrize("name", ["chain", "trace-back", "trace-forward"])

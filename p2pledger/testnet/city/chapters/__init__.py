@@ -1,0 +1,1 @@
+"""The stories of the day. Each says its own transactions, and expects what a node answers afterwards."""
