@@ -59,8 +59,9 @@ def greet(s: Situation, peer: int) -> None:
 def pull(s: Situation) -> None:
     """Once nothing has become final for a status interval, ask whoever is ahead for blocks.
 
-    A gateway hears no statuses: it asks any authority. So does an authority that hears nobody any more:
-    the others may be in an epoch in which it is none, and have no reason to speak to it.
+    A gateway hears no statuses: it asks any authority. So does an authority that hears too few to decide
+    anything: those that are silent may be in the next epoch, as authorities of which it knows nothing, or as
+    none, and have no reason to speak to it.
     """
     is_stuck = s.pulled_height == s.tree.root.height
     s.pulled_height = s.tree.root.height
@@ -74,8 +75,12 @@ def pull(s: Situation) -> None:
     is_far = any(s.peers[peer].final_height > s.tree.root.height + far for peer in ahead)
     if ahead and (is_stuck or is_far):
         s.pull_from = [*ahead, *s.others]
-    elif is_stuck and (s.voice.index is None or all(s.pacing.is_silent(peer, s.now) for peer in s.others)):
+    elif is_stuck and s.voice.index is None:
         s.pull_from = s.others
+    elif is_stuck:
+        silent = [peer for peer in s.others if s.pacing.is_silent(peer, s.now)]
+        if len(s.authorities) - len(silent) < s.authorities.quorum:
+            s.pull_from = silent
 
 
 def on_status(s: Situation, peer: int, status: Status) -> None:

@@ -15,6 +15,14 @@ from p2pledger.node.age import GossipAge
 from p2pledger.node.layers import Layers
 from p2pledger.types import ZERO_HASH, Hash, Millis
 
+SPARE_MAX = 64
+SPARE_BYTES_MAX = 65_536
+"""So much more than a block holds is tried for it: what is refused takes no place of what is not.
+
+Where governance has made blocks small, a few that are refused would fill one candidate's place after the
+other's, and the leader would have nothing to propose before the ledger counts as idle.
+"""
+
 
 class Pending(Protocol):
     """What the executor asks of the transactions that wait (`node.pool.Pool`, or a simulator's)."""
@@ -101,8 +109,8 @@ class Executor:
             []
             if work.is_empty
             else self._pool.mempool.candidates(
-                min(transactions_max, places),
-                room,
+                min(transactions_max, places + SPARE_MAX),
+                room + SPARE_BYTES_MAX,
                 self.gossip_age.ms,
                 now,
                 self.unfinal_ids(work.parent_digest),

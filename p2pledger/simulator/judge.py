@@ -97,6 +97,20 @@ class Judge:
         """Whether a proposal has the votes that it needs, by the judge's own counting."""
         return self._books.is_adopted(proposal)
 
+    def has_failed(self, proposal: bytes) -> bool:
+        """Whether a proposal was adopted when its measure could not be carried out any more."""
+        return proposal in self._books.failed
+
+    def is_suspended(self, organisation: str, time_ms: int) -> bool:
+        """Whether an organisation may write nothing at a time."""
+        return time_ms < self._books.suspended_until_ms(organisation)
+
+    @property
+    def measures(self) -> Counter[str]:
+        """How many measures of each kind were carried out, and how many failed when they were adopted."""
+        done = Counter({f"carried out: {kind}": n for kind, n in self._books.carried_out.items()})
+        return done + Counter(f"failed when adopted: {kind}" for kind in self._books.failed.values())
+
     def sitting(self) -> list[str]:
         """The organisations whose nodes are authorities in the block after the highest one."""
         members = self._authorities(self.height // self._city.parameters.epoch_blocks).members
@@ -243,6 +257,10 @@ class Judge:
         ids = [bytes(transaction.id) for transaction in transactions]
         if ids != list(block.transaction_ids) or _root([b"\0" + i for i in ids]) != header.tx_root:
             raise Violation("validity", f"block {header.height} holds other transactions than it names")
+        try:
+            self._books.check_block(header.height, (len(one.encoded) for one in transactions))
+        except ValueError as error:
+            raise Violation("validity", f"block {header.height} is too large: {error}") from error
         for transaction in transactions:
             if bytes(transaction.id) in self._ids:
                 raise Violation("once", f"a transaction is final twice, in block {header.height} again")

@@ -15,7 +15,9 @@ from p2pledger.types import Hash, Height, Millis
 
 TRANSACTIONS_MAX = 1_000
 BYTES_MAX = 10_000_000
-RECHECKED_MAX = 16
+RECHECKED_MAX = 128
+LEFT_OVER_MS = 1_000
+"""As `node.pool` has them."""
 
 
 class Pool:
@@ -27,6 +29,7 @@ class Pool:
         self._city, self._store = city, store
         self._fetched: dict[Hash, Transaction] = {}
         self._suspects: dict[Hash, None] = {}
+        self._swept_ms = 0
         self.fates = Fates(100_000)
 
     def get(self, transaction_id: Hash) -> Transaction | None:
@@ -70,6 +73,9 @@ class Pool:
         for transaction_id in ids:
             self._fetched.pop(transaction_id, None)
             self._suspects.pop(transaction_id, None)
+        if now - self._swept_ms >= LEFT_OVER_MS:
+            self._swept_ms = now
+            self.suspect(self.mempool.arrived_before(self.mempool.passed_over_before(now, LEFT_OVER_MS)))
         for transaction_id in self.mempool.expire(time_ms):
             self.fates.end(transaction_id, EXPIRED)
         self._recheck(height, time_ms)

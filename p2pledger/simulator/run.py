@@ -25,6 +25,8 @@ HEALED_MS_MAX = 120_000
 SUBMIT_MS = (20, 90)
 COUNCIL_MS = (60, 240)
 TOWNSFOLK_MS = (100, 300)
+TOGETHER = 4
+"""How much of what people want at once they hand to one node."""
 LIVED_IN_EVERY = 3
 """Of so many seeds, one is a city whose people use every module."""
 AGAIN = 0.1
@@ -129,8 +131,9 @@ def _settle(world: World, random: Random) -> Townsfolk:
     townsfolk = Townsfolk(world.city, lambda: world.judge, lambda: world.now + world.leapt_ms)
 
     def submit() -> None:
-        for wish in townsfolk.wishes():
-            world.submit(random.randrange(len(world.nodes)), (wish,))
+        wishes = townsfolk.wishes()
+        for i in range(0, len(wishes), TOGETHER):
+            world.submit(random.randrange(len(world.nodes)), tuple(wishes[i : i + TOGETHER]))
         world.schedule(world.now + random.randint(*TOWNSFOLK_MS), submit)
 
     world.schedule(world.now + TOWNSFOLK_MS[0], submit)
@@ -151,6 +154,7 @@ def run(case: Case, prepare: Callable[[World], None] | None = None) -> Report:
     counts["offences recorded"] += world.judge.offences
     counts["final blocks"] += world.judge.height
     counts.update({f"final: {kind}": number for kind, number in world.judge.kinds.items()})
+    counts += world.judge.measures
     return Report(case, world.judge.height, world.now - START_MS, world.trace_hash, counts, violation)
 
 

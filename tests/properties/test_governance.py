@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from p2pledger.chain.genesis import LAN
+from p2pledger.chain.payloads import MEASURES
 from p2pledger.chain.payloads.governance import (
     AuthorityAdd,
     AuthorityReady,
@@ -13,14 +14,18 @@ from p2pledger.chain.payloads.governance import (
     GovPropose,
     GovSuspend,
     GovVote,
+    Parameter,
+    ParameterSet,
+    UpgradePlan,
     ready_digest,
 )
-from p2pledger.codec import encode
+from p2pledger.codec import decode, encode
 from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.modules.governance import authorities_of
+from p2pledger.ledger.modules.governance import authorities_of, rules_version, value_at
+from p2pledger.ledger.modules.governance.rows import POLLS, Status
 from p2pledger.ledger.modules.registry import organisation
 from p2pledger.simulator.invariants.governance import GovernanceInvariants
-from p2pledger.types import ZERO_HASH, Height, Millis, PeerId
+from p2pledger.types import ZERO_HASH, Hash, Height, Millis, PeerId
 from tests.ledgers import Ledger, genesis, signer, transaction
 from tests.properties.effort import effort
 
@@ -30,10 +35,23 @@ ADMINS = {"city": "city 1", "utility": "utility 1"} | {f"authority-{i}": f"admin
 organisations = st.sampled_from(sorted(ADMINS))
 key_numbers = st.integers(0, 4)
 ahead = st.sampled_from([0, 1, 2, 6, 6, 6])
+values = st.sampled_from([0, 1, 2, 1_023, 1_024, 15_000, 15_001, 2**26, 2**26 + 1])
 
 
 def consensus_key(name: str, number: int):
     return signer(f"{name} votes with {number}")
+
+
+def to_add(name: str, number: int) -> AuthorityAdd:
+    return AuthorityAdd(name, consensus_key(name, number).public_key, PeerId(f"{name}-{number}"))
+
+
+measures = st.one_of(
+    st.builds(to_add, st.sampled_from(["city", "utility"]), st.integers(0, 1)),
+    st.builds(AuthorityRemove, st.sampled_from(["city", "utility", "authority-3"])),
+    st.builds(ParameterSet, st.sampled_from(Parameter), st.sampled_from([2_000, 3_000])),
+    st.builds(UpgradePlan, st.integers(2, 4)),
+)
 
 
 class Governance(RuleBasedStateMachine):
@@ -49,11 +67,27 @@ class Governance(RuleBasedStateMachine):
         execution = self.ledger.block(*taken, offences=offences)
         for one in taken:
             self.books.apply(one, at.height, at.time_ms)
+            if one.body.kind == GovPropose.KIND:
+                proposal = decode(GovPropose, one.body.payload)
+                measure = decode(MEASURES[proposal.kind], proposal.measure)
+                self.books.check(measure, proposal.activation_height)
+            for adopted, measure, from_height in self.books.take_adopted():
+                self.enact(adopted, measure, from_height)
         self.books.convict(offences)
         if at.height % EPOCH == 0:
             assert execution.next_set == self.books.close(at.height)
         else:
             assert execution.next_set is None
+
+    def enact(self, proposal, measure, from_height):
+        """Of two measures that conflict the second fails, and changes nothing."""
+        status = POLLS.get(self.ledger.reader, Hash(proposal)).status
+        try:
+            self.books.enact(measure, from_height)
+        except ValueError:
+            assert status is Status.FAILED
+        else:
+            assert status is Status.ADOPTED
 
     def hand_in(self, payload, name: str):
         one = transaction(GENESIS, payload, name, ADMINS[name], expires_ms=self.ledger.time_ms + 60_000)
@@ -67,12 +101,31 @@ class Governance(RuleBasedStateMachine):
 
     @rule(by=organisations, whom=organisations, number=key_numbers, ahead=ahead)
     def propose_to_add(self, by, whom, number, ahead):
-        key = consensus_key(whom, number).public_key
-        self.propose(AuthorityAdd(whom, key, PeerId(f"{whom}-{number}")), by, ahead)
+        self.propose(to_add(whom, number), by, ahead)
 
     @rule(by=organisations, whom=organisations, ahead=ahead)
     def propose_to_remove(self, by, whom, ahead):
         self.propose(AuthorityRemove(whom), by, ahead)
+
+    @rule(by=organisations, parameter=st.sampled_from(Parameter), value=values, ahead=ahead)
+    def propose_to_set(self, by, parameter, value, ahead):
+        self.propose(ParameterSet(parameter, value), by, ahead)
+
+    @rule(by=organisations, version=st.integers(2, 4), ahead=st.sampled_from([6, 60, 90]))
+    def propose_to_upgrade(self, by, version, ahead):
+        # So far ahead that the run ends before: no block can follow rules that nobody has.
+        self.propose(UpgradePlan(version), by, 10_000 + ahead)
+
+    @rule(by=st.permutations(range(4)), first=measures, second=measures | st.none(), later=st.integers(0, 1))
+    def decide_on_two(self, by, first, second, later):
+        """Both are proposed before either is decided on, so that the second may have become impossible."""
+        before = len(self.proposals)
+        for measure, ahead in ((first, 12), (second or first, 12 + later)):
+            far = 10_000 if isinstance(measure, UpgradePlan) else 0
+            self.propose(measure, f"authority-{by[0]}", far + ahead)
+        for proposal in self.proposals[before:]:
+            for voter in by:
+                self.hand_in(GovVote(proposal, approves=True), f"authority-{voter}")
 
     def propose(self, measure, by, ahead):
         at = Height(self.ledger.height + ahead)
@@ -132,6 +185,16 @@ class Governance(RuleBasedStateMachine):
         for name in ADMINS:
             row = organisation(self.ledger.reader, name)
             assert row.suspended_until_ms == self.books.suspended.get(name, 0)
+
+    @invariant()
+    def what_was_set_holds_from_its_height_on(self):
+        reader = self.ledger.reader
+        for height in (self.ledger.height, self.ledger.height + 1, self.ledger.height + 9):
+            for parameter in Parameter:
+                value = value_at(reader, parameter, GENESIS.parameters, Height(height))
+                assert value == self.books.value_at(parameter, height)
+        for height in (self.ledger.height, self.ledger.height + 10_030, self.ledger.height + 10_100):
+            assert rules_version(reader, Height(height)) == self.books.version_at(height)
 
 
 TestGovernance = Governance.TestCase

@@ -1,11 +1,17 @@
 """The registry's invariants under any run of rules: one owner per key, and a past that stays as it was."""
 
+from copy import deepcopy
+
+import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from p2pledger.chain.genesis import KeyRole, Quota
+from p2pledger.chain.invite import InviteTerms, sign_invite
 from p2pledger.chain.payloads import (
     DeviceEnroll,
     DeviceRetire,
+    DeviceTransfer,
+    GatewayJoin,
     KeyAdd,
     KeyRevoke,
     KeyRotate,
@@ -13,23 +19,26 @@ from p2pledger.chain.payloads import (
     OrgRegister,
     RevocationReason,
 )
-from p2pledger.errors import InvalidTransaction
+from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry import MEASURES, live_key, organisation
+from p2pledger.ledger.modules.registry.rows import DEVICES, gateway
 from p2pledger.ledger.overlay import Overlay
 from p2pledger.ledger.rules import Context
 from p2pledger.ledger.state import Changes
 from p2pledger.simulator.invariants.registry import RegistryInvariants
-from p2pledger.types import Height, PeerId
+from p2pledger.types import Height, Millis, PeerId
 from tests.ledgers import Effects, Ledger, genesis, quota, signer, transaction
 from tests.properties.effort import effort
 
 GENESIS = genesis()
 MEASURES_BY_KIND = {measure.kind: measure for measure in MEASURES}
 FIRST = {"city 1": "city", "city 2": "city", "utility 1": "utility", "city gateway": "city"}
-NAMES = (*FIRST, "a", "b", "c", "d")
+NAMES = (*FIRST, "a", "b", "c", "d", "e", "f")
 names = st.sampled_from(NAMES)
 sponsors = st.sampled_from(["city", "utility", "clinic"])
 organisations = st.sampled_from(["clinic", "city"])
+founders = st.sampled_from(["city", "utility"])
+peers = st.sampled_from([PeerId("city-gateway-peer"), PeerId("another-peer"), PeerId("another-peer")])
 ahead = st.sampled_from([0, 0, 1, 2, 5, -1])
 AHEAD_MAX = 8
 
@@ -44,6 +53,14 @@ class Registry(RuleBasedStateMachine):
         self.history: dict[int, dict[str, str]] = {}
         self.observe()
 
+    @initialize(is_settled=st.sampled_from([True, True, True, False]))
+    def settle(self, is_settled):
+        """A device behind one gateway, and another gateway of another organisation."""
+        if is_settled:
+            self.enroll("a", "city gateway")
+            issued = ("utility", "utility 1", KeyRole.GATEWAY, 60_000)
+            self.join("b", PeerId("another-peer"), 9, *issued)
+
     def owners(self, height: int) -> dict[str, str]:
         found = {}
         for name in NAMES:
@@ -57,16 +74,22 @@ class Registry(RuleBasedStateMachine):
         # What the next block is judged by is settled by now: nothing in it can change it.
         self.history[self.ledger.height + 1] = self.owners(self.ledger.height + 1)
 
-    def submit(self, payload, sponsor, *signers):
+    def submit(self, payload, sponsor, *signers) -> bool:
         entitled = self.history[self.ledger.height + 1]
         one = transaction(GENESIS, payload, sponsor, *set(signers), expires_ms=self.ledger.time_ms + 60_000)
+        at = self.ledger.next_round
         try:
             self.ledger.block(one)
-        except InvalidTransaction:
-            return
-        assert sponsor in {entitled.get(name) for name in signers}, "nobody of the sponsor could sign"
+        except InvalidTransaction as error:
+            if error.code == Code.OVER_QUOTA:
+                with pytest.raises(ValueError, match="in a window"):
+                    deepcopy(self.judge).apply(one, at.height, at.time_ms)
+            return False
+        by_invite = isinstance(payload, GatewayJoin)
+        assert by_invite or sponsor in {entitled.get(name) for name in signers}, "nobody of it could sign"
         self.judge.apply(one, self.ledger.height, self.ledger.time_ms)
         self.observe()
+        return True
 
     def enact(self, payload, from_height):
         changes, at = Changes(self.ledger.reader), self.ledger.next_round
@@ -101,7 +124,7 @@ class Registry(RuleBasedStateMachine):
         payload = KeyRevoke(signer(key).public_key, RevocationReason.CEASED, self.height(by))
         self.submit(payload, sponsor, admin)
 
-    @rule(key=names, gateway=names)
+    @rule(key=names, gateway=st.sampled_from(["city gateway", "city gateway", *NAMES]))
     def enroll(self, key, gateway):
         device = key.encode().ljust(16)
         payload = DeviceEnroll(
@@ -109,9 +132,52 @@ class Registry(RuleBasedStateMachine):
         )
         self.submit(payload, "city", gateway, key)
 
-    @rule(key=names, gateway=names)
+    @rule(
+        key=st.sampled_from(["a"] * 9 + [*NAMES]),
+        gateway=st.sampled_from(["city gateway", "b"] * 4 + [*NAMES]),
+    )
     def retire(self, key, gateway):
-        self.submit(DeviceRetire(key.encode().ljust(16), bytes(32)), "city", gateway, key)
+        sponsor = "utility" if gateway == "b" else "city"
+        self.submit(DeviceRetire(key.encode().ljust(16), bytes(32)), sponsor, gateway, key)
+
+    @rule(
+        new=names,
+        peer=peers,
+        number=st.integers(0, 3),
+        sponsor=founders,
+        issuer=st.sampled_from(["city 1", "utility 1", "a"]),
+        role=st.sampled_from([KeyRole.GATEWAY] * 4 + [KeyRole.ADMIN]),
+        left_ms=st.sampled_from([60_000, 60_000, 60_000, -1]),
+    )
+    def join(self, new, peer, number, sponsor, issuer, role, left_ms):
+        admin, expires_ms = signer(issuer), Millis(self.ledger.time_ms + left_ms)
+        terms = InviteTerms(
+            bytes([number]) * 16, sponsor, role, expires_ms, 1, GENESIS.hash, admin.public_key
+        )
+        self.submit(GatewayJoin(signer(new).public_key, peer, sign_invite(terms, admin)), sponsor, new)
+
+    @rule(
+        key=st.sampled_from(["a", "a", *NAMES]),
+        peer=peers,
+        is_right=st.sampled_from([True, True, True, False]),
+        other=names,
+    )
+    def transfer(self, key, peer, is_right, other):
+        """A device's key goes with it: from now on it was the new organisation's all along."""
+        reader, device = self.ledger.reader, key.encode().ljust(16)
+        row, behind = DEVICES.get(reader, device), gateway(reader, peer)
+        if row is None or behind is None:
+            return
+        by_key = {signer(name).public_key: name for name in NAMES}
+        moved = by_key[row.key]
+        signers = {moved if is_right else other, by_key[behind.key]}
+        payload = DeviceTransfer(device, peer, bytes(32))
+        is_own = self.history[self.ledger.height + 1].get(moved) is not None
+        if self.submit(payload, behind.organisation, *signers):
+            assert moved in signers and is_own and not row.is_retired
+            for owners in self.history.values():
+                if moved in owners:
+                    owners[moved] = behind.organisation
 
     @rule(
         name=st.sampled_from(["clinic", "city"]),
@@ -163,4 +229,4 @@ class Registry(RuleBasedStateMachine):
 
 
 TestRegistry = Registry.TestCase
-TestRegistry.settings = effort(15, steps=40)
+TestRegistry.settings = effort(25, steps=40)

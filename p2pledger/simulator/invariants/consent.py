@@ -97,6 +97,8 @@ class ConsentInvariants:
         self.mandates: dict[bytes, Mandate] = {}
         self.intents: dict[bytes, Intent] = {}
         self._keys: set[bytes] = set()
+        self._closed: set[bytes] = set()
+        """Handles of which all was to be erased."""
         self._time_ms = 0
         self._judges: dict[str, tuple[type[Any], Callable[[Transaction, Any, int, int], None]]] = {
             DataRegister.KIND: (DataRegister, self._register),
@@ -118,8 +120,8 @@ class ConsentInvariants:
             kind, judge = known
             judge(transaction, decode(kind, transaction.body.payload), height, time_ms)
 
-    def enact(self, payload: MandateGive | MandateEnd, from_height: int, time_ms: int | None = None) -> None:
-        """Book a measure that the last transaction decided, or a block of this time.
+    def check(self, payload: MandateGive | MandateEnd, from_height: int, time_ms: int | None = None) -> None:
+        """Whether a measure can be carried out after the last transaction, or at this time.
 
         Raises ValueError as `apply` does.
         """
@@ -128,11 +130,21 @@ class ConsentInvariants:
             _must("*" not in payload.organisation, "a mandate is for anybody")
             ahead_ms = payload.until_ms - (self._time_ms if time_ms is None else time_ms)
             _must(0 < ahead_ms <= YEAR_MS, "a mandate lasts over 365 days, or no time")
+        else:
+            _must(payload.mandate in self.mandates, "what was never given was ended")
+            ends = self.mandates[payload.mandate].ends
+            _must(ends is None or from_height < ends, "a mandate's end was put off")
+
+    def enact(self, payload: MandateGive | MandateEnd, from_height: int, time_ms: int | None = None) -> None:
+        """Book a measure that the last transaction decided, or a block of this time.
+
+        Raises ValueError as `check` does, and then books nothing.
+        """
+        self.check(payload, from_height, time_ms)
+        if isinstance(payload, MandateGive):
             self.mandates[payload.id] = Mandate(payload, from_height)
         else:
-            mandate = self.mandates[payload.mandate]
-            _must(mandate.ends is None or from_height < mandate.ends, "a mandate's end was put off")
-            mandate.ends = from_height
+            self.mandates[payload.mandate].ends = from_height
 
     # Questions.
 
@@ -221,6 +233,7 @@ class ConsentInvariants:
         _must(payload.retain_until_ms > time_ms, "data is registered after its retention")
         if payload.schema == "personal.reading/1":
             _must(payload.retain_until_ms % DAY_MS == 0, "a retention tells a time within a day")
+        _must(payload.handle not in self._closed, "data under a handle that has ended")
         others = {one.organisation for one in self.data.values() if one.payload.handle == payload.handle}
         _must(others <= {sponsor}, "two organisations share a handle")
         self.data[transaction.id] = Data(payload, sponsor)
@@ -232,6 +245,7 @@ class ConsentInvariants:
         _must(payload.handle in signers and len(signers) > 1, "a grant without the resident or a gateway")
         known = any(one.payload.handle == payload.handle for one in self.data.values())
         _must(known, "a grant for a handle without data")
+        _must(payload.handle not in self._closed, "a grant for a handle that has ended")
         self.grants[transaction.id] = Grant(payload, height)
 
     def _revoke(self, transaction: Transaction, payload: GrantRevoke, height: int, time_ms: int) -> None:
@@ -287,6 +301,9 @@ class ConsentInvariants:
                 _must(one.payload.handle in transaction.body.signers, "not the resident wants it erased")
                 if one.asked is None and len(one.erased) < len(one.payload.custodians):
                     one.asked = height, time_ms
+        if payload.handle is not None:
+            _must(payload.handle not in self._closed, "a handle that has ended ends again")
+            self._closed.add(payload.handle)
 
     def _done(self, transaction: Transaction, payload: EraseDone, height: int, time_ms: int) -> None:
         sponsor, data = transaction.body.sponsor, self.data[payload.data]

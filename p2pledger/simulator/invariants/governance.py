@@ -19,10 +19,22 @@ from p2pledger.chain.payloads.governance import (
     GovPropose,
     GovSuspend,
     GovVote,
+    Parameter,
+    ParameterSet,
+    UpgradePlan,
 )
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import Offence
 from p2pledger.codec import decode
+
+ALLOWED = {
+    Parameter.BLOCK_TRANSACTIONS_MAX: range(1, 15_001),
+    Parameter.BLOCK_BYTES_MAX: range(1_024, 64 * 1024 * 1024 + 1),
+}
+UPGRADES_MAX = 64
+
+Own = AuthorityAdd | AuthorityRemove | ParameterSet | UpgradePlan
+"""The measures that are governance's own."""
 
 
 @dataclass
@@ -55,19 +67,35 @@ class GovernanceInvariants:
             list(genesis.authorities.members),
             list(genesis.next_authorities.members),
         ]
+        self._sets: dict[int, AuthoritySet] = {}
         self._guilty: list[bytes] = []
         self._convicted: set[bytes] = set()
         self._wishes: list[_Wish] = []
         self._ready: dict[bytes, int] = {}
+        self._keys: set[bytes] = set()
+        """Every key that was ever to vote."""
+        self._peers: dict[str, str] = {}
+        """Whose authority each peer is, was, or was to be."""
+        for member in (*self._lists[0], *self._lists[1]):
+            self._take_office(member.organisation, member.key, member.peer)
+        self._height = 0
         self._votes: dict[bytes, _Vote] = {}
-        self._adopted: list[tuple[Any, int]] = []
+        self._adopted: list[tuple[bytes, Any, int]] = []
+        self._settings: dict[Parameter, list[tuple[int, int]]] = {
+            one: [(0, getattr(genesis.parameters, one.value))] for one in Parameter
+        }
+        """Of each parameter the values to hold, each with the height that it holds from."""
+        self._upgrades = [(0, 1)]
+        """From which height on which version of the rules holds."""
         self._calls: dict[tuple[str, int], set[str]] = {}
         self.suspended: dict[str, int] = {}
         """Until when organisations are suspended, by their names."""
 
     def authorities(self, epoch: int) -> AuthoritySet:
         """The list of an epoch that is decided."""
-        return AuthoritySet(tuple(self._lists[epoch]))
+        if epoch not in self._sets:
+            self._sets[epoch] = AuthoritySet(tuple(self._lists[epoch]))
+        return self._sets[epoch]
 
     def _epoch(self, height: int) -> int:
         return (height - 1) // self._epoch_blocks
@@ -77,7 +105,7 @@ class GovernanceInvariants:
 
     def apply(self, transaction: Transaction, height: int, time_ms: int) -> None:
         """A transaction of the block of this height and time."""
-        body = transaction.body
+        body, self._height = transaction.body, height
         sitting = self._names(self._epoch(height))
         if self.suspended.get(body.sponsor, 0) > time_ms:
             raise ValueError(f"{body.sponsor} is suspended, and writes in block {height}")
@@ -102,9 +130,13 @@ class GovernanceInvariants:
                 rotated: AuthorityRotate = decode(AuthorityRotate, body.payload)
                 if body.sponsor not in sitting:
                     raise ValueError(f"{body.sponsor} rotates a key in block {height}, and does not sit")
+                self._check_office(body.sponsor, rotated.key, rotated.peer)
+                self._take_office(body.sponsor, rotated.key, rotated.peer)
                 self._wish(_Wish(body.sponsor, rotated.key, rotated.peer, False, height + 1))
             case AuthorityReady.KIND:
                 ready: AuthorityReady = decode(AuthorityReady, body.payload)
+                if ready.key not in self._keys or not height - self._epoch_blocks <= ready.height < height:
+                    raise ValueError(f"a key is ready in block {height} that nobody knows, or knows nothing")
                 self._ready[ready.key] = height
 
     def _vote(self, vote: GovVote, voter: str, height: int, sitting: set[str]) -> None:
@@ -119,9 +151,8 @@ class GovernanceInvariants:
         rejecting = sum(known.voices.get(name) is False for name in sitting)
         if approving > n * 2 / 3:
             known.is_decided = known.is_adopted = True
-            self._decide(known.proposal, height)
             content = decode(MEASURES[known.proposal.kind], known.proposal.measure)
-            self._adopted.append((content, known.proposal.activation_height))
+            self._adopted.append((vote.proposal, content, known.proposal.activation_height))
         elif n - rejecting <= n * 2 / 3:
             known.is_decided = True
 
@@ -129,32 +160,78 @@ class GovernanceInvariants:
         """Whether a proposal, by the id of its transaction, was given the votes that it needs."""
         return proposal in self._votes and self._votes[proposal].is_adopted
 
-    def take_adopted(self) -> list[tuple[Any, int]]:
-        """What was adopted since this was asked last, as (decoded measure, the height that it works from)."""
+    def take_adopted(self) -> list[tuple[bytes, Any, int]]:
+        """What was adopted since this was asked last, to be carried out if that is possible by now.
+
+        As (proposal, decoded measure, the height that it works from).
+        """
         adopted, self._adopted = self._adopted, []
         return adopted
 
-    def _decide(self, proposal: GovPropose, height: int) -> None:
-        coming, content = self._names(self._epoch(height) + 1), proposal.measure
-        if proposal.kind == AuthorityAdd.KIND:
-            one: AuthorityAdd = decode(AuthorityAdd, content)
-            if one.organisation not in coming and not self._is_known(one.key):
-                wish = _Wish(one.organisation, one.key, one.peer, True, proposal.activation_height)
-                self._wish(wish)
-        elif proposal.kind == AuthorityRemove.KIND:
-            gone: AuthorityRemove = decode(AuthorityRemove, content)
-            if gone.organisation in coming:
-                wish = _Wish(gone.organisation, None, None, False, proposal.activation_height)
-                self._wish(wish)
-            else:
-                self._wishes = [
-                    w for w in self._wishes if w.organisation != gone.organisation or not w.is_new
-                ]
+    def check(self, payload: Own, from_height: int) -> None:
+        """Whether a measure can be carried out after what was accepted last. Raises: ValueError."""
+        match payload:
+            case AuthorityAdd():
+                if payload.organisation in self._coming:
+                    raise ValueError(f"{payload.organisation} is to sit, and sits already")
+                self._check_office(payload.organisation, payload.key, payload.peer)
+            case AuthorityRemove():
+                waits = any(w.organisation == payload.organisation and w.is_new for w in self._wishes)
+                if payload.organisation not in self._coming and not waits:
+                    raise ValueError(f"{payload.organisation} is to go, and does not sit")
+            case ParameterSet():
+                if payload.value not in ALLOWED[payload.parameter]:
+                    raise ValueError(f"{payload.parameter.value} cannot be {payload.value}")
+            case UpgradePlan():
+                last_height, last_version = self._upgrades[-1]
+                is_later = payload.version > last_version and from_height > last_height
+                if not is_later or len(self._upgrades) > UPGRADES_MAX:
+                    raise ValueError(f"version {payload.version} at {from_height} comes after no other")
 
-    def _is_known(self, key: bytes) -> bool:
-        """Whether a consensus key sits, sat or waits: only what was decided is known here."""
-        sat = any(member.key == key for members in self._lists for member in members)
-        return sat or any(wish.key == key for wish in self._wishes)
+    def enact(self, payload: Own, from_height: int) -> None:
+        """A measure that was adopted. Raises ValueError as `check` does, and then does nothing."""
+        self.check(payload, from_height)
+        match payload:
+            case AuthorityAdd():
+                self._take_office(payload.organisation, payload.key, payload.peer)
+                self._wish(_Wish(payload.organisation, payload.key, payload.peer, True, from_height))
+            case AuthorityRemove() if payload.organisation in self._coming:
+                self._wish(_Wish(payload.organisation, None, None, False, from_height))
+            case AuthorityRemove():
+                gone = payload.organisation
+                self._wishes = [w for w in self._wishes if w.organisation != gone or not w.is_new]
+            case ParameterSet():
+                now = self.value_at(payload.parameter, self._height)
+                self._settings[payload.parameter] = [(0, now), (from_height, payload.value)]
+            case UpgradePlan():
+                self._upgrades.append((from_height, payload.version))
+
+    @property
+    def _coming(self) -> set[str]:
+        return self._names(self._epoch(self._height) + 1)
+
+    def value_at(self, parameter: Parameter, height: int) -> int:
+        """The value of a parameter that holds for the block of a height."""
+        return [value for begins, value in self._settings[parameter] if begins <= height][-1]
+
+    def version_at(self, height: int) -> int:
+        """The version of the rules that the block of a height follows."""
+        return max(version for begins, version in self._upgrades if begins <= height)
+
+    def check_block(self, height: int, sizes: Iterable[int]) -> None:
+        """Whether a block's transactions, of these sizes in bytes, are within what was set for its height."""
+        sizes = list(sizes)
+        count_max = self.value_at(Parameter.BLOCK_TRANSACTIONS_MAX, height)
+        if len(sizes) > count_max or sum(sizes) > self.value_at(Parameter.BLOCK_BYTES_MAX, height):
+            raise ValueError(f"{len(sizes)} transactions of {sum(sizes)} bytes, where {count_max} may stand")
+
+    def _check_office(self, organisation: str, key: bytes, peer: str) -> None:
+        if key in self._keys or self._peers.get(peer, organisation) != organisation:
+            raise ValueError(f"{organisation} is to vote with a key or from a peer that is known")
+
+    def _take_office(self, organisation: str, key: bytes, peer: str) -> None:
+        self._keys.add(key)
+        self._peers[peer] = organisation
 
     def _wish(self, wish: _Wish) -> None:
         def sort(one: _Wish) -> tuple[Any, ...]:
@@ -219,6 +296,7 @@ class GovernanceInvariants:
             len(gone) + len(keys) > allowed
             or (gone and len(after) < 4)
             or not come <= self._names_of(keys, after)
+            or len({m.organisation for m in after}) < len(after)
         ):
             raise ValueError(f"{len(gone)} leave and {len(keys)} keys come, where {allowed} may change")
 

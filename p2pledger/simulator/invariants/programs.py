@@ -63,23 +63,34 @@ class ProgramsInvariants:
     def __init__(self) -> None:
         self.programs: dict[str, _Program] = {}
         self.accounts: dict[PublicKey, _Account] = {}
+        self._time_ms = 0
 
-    def enact(self, payload: ProgramCreate | ProgramChange, from_height: int) -> None:
-        """Terms were decided."""
+    def check(self, payload: ProgramCreate | ProgramChange, from_height: int) -> None:
+        """Whether terms can begin to hold after what was accepted last. Raises: ValueError."""
         terms = payload.terms
         if isinstance(payload, ProgramCreate):
             _demand(payload.program not in self.programs, "a program was created twice")
+        else:
+            _demand(payload.program in self.programs, "what was never created was changed")
+            engine = type(self.programs[payload.program].versions[0][0].parameters)
+            _demand(engine is type(terms.parameters), "a program changed its engine")
+        now = _period(terms, self._time_ms)
+        _demand(terms.from_period > now, "a period was to be judged that had begun")
+
+    def enact(self, payload: ProgramCreate | ProgramChange, from_height: int) -> None:
+        """Terms were decided. Raises ValueError as `check` does, and then books nothing."""
+        self.check(payload, from_height)
+        terms = payload.terms
+        if isinstance(payload, ProgramCreate):
             self.programs[payload.program] = _Program([(terms, from_height)])
             return
         program = self.programs[payload.program]
         kept = [one for one in program.versions if one[0].from_period < terms.from_period]
-        same = type(program.versions[0][0].parameters) is type(terms.parameters)
-        _demand(same, "a program changed its engine")
         program.versions = [*kept, (terms, from_height)]
 
     def apply(self, transaction: Transaction, height: int, time_ms: int) -> None:
         """A transaction of any kind was accepted in the block of this height and time."""
-        body = transaction.body
+        body, self._time_ms = transaction.body, time_ms
         kind = PAYLOADS[body.kind]
         if kind not in (AccountEnroll, MobilityClaim, EnergySettle, PointsRedeem, ClaimAudit):
             return
@@ -199,10 +210,15 @@ class ProgramsInvariants:
         return period + self.programs[name].seen[period].expiry_periods
 
     def _now(self, name: str, time_ms: int) -> int:
-        at = _EPOCH + timedelta(milliseconds=time_ms)
-        if isinstance(self.programs[name].versions[0][0].parameters, MobilityParameters):
-            return (at - _MONDAY) // timedelta(weeks=1)
-        return (at.year - 1970) * 12 + at.month - 1
+        return _period(self.programs[name].versions[0][0], time_ms)
+
+
+def _period(terms: Terms, time_ms: int) -> int:
+    """The number of the period under way, of the length that these terms judge."""
+    at = _EPOCH + timedelta(milliseconds=time_ms)
+    if isinstance(terms.parameters, MobilityParameters):
+        return (at - _MONDAY) // timedelta(weeks=1)
+    return (at.year - 1970) * 12 + at.month - 1
 
 
 def _left(points: Points) -> int:

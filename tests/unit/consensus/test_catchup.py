@@ -110,6 +110,23 @@ def test_an_authority_that_hears_nobody_asks_too_for_it_may_be_none_any_more(ben
     assert (ask.key, ask.request.from_height) == ("blocks", 1)
 
 
+def test_an_authority_that_hears_too_few_to_decide_asks_too(bench):
+    """Two that missed an epoch's end hear each other, while the others are in the next one, or dead."""
+    silence_ms, every_ms = LAN.leader_silence_ms, LAN.status_interval_ms
+    for _ in range(silence_ms // every_ms + 3):
+        bench.receive(2, bench.status(is_reply=True))
+        bench.tick(every_ms)
+    assert {ask.peer for ask in bench.asks} <= {1, 3} and bench.asks
+
+
+def test_an_authority_that_hears_a_quorum_waits_for_it(bench):
+    for _ in range(LAN.leader_silence_ms // LAN.status_interval_ms + 3):
+        for peer in (2, 3):
+            bench.receive(peer, bench.status(is_reply=True))
+        bench.tick(LAN.status_interval_ms)
+    assert not bench.asks
+
+
 def test_a_page_that_helped_is_followed_by_the_next(bench):
     bench.receive(2, bench.status(final_height=500))
     bench.tick(LAN.status_interval_ms)
