@@ -23,6 +23,7 @@ from p2pledger.crypto import Domain
 from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.crown import EMPTY, Crown, row_hash
 from p2pledger.ledger.entries import (
+    BUCKET_BYTES_MAX,
     BUCKET_ENTRIES_MAX,
     DIGITS,
     Entry,
@@ -30,7 +31,9 @@ from p2pledger.ledger.entries import (
     entry_of,
     lay_over,
     merged,
+    packed,
     path_of,
+    repacked,
 )
 from p2pledger.ledger.state import StateReader
 from p2pledger.types import Hash
@@ -53,21 +56,19 @@ class Update:
 
 
 def _bucket_hash(entries: Sequence[Entry]) -> Hash:
-    return _bucket_hashes([entries])[0]
+    return packed_hash(packed(entries))
 
 
-def _bucket_hashes(buckets: Collection[Sequence[Entry]]) -> list[Hash]:
-    hashes = _BUCKET_DOMAIN.hash_all(
-        [
-            entries[0].path + entries[0].leaf
-            if len(entries) == 1  # most buckets of a state that is not large
-            else b"".join([entry.path + entry.leaf for entry in entries])
-            for entries in buckets
-        ]
-    )
+def packed_hash(bucket: bytes) -> Hash:
+    """The hash of a bucket that is not split."""
+    return _bucket_hashes([bucket])[0]
+
+
+def _bucket_hashes(buckets: Collection[bytes]) -> list[Hash]:
+    hashes = _BUCKET_DOMAIN.hash_all(buckets)
     if all(buckets):
         return hashes
-    return [node if entries else EMPTY for node, entries in zip(hashes, buckets, strict=True)]
+    return [node if bucket else EMPTY for node, bucket in zip(hashes, buckets, strict=True)]
 
 
 def node_hash(children: Sequence[Hash]) -> Hash:
@@ -147,11 +148,11 @@ class Commitment:
                 entries[digits] = {path: entry}
         if not entries:
             return Update(crown, {}, {})
-        view, whole = _View(reader), dict[str, list[Entry]]()
+        view, whole = _View(reader), dict[str, bytes]()
         for prefix, found in reader.buckets(entries).items():
             # Nearly every bucket is whole, before and after: then its hash is all that changes.
-            now = None if found is None else merged(found, entries[prefix])
-            if now is not None and len(now) <= BUCKET_ENTRIES_MAX:
+            now = None if found is None else repacked(found, entries[prefix])
+            if now is not None and len(now) <= BUCKET_BYTES_MAX:
                 whole[prefix] = now
             else:
                 view.put(prefix, _rehash(view, prefix, entries[prefix]))

@@ -1,7 +1,7 @@
 """Keys of the state as the commitment sees them: entries, and the buckets they hang in. Floor 4, pure."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from operator import attrgetter
@@ -13,6 +13,10 @@ from p2pledger.types import Hash
 DIGITS = "0123456789abcdef"
 BUCKET_ENTRIES_MAX = 64
 """A bucket of more entries is split: see `ledger.commitment`."""
+_PATH_BYTES = 32
+_ENTRY_BYTES = 64
+BUCKET_BYTES_MAX = BUCKET_ENTRIES_MAX * _ENTRY_BYTES
+"""As `BUCKET_ENTRIES_MAX`, for a bucket that is `packed`."""
 
 _LEAF_DOMAIN = Domain("p2pledger/state-leaf/1")
 
@@ -52,6 +56,45 @@ def entries_of(writes: Mapping[bytes, bytes | None]) -> dict[Hash, Entry | None]
 _path = attrgetter("path")
 
 
+def packed(entries: Iterable[Entry]) -> bytes:
+    """These entries, which ascend by path, as one: each one's path and leaf. That is what a bucket hashes."""
+    return b"".join([entry.path + entry.leaf for entry in entries])
+
+
+def unpacked(bucket: bytes) -> tuple[Entry, ...]:
+    """The entries that these are."""
+    starts = range(0, len(bucket), _ENTRY_BYTES)
+    return tuple(
+        Entry(Hash(bucket[i : i + _PATH_BYTES]), Hash(bucket[i + _PATH_BYTES : i + _ENTRY_BYTES]))
+        for i in starts
+    )
+
+
+def place_in(bucket: bytes, path: bytes) -> tuple[int, bool]:
+    """Where in a packed bucket the entry of a path stands, or would stand; and whether it is there."""
+    low, high = 0, len(bucket) // _ENTRY_BYTES
+    while low < high:
+        middle = (low + high) // 2
+        start = middle * _ENTRY_BYTES
+        if bucket[start : start + _PATH_BYTES] < path:
+            low = middle + 1
+        else:
+            high = middle
+    start = low * _ENTRY_BYTES
+    return start, bucket.startswith(path, start)
+
+
+def repacked(bucket: bytes, changed: Mapping[Hash, Entry | None]) -> bytes:
+    """As `merged`, for a packed bucket: the changed entries are looked for, the others only copied."""
+    if not bucket:
+        return packed(merged((), changed))
+    for path, entry in changed.items():
+        start, is_there = place_in(bucket, path)
+        now = b"" if entry is None else path + entry.leaf
+        bucket = bucket[:start] + now + bucket[start + is_there * _ENTRY_BYTES :]
+    return bucket
+
+
 def merged(entries: Sequence[Entry], changed: Mapping[Hash, Entry | None]) -> list[Entry]:
     """These entries, which ascend by path, with the changed ones in their places."""
     if not entries:
@@ -72,14 +115,14 @@ def lay_over(children: list[Hash | None], prefix: str, nodes: Mapping[str, Hash 
 
 
 def lay_over_buckets(
-    buckets: dict[str, Sequence[Entry] | None], changed: Mapping[str, Mapping[Hash, Entry | None]]
+    buckets: dict[str, bytes | None], changed: Mapping[str, Mapping[Hash, Entry | None]]
 ) -> None:
     """Put changed entries in their places, in those of these buckets that are known."""
     for prefix in changed.keys() & buckets.keys():
-        entries = buckets[prefix]
-        if entries is not None:
-            now = merged(entries, changed[prefix])
-            buckets[prefix] = now if len(now) <= BUCKET_ENTRIES_MAX else None
+        bucket = buckets[prefix]
+        if bucket is not None:
+            now = repacked(bucket, changed[prefix])
+            buckets[prefix] = now if len(now) <= BUCKET_BYTES_MAX else None
 
 
 def path_range(prefix: str) -> tuple[bytes, bytes]:

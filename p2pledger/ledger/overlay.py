@@ -109,7 +109,7 @@ class Overlay:
             return (entries,)
         return ({path: entry for path, entry in entries.items() if path.hex().startswith(prefix)},)
 
-    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+    def buckets(self, prefixes: Collection[str]) -> dict[str, bytes | None]:
         """See `StateReader.buckets`."""
         stack, below = self._stack()
         found = below.buckets(prefixes)

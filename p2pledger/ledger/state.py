@@ -38,8 +38,8 @@ class StateReader(Protocol):
     def entries(self, prefix: str) -> Sequence[Entry]:
         """All entries whose path starts with these hexadecimal digits, by ascending path."""
 
-    def buckets(self, prefixes: Collection[str]) -> "dict[str, Sequence[Entry] | None]":
-        """The entries of each of these buckets; None for one that is split, or may be: `node` tells."""
+    def buckets(self, prefixes: Collection[str]) -> "dict[str, bytes | None]":
+        """The entries of each of these buckets, `packed`; None where it is split, or may be: `node` tells."""
 
     @property
     def crown(self) -> Crown | None:
@@ -73,9 +73,9 @@ class EmptyState:
         """See `StateReader.entries`."""
         return ()
 
-    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+    def buckets(self, prefixes: Collection[str]) -> dict[str, bytes | None]:
         """See `StateReader.buckets`."""
-        return dict.fromkeys(prefixes, ())
+        return dict.fromkeys(prefixes, b"")
 
     @property
     def crown(self) -> Crown | None:

@@ -33,6 +33,10 @@ class Cache(Generic[K, V]):
             return self._read(key, read)
         return value
 
+    def peek(self, key: K) -> V | None:
+        """The value under a key, if it is kept; nothing is read, and its use does not count."""
+        return self._kept.get(key)
+
     def get_all(self, keys: Collection[K], read: Callable[[K], V]) -> dict[K, V]:
         """As `get` of each key."""
         kept, found = self._kept, dict[K, V]()

@@ -16,7 +16,7 @@ from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import Receipt
 from p2pledger.chain.transaction import Transaction
 from p2pledger.ledger.crown import Crown
-from p2pledger.ledger.entries import BUCKET_ENTRIES_MAX, DIGITS, Entry
+from p2pledger.ledger.entries import BUCKET_ENTRIES_MAX, DIGITS, Entry, packed
 from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record
 from p2pledger.merkle import Frontier
@@ -112,10 +112,13 @@ class MemoryStore:
                 within = [item for bucket in self._buckets.values() for item in bucket.items()]
         return [entry for path, entry in sorted(within) if path.hex().startswith(prefix)]
 
-    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+    def buckets(self, prefixes: Collection[str]) -> dict[str, bytes | None]:
         """See `StateReader.buckets`."""
         found = {prefix: self.entries(prefix) for prefix in prefixes}
-        return {prefix: rows if len(rows) <= BUCKET_ENTRIES_MAX else None for prefix, rows in found.items()}
+        return {
+            prefix: packed(entries) if len(entries) <= BUCKET_ENTRIES_MAX else None
+            for prefix, entries in found.items()
+        }
 
     @property
     def crown(self) -> Crown:

@@ -214,7 +214,7 @@ class SqliteStore:
         """See `StateReader.entries`."""
         return self._state.entries(prefix)
 
-    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+    def buckets(self, prefixes: Collection[str]) -> dict[str, bytes | None]:
         """See `StateReader.buckets`."""
         return self._state.buckets(prefixes)
 

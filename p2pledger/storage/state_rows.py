@@ -6,10 +6,12 @@ by one that finds nothing: what is missing is missing from a bucket that is whol
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 
-from p2pledger.ledger.commitment import node_hash, subtree_hash
+from p2pledger.ledger.commitment import node_hash, packed_hash, subtree_hash
 from p2pledger.ledger.crown import EMPTY, Crown
 from p2pledger.ledger.entries import (
+    BUCKET_BYTES_MAX,
     DIGITS,
     Entry,
     entry_of,
@@ -18,6 +20,9 @@ from p2pledger.ledger.entries import (
     merged,
     path_of,
     path_range,
+    place_in,
+    repacked,
+    unpacked,
 )
 from p2pledger.ledger.machine import Execution
 from p2pledger.storage import schema
@@ -29,8 +34,9 @@ from p2pledger.types import Hash
 ROWS_BYTES_MAX = 64 * 1024 * 1024
 ROW_OVERHEAD_BYTES = 256
 """What a row costs in memory beside its value, about."""
-ENTRIES_MAX = 131_072
-"""About 40 MB, when all of them are read."""
+BUCKETS_BYTES_MAX = 32 * 1024 * 1024
+BUCKET_OVERHEAD_BYTES = 256
+"""What a bucket costs in memory beside its entries, about."""
 
 
 class StateRows:
@@ -44,7 +50,7 @@ class StateRows:
     def __init__(self, database: Database, tail: Tail, depth: int) -> None:
         self._database, self._tail, self._depth = database, tail, depth
         self._rows: Cache[bytes, bytes | None] = Cache(ROWS_BYTES_MAX, _row_bytes)
-        self._buckets: Cache[str, tuple[Entry, ...]] = Cache(ENTRIES_MAX, _bucket_size)
+        self._buckets: Cache[str, bytes] = Cache(BUCKETS_BYTES_MAX, _bucket_bytes)
         nodes: dict[str, Hash] = tail.over(lambda: dict(database.rows(schema.NODES)), _with_nodes)
         self._split = {prefix[:depth] for prefix in nodes if len(prefix) > depth}
         _check_split(nodes, depth)
@@ -54,8 +60,9 @@ class StateRows:
     def replace(self, execution: Execution, slices: Sequence[Slice]) -> None:
         """What this execution writes is committed now, and so are these slices of older blocks."""
         for written in slices:  # before the tail lets go of them
+            # Buckets first: from what is kept of them may follow that there is no row (`_read`).
+            self._buckets.revise(written.entries, repacked)
             self._rows.replace(written.values)
-            self._buckets.revise(written.entries, _merged)
         # Never taken out again: a bucket that is whole again only costs a look at the disk.
         self._split.update(prefix[: self._depth] for prefix in execution.nodes if len(prefix) > self._depth)
         self.crown = execution.crown
@@ -79,13 +86,24 @@ class StateRows:
 
     def _read(self, key: bytes) -> bytes | None:
         path = path_of(key)
-        for _ in range(2):  # a commit may have brought the row between the two looks
+        prefix = path.hex()[: self._depth]
+        bucket = self._buckets.peek(prefix)
+        if bucket is not None and not place_in(bucket, path)[1]:
+            return None
+        for is_kept_asked in (True, False, False):  # a commit may have changed it between two looks
             if rows := self._database.rows(schema.STATE_GET, path):
                 leaf, stored, value = rows[0]
                 if stored != key or entry_of(key, value).leaf != leaf:
                     raise Damaged("a row of the state")
                 return bytes(value)
-            if all(entry.path != path for entry in self._stored_entries(path.hex()[: self._depth])):
+            if prefix in self._split:
+                is_there = any(entry.path == path for entry in self._stored_entries(prefix))
+            elif is_kept_asked:
+                # Kept, since a row that is looked for and not there is written next, as often as not.
+                is_there = place_in(self._buckets.get(prefix, self._stored_bucket), path)[1]
+            else:
+                is_there = place_in(self._stored_bucket(prefix), path)[1]
+            if not is_there:
                 return None
         raise Damaged("a row of the state")
 
@@ -94,19 +112,17 @@ class StateRows:
         if len(prefix) < self._depth:
             return [entry for digit in DIGITS for entry in self.entries(prefix + digit)]
         if len(prefix) == self._depth and prefix not in self._split:
-            return self._over(prefix, lambda: self._buckets.get(prefix, self._stored_entries))
+            return self._over(prefix, lambda: unpacked(self._buckets.get(prefix, self._stored_bucket)))
         return self._over(prefix, lambda: self._stored_entries(prefix))
 
-    def buckets(self, prefixes: Collection[str]) -> dict[str, Sequence[Entry] | None]:
+    def buckets(self, prefixes: Collection[str]) -> dict[str, bytes | None]:
         """See `StateReader.buckets`."""
 
-        def read() -> dict[str, Sequence[Entry] | None]:
-            split, kept, stored = self._split, self._buckets.get, self._stored_entries
+        def read() -> dict[str, bytes | None]:
+            split, kept, stored = self._split, self._buckets.get, self._stored_bucket
             return {prefix: None if prefix in split else kept(prefix, stored) for prefix in prefixes}
 
-        def laid_over(
-            found: dict[str, Sequence[Entry] | None], newer: Generation
-        ) -> dict[str, Sequence[Entry] | None]:
+        def laid_over(found: dict[str, bytes | None], newer: Generation) -> dict[str, bytes | None]:
             lay_over_buckets(found, newer.entries)
             return found
 
@@ -117,9 +133,19 @@ class StateRows:
             changed = newer.entries.get(prefix[: self._depth], {})
             if len(prefix) > self._depth:
                 changed = {path: entry for path, entry in changed.items() if path.hex().startswith(prefix)}
-            return _merged(entries, changed) if changed else entries
+            return tuple(merged(entries, changed)) if changed else entries
 
         return self._tail.over(read, lay_over)
+
+    def _stored_bucket(self, prefix: str) -> bytes:
+        rows = self._database.rows(schema.STATE_BUCKET, prefix, *path_range(prefix))
+        node = rows.pop(0)[1] if rows and rows[0][0] is None else EMPTY
+        bucket = b"".join(chain.from_iterable(rows))
+        is_split = len(bucket) > BUCKET_BYTES_MAX  # by a commit after the caller's look whether it is
+        found = subtree_hash(prefix, unpacked(bucket)) if is_split else packed_hash(bucket)
+        if found != node:
+            raise Damaged(f"bucket {prefix!r} of the state")
+        return bucket
 
     def _stored_entries(self, prefix: str) -> tuple[Entry, ...]:
         rows = self._database.rows(schema.STATE_BUCKET, prefix, *path_range(prefix))
@@ -183,9 +209,5 @@ def _row_bytes(value: bytes | None) -> int:
     return ROW_OVERHEAD_BYTES + len(value or b"")
 
 
-def _bucket_size(entries: tuple[Entry, ...]) -> int:
-    return 1 + len(entries)
-
-
-def _merged(entries: tuple[Entry, ...], changed: Mapping[Hash, Entry | None]) -> tuple[Entry, ...]:
-    return tuple(merged(entries, changed))
+def _bucket_bytes(bucket: bytes) -> int:
+    return BUCKET_OVERHEAD_BYTES + len(bucket)

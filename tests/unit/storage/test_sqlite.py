@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from p2pledger.errors import Fatal
+from p2pledger.ledger.entries import path_of
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.storage.sqlite import CHAIN_FILE, OtherGenesis, SqliteStore
@@ -350,3 +351,18 @@ def test_ids_that_begin_alike_are_told_apart(tmp_path, monkeypatch):
     assert store.locate(chain.transaction().id) is None
     assert not store.used([chain.transaction().id])
     store.close()
+
+
+def test_what_a_kept_bucket_does_not_hold_is_not_looked_for_on_disk(tmp_path):
+    with closing(opened(tmp_path)) as store:
+        fill(store, Chain())
+        keys = [b"absent %d" % number for number in range(100)]
+        first = store.get_all(keys)
+        rows, asked = store._database.rows, []
+        store._database.rows = lambda *question: asked.append(question) or rows(*question)
+        more = [b"absent, too, %d" % number for number in range(100)]
+        assert set(first.values()) | set(store.get_all(more).values()) == {None}
+        prefixes = {path_of(key).hex()[: store.crown.depth] for key in keys + more}
+        assert len(asked) <= 2 * len(prefixes)
+        asked.clear()
+        assert store.buckets(prefixes).keys() == prefixes and not asked

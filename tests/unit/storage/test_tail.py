@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from p2pledger.ledger.entries import BUCKET_ENTRIES_MAX, DIGITS, entry_of
+from p2pledger.ledger.entries import BUCKET_ENTRIES_MAX, DIGITS, entry_of, packed
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.storage import tail
 from p2pledger.storage.database import Damaged
@@ -66,10 +66,10 @@ def state_of(store) -> list[object]:
 
 def check_buckets(store, oracle) -> None:
     """Whole buckets come at one go, and none that is split comes as a whole."""
-    for prefix, entries in store.buckets(DIGITS).items():
+    for prefix, bucket in store.buckets(DIGITS).items():
         whole = list(oracle.entries(prefix))
-        assert entries is None or list(entries) == whole
-        assert entries is None or len(whole) <= BUCKET_ENTRIES_MAX
+        assert bucket is None or bucket == packed(whole)
+        assert bucket is None or len(whole) <= BUCKET_ENTRIES_MAX
 
 
 def stored_rows(store: SqliteStore) -> int:
@@ -107,7 +107,7 @@ def test_opened_again_and_again_it_goes_on(tmp_path):
             store = opened(tmp_path)
         check_buckets(store, oracle)
     assert state_of(store) == state_of(oracle)
-    assert any(entries is not None for entries in store.buckets(DIGITS).values())
+    assert any(bucket is not None for bucket in store.buckets(DIGITS).values())
     store.close()
 
 
