@@ -81,13 +81,14 @@ def place_in(bucket: bytes, path: bytes) -> tuple[int, bool]:
         else:
             high = middle
     start = low * _ENTRY_BYTES
-    return start, bucket.startswith(path, start)
+    return start, bucket[start : start + _PATH_BYTES] == path
 
 
 def repacked(bucket: bytes, changed: Mapping[Hash, Entry | None]) -> bytes:
     """As `merged`, for a packed bucket: the changed entries are looked for, the others only copied."""
     if not bucket:
-        return packed(merged((), changed))
+        found = [path + entry.leaf for path, entry in sorted(changed.items()) if entry is not None]
+        return b"".join(found)
     for path, entry in changed.items():
         start, is_there = place_in(bucket, path)
         now = b"" if entry is None else path + entry.leaf

@@ -150,6 +150,16 @@ class Overlay:
             reader = reader._reader
         return reader.record(transaction_id)
 
+    def records(self, transaction_ids: Collection[Hash]) -> dict[Hash, Record | None]:
+        """See `StateReader.records`."""
+        stack, below = self._stack()
+        found = dict[Hash, Record | None]()
+        for effects in stack:
+            for transaction_id in transaction_ids:
+                if (transaction := effects.transactions.get(transaction_id)) is not None:
+                    found[transaction_id] = record_of(transaction, effects.height)
+        return found | below.records([one for one in transaction_ids if one not in found])
+
     def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
         """See `StateReader.used`."""
         asked, found = set(transaction_ids), set[Hash]()

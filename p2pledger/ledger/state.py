@@ -54,6 +54,9 @@ class StateReader(Protocol):
     def record(self, transaction_id: Hash) -> Record | None:
         """The record that this transaction of the chain made; None when there is none."""
 
+    def records(self, transaction_ids: Collection[Hash]) -> dict[Hash, Record | None]:
+        """The records that these made, as `record` gives them, for less than its price each."""
+
     def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
         """Those of these ids whose transactions are in the chain and have not yet passed their expiry."""
 
@@ -94,6 +97,10 @@ class EmptyState:
         """See `StateReader.record`."""
         return None
 
+    def records(self, transaction_ids: Collection[Hash]) -> dict[Hash, Record | None]:
+        """See `StateReader.records`."""
+        return dict.fromkeys(transaction_ids)
+
     def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
         """See `StateReader.used`."""
         return frozenset()
@@ -120,6 +127,7 @@ class Changes:
         """The rows that were read or written, as they stand now; `row` finds the others."""
         self._writes: dict[bytes, Any] = {}
         self._undo: list[tuple[bytes, Any]] = []
+        self._records: dict[Hash, Record | None] = {}
 
     def get(self, key: bytes) -> bytes | None:
         """The value under a key, these writes included."""
@@ -147,7 +155,16 @@ class Changes:
         transaction = self._transactions.get(transaction_id)
         if transaction is not None:
             return record_of(transaction, self._height)
+        if transaction_id in self._records:
+            return self._records[transaction_id]
         return self._reader.record(transaction_id)
+
+    def read_records_ahead(self, transaction_ids: Collection[Hash]) -> list[Record]:
+        """Read these records together, since they are going to be asked for; those that are there now."""
+        if transaction_ids:
+            self._records.update(self._reader.records(transaction_ids))
+        found = [self._records[transaction_id] for transaction_id in transaction_ids]
+        return [record for record in found if record is not None]
 
     def put(self, key: bytes, value: Any) -> None:
         """Write a value under a key: bytes, or a row, which has to be a frozen dataclass. None removes it."""

@@ -138,6 +138,10 @@ class MemoryStore:
         located = self._located.get(transaction_id)
         return None if located is None else located.record
 
+    def records(self, transaction_ids: Collection[Hash]) -> dict[Hash, Record | None]:
+        """See `StateReader.records`."""
+        return {transaction_id: self.record(transaction_id) for transaction_id in transaction_ids}
+
     def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
         """See `StateReader.used`."""
         return self._used.keys() & transaction_ids

@@ -236,6 +236,12 @@ class SqliteStore:
         located = self.locate(transaction_id)
         return None if located is None else located.record
 
+    def records(self, transaction_ids: Collection[Hash]) -> dict[Hash, Record | None]:
+        """See `StateReader.records`."""
+        with self._locating() as (_, locate):
+            found = {transaction_id: locate(transaction_id) for transaction_id in transaction_ids}
+        return {id_: None if located is None else located.record for id_, located in found.items()}
+
     def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
         """See `StateReader.used`."""
         header, recent, ask = self._tip.header, self._ids.recent, self._database.rows

@@ -42,6 +42,13 @@ class TimedReads(EmptyState):
         self.spent_s += time.thread_time() - began
         return record
 
+    def records(self, transaction_ids: Collection[Hash]) -> dict[Hash, Record | None]:
+        """See `StateReader.records`."""
+        began = time.thread_time()
+        records = self._state.records(transaction_ids)
+        self.spent_s += time.thread_time() - began
+        return records
+
     def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
         """See `StateReader.used`."""
         return self._state.used(transaction_ids)
@@ -57,8 +64,9 @@ def rule_costs_us(ledger: Solo, transactions: Sequence[Transaction]) -> list[tup
 
     The rule's are `check_signers` and `apply`, with what they decode of rows, emit, and verify of signatures
     inside payloads, and an even share of reading ahead the signers' keys and the rows that the rule names.
-    The store's answers are what `get`, `get_all` and `record` take, in none of the former. In neither are
-    decoding the payload, looking at the sponsor and its quota, encoding rows, hashing, roots and committing.
+    The store's answers are what `get`, `get_all`, `record` and `records` take, in none of the former. In
+    neither are decoding the payload, looking at the sponsor and its quota, encoding rows, hashing, roots and
+    committing.
     """
     rule = RULES[transactions[0].body.kind]
     payloads = [decode(rule.payload, one.body.payload) for one in transactions]

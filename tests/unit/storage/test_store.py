@@ -83,6 +83,7 @@ def test_a_record_is_found_by_the_id_of_its_transaction(store, chain):
     chain.commit(store, [one])
     assert store.record(one.id) == Record("sensor.reading/1", "org-0", bytes(16), START_MS, 2)
     assert store.record(UNKNOWN) is None
+    assert store.records([UNKNOWN, one.id]) == {each: store.record(each) for each in (UNKNOWN, one.id)}
 
 
 def test_dropped_bodies_leave_everything_else(store, chain):

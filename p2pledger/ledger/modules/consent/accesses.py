@@ -31,7 +31,7 @@ from p2pledger.ledger.modules.consent.rows import (
     check_data,
     check_mandate,
 )
-from p2pledger.ledger.modules.registry.keys import check_unowned
+from p2pledger.ledger.modules.registry.keys import check_unowned, read_unowned_ahead
 from p2pledger.ledger.rules import Context, Rule
 from p2pledger.ledger.state import Changes, Readable, with_fields
 from p2pledger.types import Hash, Height, Millis
@@ -240,6 +240,7 @@ def _read_intents_ahead(changes: Changes, payloads: Collection[AccessIntent]) ->
     keys = {payload.encryption_key for payload in payloads}
     ONE_TIME_KEYS.read_ahead(changes, keys)
     HANDLES.read_ahead(changes, keys)
+    read_unowned_ahead(changes, keys)
 
 
 def _read_reports_ahead(changes: Changes, payloads: Collection[AccessServed | AccessRefused]) -> None:

@@ -19,7 +19,7 @@ from p2pledger.ledger.modules.consent.rows import (
     check_until,
 )
 from p2pledger.ledger.modules.registry import check_organisation
-from p2pledger.ledger.modules.registry.keys import check_unowned
+from p2pledger.ledger.modules.registry.keys import check_unowned, read_unowned_ahead
 from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context, Rule
 from p2pledger.ledger.state import Changes, with_fields
@@ -97,7 +97,9 @@ def _check_room(context: Context, handle: Handle) -> None:
 
 
 def _read_ahead(changes: Changes, payloads: Collection[DataRegister]) -> None:
-    HANDLES.read_ahead(changes, {payload.handle for payload in payloads})
+    handles = {payload.handle for payload in payloads}
+    HANDLES.read_ahead(changes, handles)
+    read_unowned_ahead(changes, handles)
 
 
 RULES = (Rule(DataRegister, by_the_organisation, apply_register, read_ahead=_read_ahead),)

@@ -1,5 +1,6 @@
 """Writing in the books: balances, chains of custody, weighings. Floor 4, pure."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from p2pledger.chain.payloads.custody import Fate
@@ -29,7 +30,7 @@ from p2pledger.ledger.modules.custody.rows import (
     balance_key,
     closings_key,
 )
-from p2pledger.ledger.modules.records import corrected_by
+from p2pledger.ledger.modules.records import corrected_by, read_corrected_ahead
 from p2pledger.ledger.modules.registry.rows import DEVICES
 from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context
@@ -143,6 +144,14 @@ def apply_weighing(changes: Changes, context: Context, record_id: Hash) -> bytes
         raise InvalidTransaction(Code.WEIGHING_USED, f"something rests on {record_id.hex()} already")
     WEIGHINGS.put(changes, record_id, WeighingUse(context.transaction_id))
     return record.device
+
+
+def read_weighings_ahead(changes: Changes, records: Collection[Hash]) -> None:
+    """What `apply_weighing` is going to ask for, read together."""
+    WEIGHINGS.read_ahead(changes, records)
+    read_corrected_ahead(changes, records)
+    found = changes.read_records_ahead(records)
+    DEVICES.read_ahead(changes, {record.device for record in found if record.device is not None})
 
 
 _FIELD_OF_FATE: Final = {

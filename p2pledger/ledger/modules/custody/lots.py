@@ -12,9 +12,10 @@ from p2pledger.ledger.modules.custody.books import (
     apply_weighing,
     check_lot,
     check_new_lot,
+    read_weighings_ahead,
 )
 from p2pledger.ledger.modules.custody.masses import split
-from p2pledger.ledger.modules.custody.rows import CHILDREN, LOTS, WEIGHINGS, Event, Lot, LotStatus
+from p2pledger.ledger.modules.custody.rows import CHILDREN, LOTS, Event, Lot, LotStatus
 from p2pledger.ledger.modules.records import FUTURE_MAX_MS
 from p2pledger.ledger.modules.registry import live_keys
 from p2pledger.ledger.modules.registry.rows import signed_in_role
@@ -106,7 +107,7 @@ def apply_close(changes: Changes, context: Context, payload: LotClose) -> bytes:
 
 def _read_created_ahead(changes: Changes, payloads: Collection[LotCreate]) -> None:
     LOTS.read_ahead(changes, {payload.lot for payload in payloads})
-    WEIGHINGS.read_ahead(changes, {payload.weighing for payload in payloads})
+    read_weighings_ahead(changes, {payload.weighing for payload in payloads})
 
 
 def _read_transformed_ahead(changes: Changes, payloads: Collection[LotTransform]) -> None:

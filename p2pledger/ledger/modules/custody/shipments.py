@@ -11,7 +11,13 @@ from p2pledger.chain.payloads.custody import (
 )
 from p2pledger.codec import encode
 from p2pledger.errors import Code, Fatal, InvalidTransaction
-from p2pledger.ledger.modules.custody.books import Postings, apply_event, apply_weighing, check_lot
+from p2pledger.ledger.modules.custody.books import (
+    Postings,
+    apply_event,
+    apply_weighing,
+    check_lot,
+    read_weighings_ahead,
+)
 from p2pledger.ledger.modules.custody.lots import BY_THE_ORGANISATION, ORGANISATION_ROLES
 from p2pledger.ledger.modules.custody.masses import is_within_tolerance, split
 from p2pledger.ledger.modules.custody.rows import (
@@ -20,7 +26,6 @@ from p2pledger.ledger.modules.custody.rows import (
     LOTS,
     MANIFESTS,
     OFFER_LAPSES_MS,
-    WEIGHINGS,
     Discrepancy,
     Event,
     Lot,
@@ -185,7 +190,6 @@ def _check_party(context: Context, name: str, party: str) -> None:
 
 
 def _lots(changes: Changes, row: Manifest) -> dict[bytes, Lot]:
-    LOTS.read_ahead(changes, row.lots)
     found = {}
     for lot_id in row.lots:
         lot = LOTS.get(changes, lot_id)
@@ -217,13 +221,18 @@ def _read_offered_ahead(changes: Changes, payloads: Collection[ShipOffer]) -> No
     LOTS.read_ahead(changes, {lot_id for payload in payloads for lot_id in payload.lots})
 
 
-def _read_manifests_ahead(changes: Changes, payloads: Collection[ShipAccept | DiscrepancyResolve]) -> None:
-    MANIFESTS.read_ahead(changes, {payload.manifest for payload in payloads})
+def _read_manifests_ahead(
+    changes: Changes, payloads: Collection[ShipAccept | ShipReceive | DiscrepancyResolve]
+) -> None:
+    manifests = {payload.manifest for payload in payloads}
+    MANIFESTS.read_ahead(changes, manifests)
+    rows = [MANIFESTS.get(changes, manifest) for manifest in manifests]
+    LOTS.read_ahead(changes, {lot_id for row in rows if row is not None for lot_id in row.lots})
 
 
 def _read_received_ahead(changes: Changes, payloads: Collection[ShipReceive]) -> None:
-    MANIFESTS.read_ahead(changes, {payload.manifest for payload in payloads})
-    WEIGHINGS.read_ahead(changes, {payload.weighing for payload in payloads})
+    _read_manifests_ahead(changes, payloads)
+    read_weighings_ahead(changes, {payload.weighing for payload in payloads})
 
 
 RULES = (

@@ -33,7 +33,7 @@ from p2pledger.ledger.modules.programs.rows import (
     period_key,
 )
 from p2pledger.ledger.modules.registry import check_organisation, check_signed_for_resident, live_key
-from p2pledger.ledger.modules.registry.keys import check_unowned
+from p2pledger.ledger.modules.registry.keys import check_unowned, read_unowned_ahead
 from p2pledger.ledger.rules import Context, Rule
 from p2pledger.ledger.state import Changes, with_fields
 from p2pledger.types import PublicKey
@@ -103,7 +103,7 @@ def apply_enroll(changes: Changes, context: Context, payload: AccountEnroll) -> 
     if ACCOUNTS.get(changes, payload.account) is not None:
         raise InvalidTransaction(Code.KEY_TAKEN, "the key is an account already; make a new one")
     _check_enrolment(changes, context, program, payload)
-    nullifier = payload.program.encode() + b"\0" + payload.nullifier
+    nullifier = _nullifier_key(payload)
     if NULLIFIERS.get(changes, nullifier) is not None:
         raise InvalidTransaction(Code.NULLIFIER_USED, "an account was enrolled under this nullifier")
     NULLIFIERS.put(changes, nullifier, NullifierUse(payload.account))
@@ -135,17 +135,27 @@ def apply_redeem(changes: Changes, context: Context, payload: PointsRedeem) -> b
     return b""
 
 
+def _nullifier_key(payload: AccountEnroll) -> bytes:
+    return payload.program.encode() + b"\0" + payload.nullifier
+
+
 def check_signers(changes: Changes, context: Context, payload: object) -> None:
     """The signers' check of what a resident's account signs: a gateway hands it in."""
     check_signed_for_resident(changes, context)
 
 
-def read_accounts_ahead(changes: Changes, payloads: Collection[AccountEnroll | PointsRedeem]) -> None:
-    """The accounts of these payloads, read together."""
+def _read_enrolments_ahead(changes: Changes, payloads: Collection[AccountEnroll]) -> None:
+    accounts = {payload.account for payload in payloads}
+    ACCOUNTS.read_ahead(changes, accounts)
+    read_unowned_ahead(changes, accounts)
+    NULLIFIERS.read_ahead(changes, {_nullifier_key(payload) for payload in payloads})
+
+
+def _read_redeemed_ahead(changes: Changes, payloads: Collection[PointsRedeem]) -> None:
     ACCOUNTS.read_ahead(changes, {payload.account for payload in payloads})
 
 
 RULES = (
-    Rule(AccountEnroll, check_signers, apply_enroll, read_ahead=read_accounts_ahead),
-    Rule(PointsRedeem, check_signers, apply_redeem, read_ahead=read_accounts_ahead),
+    Rule(AccountEnroll, check_signers, apply_enroll, read_ahead=_read_enrolments_ahead),
+    Rule(PointsRedeem, check_signers, apply_redeem, read_ahead=_read_redeemed_ahead),
 )

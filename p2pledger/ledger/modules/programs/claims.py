@@ -156,7 +156,7 @@ def apply_settle(changes: Changes, context: Context, payload: EnergySettle) -> b
         raise InvalidTransaction(
             Code.NOT_BALANCED, f"the rows add up to {total_wh} Wh, not to {payload.produced_wh}"
         )
-    settled = period_key(payload.program, payload.period) + payload.feeder.encode()
+    settled = _settlement_key(payload)
     if SETTLEMENTS.get(changes, settled) is not None:
         raise InvalidTransaction(Code.ALREADY_CLAIMED, f"period {payload.period} of the feeder is settled")
     surplus_wh = energy.surplus_of(payload.produced_wh, payload.consumed_wh)
@@ -227,7 +227,12 @@ def _read_claims_ahead(changes: Changes, payloads: Collection[MobilityClaim | Cl
     CLAIMS.read_ahead(changes, {claim_key(payload.account, payload.period) for payload in payloads})
 
 
+def _settlement_key(payload: EnergySettle) -> bytes:
+    return period_key(payload.program, payload.period) + payload.feeder.encode()
+
+
 def _read_settlements_ahead(changes: Changes, payloads: Collection[EnergySettle]) -> None:
+    SETTLEMENTS.read_ahead(changes, {_settlement_key(payload) for payload in payloads})
     ACCOUNTS.read_ahead(changes, {row.account for payload in payloads for row in payload.rows})
 
 

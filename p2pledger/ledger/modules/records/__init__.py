@@ -18,6 +18,7 @@ from p2pledger.ledger.modules.records.rows import (
     PUBLISHED,
     Correction,
     corrected_by,
+    read_corrected_ahead,
     schema_of,
     sequence,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "RULES",
     "Correction",
     "corrected_by",
+    "read_corrected_ahead",
     "schema_of",
     "sequence",
 ]

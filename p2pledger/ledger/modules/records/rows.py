@@ -1,11 +1,12 @@
 """The rows that records leave: devices' numbers, corrections, indexes. Floor 4, pure."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from p2pledger.chain.schema import SCHEMAS
 from p2pledger.ledger.modules.sequence import Sequence
 from p2pledger.ledger.rules import IndexRow
-from p2pledger.ledger.state import Readable, Table
+from p2pledger.ledger.state import Changes, Readable, Table
 from p2pledger.types import Hash, Millis
 
 
@@ -59,6 +60,11 @@ def corrected_by(reader: Readable, transaction_id: Hash) -> Hash | None:
     """The transaction that corrected a record; None while none did."""
     correction = CORRECTED.get(reader, transaction_id)
     return None if correction is None else correction.by
+
+
+def read_corrected_ahead(changes: Changes, transaction_ids: Collection[Hash]) -> None:
+    """What `corrected_by` is going to ask for, read together."""
+    CORRECTED.read_ahead(changes, transaction_ids)
 
 
 def sequence(reader: Readable, device: bytes) -> Sequence:

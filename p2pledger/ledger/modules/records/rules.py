@@ -22,6 +22,7 @@ from p2pledger.ledger.modules.records.rows import (
     Correction,
     advice_key,
     corrected_by,
+    read_corrected_ahead,
 )
 from p2pledger.ledger.modules.registry import Device, live_keys
 from p2pledger.ledger.modules.registry.rows import DEVICES, signed_in_role
@@ -207,14 +208,26 @@ def _batch_order(payload: RecordBatch) -> tuple[bytes, int]:
     return payload.device, payload.from_seq
 
 
+def _read_appended_ahead(changes: Changes, payloads: Collection[RecordAppend]) -> None:
+    _read_ahead(changes, payloads)
+    changes.read_records_ahead({one for payload in payloads for one in payload.references})
+
+
 def _read_ahead(changes: Changes, payloads: Collection[RecordAppend | RecordBatch]) -> None:
     writers = {payload.device for payload in payloads if payload.device is not None}
     DEVICES.read_ahead(changes, writers)
     SEQUENCES.read_ahead(changes, writers)
 
 
+def _read_targets_ahead(changes: Changes, payloads: Collection[RecordCorrect]) -> None:
+    targets = {payload.target for payload in payloads}
+    read_corrected_ahead(changes, targets)
+    replacements = {one for payload in payloads for one in payload.replacements}
+    changes.read_records_ahead(targets | replacements)
+
+
 RULES = (
-    Rule(RecordAppend, _check_append_signers, apply_append, _append_order, _read_ahead),
+    Rule(RecordAppend, _check_append_signers, apply_append, _append_order, _read_appended_ahead),
     Rule(RecordBatch, _by_machines, apply_batch, _batch_order, _read_ahead),
-    Rule(RecordCorrect, _by_anyone, apply_correct),
+    Rule(RecordCorrect, _by_anyone, apply_correct, read_ahead=_read_targets_ahead),
 )

@@ -1,12 +1,14 @@
 """Rules for gateways and devices: join, enroll, transfer, retire. Floor 4, pure."""
 
+from collections.abc import Collection
+
 from p2pledger.chain.genesis import Genesis, KeyRole
 from p2pledger.chain.invite import Invite
 from p2pledger.chain.payloads import DeviceEnroll, DeviceRetire, DeviceTransfer, GatewayJoin
 from p2pledger.chain.vote import IsSigned
 from p2pledger.codec import encode
 from p2pledger.errors import Code, InvalidTransaction
-from p2pledger.ledger.modules.registry.keys import check_unowned
+from p2pledger.ledger.modules.registry.keys import check_unowned, read_unowned_ahead
 from p2pledger.ledger.modules.registry.rows import (
     DEVICES,
     INVITES,
@@ -21,6 +23,7 @@ from p2pledger.ledger.modules.registry.rows import (
     live_key,
     live_keys,
     peer_is_free,
+    read_peers_ahead,
     signed_in_role,
 )
 from p2pledger.ledger.rules import Context, Round, Rule
@@ -170,9 +173,26 @@ def apply_device_retire(changes: Changes, context: Context, payload: DeviceRetir
     return b""
 
 
+def _read_joins_ahead(changes: Changes, payloads: Collection[GatewayJoin]) -> None:
+    INVITES.read_ahead(changes, {payload.invite.terms.id for payload in payloads})
+    read_unowned_ahead(changes, {payload.key for payload in payloads})
+    read_peers_ahead(changes, {payload.peer for payload in payloads})
+
+
+def _read_enrolments_ahead(changes: Changes, payloads: Collection[DeviceEnroll]) -> None:
+    DEVICES.read_ahead(changes, {payload.device for payload in payloads})
+    read_unowned_ahead(changes, {payload.key for payload in payloads})
+
+
+def _read_devices_ahead(changes: Changes, payloads: Collection[DeviceTransfer | DeviceRetire]) -> None:
+    DEVICES.read_ahead(changes, {payload.device for payload in payloads})
+
+
+_by_gateways = signed_in_role(KeyRole.GATEWAY)
+
 RULES = (
-    Rule(GatewayJoin, _check_invite, apply_gateway_join),
-    Rule(DeviceEnroll, signed_in_role(KeyRole.GATEWAY), apply_device_enroll),
-    Rule(DeviceTransfer, signed_in_role(KeyRole.GATEWAY), apply_device_transfer),
-    Rule(DeviceRetire, signed_in_role(KeyRole.GATEWAY), apply_device_retire),
+    Rule(GatewayJoin, _check_invite, apply_gateway_join, read_ahead=_read_joins_ahead),
+    Rule(DeviceEnroll, _by_gateways, apply_device_enroll, read_ahead=_read_enrolments_ahead),
+    Rule(DeviceTransfer, _by_gateways, apply_device_transfer, read_ahead=_read_devices_ahead),
+    Rule(DeviceRetire, _by_gateways, apply_device_retire, read_ahead=_read_devices_ahead),
 )

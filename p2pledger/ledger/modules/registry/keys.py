@@ -4,6 +4,8 @@ All are signed by as many admins as the organisation's threshold asks. They work
 is not yet reached when they are carried out, so nothing that was valid becomes invalid.
 """
 
+from collections.abc import Collection
+
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import KeyAdd, KeyRevoke, KeyRotate
 from p2pledger.chain.payloads.registry import ADMINS_MAX
@@ -38,6 +40,12 @@ def check_unowned(changes: Changes, context: Context, key: PublicKey) -> None:
         raise InvalidTransaction(Code.INVALID_KEY, "the key is not a point of the curve")
     if KEYS.get(changes, key) is not None or CONSENSUS_KEYS.get(changes, key) is not None:
         raise InvalidTransaction(Code.KEY_TAKEN, "the key is registered already; make a new one")
+
+
+def read_unowned_ahead(changes: Changes, keys: Collection[PublicKey]) -> None:
+    """What `check_unowned` is going to ask for, read together."""
+    KEYS.read_ahead(changes, keys)
+    CONSENSUS_KEYS.read_ahead(changes, keys)
 
 
 def _height(context: Context, asked: Height) -> Height:
@@ -135,8 +143,23 @@ def _ends_at_once(payload: KeyRevoke) -> bool:
     return payload.from_height == 0
 
 
+def _read_added_ahead(changes: Changes, payloads: Collection[KeyAdd]) -> None:
+    read_unowned_ahead(changes, {payload.key for payload in payloads})
+
+
+def _read_rotated_ahead(changes: Changes, payloads: Collection[KeyRotate]) -> None:
+    read_unowned_ahead(changes, {payload.new_key for payload in payloads})
+    KEYS.read_ahead(changes, {payload.old_key for payload in payloads})
+
+
+def _read_revoked_ahead(changes: Changes, payloads: Collection[KeyRevoke]) -> None:
+    KEYS.read_ahead(changes, {payload.key for payload in payloads})
+
+
+_by_admins = signed_in_role(KeyRole.ADMIN)
+
 RULES = (
-    Rule(KeyAdd, signed_in_role(KeyRole.ADMIN), apply_key_add),
-    Rule(KeyRotate, signed_in_role(KeyRole.ADMIN), apply_key_rotate),
-    Rule(KeyRevoke, signed_in_role(KeyRole.ADMIN), apply_key_revoke, is_urgent=_ends_at_once),
+    Rule(KeyAdd, _by_admins, apply_key_add, read_ahead=_read_added_ahead),
+    Rule(KeyRotate, _by_admins, apply_key_rotate, read_ahead=_read_rotated_ahead),
+    Rule(KeyRevoke, _by_admins, apply_key_revoke, read_ahead=_read_revoked_ahead, is_urgent=_ends_at_once),
 )

@@ -4,7 +4,7 @@ Validity is an interval of heights, never a flag: a key is live from one height 
 both are known at least one block ahead. Residents have no row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -195,6 +195,13 @@ def allowed_peers(reader: Readable, height: Height) -> frozenset[PeerId]:
 def _is_over(reader: Readable, key: PublicKey, height: Height) -> bool:
     row = KEYS.get(reader, key)
     return row is None or (row.revoked_height is not None and row.revoked_height <= height)
+
+
+def read_peers_ahead(changes: Changes, peers: Collection[PeerId]) -> None:
+    """What `peer_is_free` is going to ask for, read together."""
+    keys = {peer.encode() for peer in peers}
+    GATEWAY_NUMBERS.read_ahead(changes, keys)
+    _AUTHORITY_PEERS.read_ahead(changes, keys)
 
 
 def _number(number: int) -> bytes:

@@ -29,11 +29,13 @@ from p2pledger.chain.payloads.bodies import (
     field_classes,
 )
 from p2pledger.chain.schema import DAY_MS, SCHEMAS, FieldClass, SchemaClass, day_of
+from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.ledger.modules import records
 from p2pledger.ledger.modules.sequence import Gap
 from p2pledger.ledger.record import Record
-from p2pledger.types import PeerId
+from p2pledger.ledger.state import Changes, EmptyState
+from p2pledger.types import Hash, PeerId
 from tests.ledgers import GRANTED, START_MS, Ledger, signer, transaction
 from tests.unit.ledger.modules.test_registry import invite
 from tests.vectors.make import BODIES
@@ -80,6 +82,28 @@ def test_a_record_stands_under_its_transactions_id(ledger):
     assert rows(ledger, records.BY_DEVICE) == [(METER + bytes(8), bytes(8) + one.id)]
     assert rows(ledger, records.BY_SCHEMA) == [(b"sensor.reading/1\0" + when, b"")]
     assert rows(ledger, records.BY_ORGANISATION) == [(b"city\0" + when, b"")]
+
+
+def test_records_that_are_read_together_are_those_that_are_read_one_by_one(ledger):
+    old = ledger.does(fact(0), "city", "meter")
+    ledger.does(fact(1), "city", "meter")
+    new = ledger.does(batch(2, 3), "city", "city gateway")
+    asked = [new.id, bytes(32), old.id]
+    one_by_one = {each: ledger.reader.record(each) for each in asked}
+    assert ledger.reader.records(asked) == one_by_one
+    assert [one_by_one[each].height for each in (old.id, new.id)] == [ledger.height - 2, ledger.height]
+    changes = Changes(ledger.reader, ledger.height + 1, {})
+    assert changes.read_records_ahead(asked) == [one_by_one[new.id], one_by_one[old.id]]
+    assert [changes.record(each) for each in asked] == list(one_by_one.values())
+
+
+def test_a_record_of_the_block_itself_is_found_though_it_was_not_there_when_it_was_read_ahead(ledger):
+    made: dict[Hash, Transaction] = {}
+    one = ledger.does(fact(0), "city", "meter")
+    before = Changes(EmptyState(), ledger.height, made)
+    assert before.read_records_ahead([one.id]) == [] and before.record(one.id) is None
+    made[one.id] = one
+    assert before.record(one.id) == ledger.reader.record(one.id)
 
 
 def test_a_batch_is_a_record_from_its_first_number_to_its_last(ledger):
