@@ -26,7 +26,7 @@ from p2pledger.ledger.modules.governance.rows import POLLS, Status
 from p2pledger.ledger.modules.registry import organisation
 from p2pledger.simulator.invariants.governance import GovernanceInvariants
 from p2pledger.types import ZERO_HASH, Hash, Height, Millis, PeerId
-from tests.ledgers import Ledger, genesis, signer, transaction
+from tests.ledgers import START_MS, Ledger, genesis, signer, transaction
 from tests.properties.effort import effort
 
 EPOCH = 3
@@ -199,3 +199,12 @@ class Governance(RuleBasedStateMachine):
 
 TestGovernance = Governance.TestCase
 TestGovernance.settings = effort(60, 60)
+
+
+def test_what_is_in_force_may_be_called_for_again_and_is_counted_anew():
+    state = Governance()
+    for _ in range(2):
+        until_in_ms = 30 - (state.ledger.time_ms - START_MS)
+        state.suspend(whom="authority-3", after_ms=until_in_ms, by=[0, 1, 2, 3])
+        state.the_books_agree()
+    assert state.books.suspended == {"authority-3": START_MS + 30}

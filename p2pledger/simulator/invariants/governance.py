@@ -124,6 +124,8 @@ class GovernanceInvariants:
                     raise ValueError(f"a call for a suspension in block {height} counts twice, or not")
                 callers.add(body.sponsor)
                 if len(callers & sitting) > len(sitting) / 2:
+                    # In force; the same call may be made again, and counts from nothing.
+                    del self._calls[wanted.organisation, wanted.until_ms]
                     until_ms = max(wanted.until_ms, self.suspended.get(wanted.organisation, 0))
                     self.suspended[wanted.organisation] = until_ms
             case AuthorityRotate.KIND:
