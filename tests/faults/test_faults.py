@@ -25,8 +25,7 @@ WARM_BLOCKS = 15
 PATIENCE = float(os.environ.get("FAULTS_PATIENCE", "1"))
 NEXT_BLOCK_S = 2.0 * PATIENCE
 HEALED_S = 5.0 * PATIENCE
-RESTARTED_S = 20.0 * PATIENCE
-"""Five processes start on two cores, which takes most of it: 10 to 12 s were seen on a slow machine."""
+RESTARTED_S = 10.0 * PATIENCE
 EVIDENCE_S = 10.0 * PATIENCE
 WRONG_BY_MS = 2_000
 """Four times what a block's time may be ahead of a voter's clock."""
