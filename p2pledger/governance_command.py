@@ -159,7 +159,7 @@ def ready(
     decides on, which sits one epoch later, unless others came first: `--until-listed` waits for its turn.
     Signed by a key of its organisation, an admin's for instance.
     """
-    from p2pledger.chain.payloads import AuthorityReady, ready_digest
+    from p2pledger.chain.payloads import sign_ready
     from p2pledger.crypto import KeySigner
     from p2pledger.network.host import peer_id_of
     from p2pledger.node.config import Role, load_configuration
@@ -181,8 +181,7 @@ def ready(
             head = client.status()
             if head.peer != peer_id_of(identity.secret):
                 raise ValueError(f"{url} is the API of {head.peer}, not of the node of {home}")
-            digest = ready_digest(client.genesis.hash, own.public_key, head.height, head.digest)
-            payload = AuthorityReady(own.public_key, head.height, head.digest, own.sign(digest))
+            payload = sign_ready(client.genesis.hash, own, head.height, head.digest)
             fate = _send(client, payload, organisation, signers)
             assert fate.height is not None, "it is final"
             last = Height(fate.height + client.genesis.parameters.epoch_blocks - 1)

@@ -12,7 +12,7 @@ from p2pledger.chain.payloads.governance import (
     AuthorityRemove,
     GovPropose,
     GovVote,
-    ready_digest,
+    sign_ready,
 )
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
@@ -74,10 +74,9 @@ class Council:
         self._votes = [self._made(vote, voter) for voter in self._voters]
 
     def _ready(self, height: int) -> Transaction:
-        city, key = self._city, self._joiner.key
-        digest = ready_digest(city.genesis.hash, key, Height(height), ZERO_HASH)
-        proof = city.signer(city.n + 2).sign(digest)
-        return self._made(AuthorityReady(key, Height(height), ZERO_HASH, proof), self._joiner.organisation)
+        city = self._city
+        ready = sign_ready(city.genesis.hash, city.signer(city.n + 2), Height(height), ZERO_HASH)
+        return self._made(ready, self._joiner.organisation)
 
     def _made(self, payload: GovPropose | GovVote | AuthorityReady, sponsor: str) -> Transaction:
         self._number += 1

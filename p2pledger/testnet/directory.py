@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from p2pledger.chain.authority import Authority, AuthoritySet
 from p2pledger.chain.genesis import (
@@ -287,7 +288,6 @@ def _decides(node: Node) -> bool:
 def _configure(
     path: Path, plan: Plan, nodes: Sequence[Node], public: Sequence[PublicSide], index: int
 ) -> None:
-    ports = PortBlock(plan.base_port)
     others = [f"{n.p2p}/p2p/{s.peer}" for n, s in zip(nodes, public, strict=True) if n is not nodes[index]]
     write_configuration(
         nodes[index].home,
@@ -296,8 +296,21 @@ def _configure(
         passphrase_file=Path("..") / PASSPHRASE,
         sections={
             "network": {"listen": nodes[index].p2p, "peers": others, "allow_peers": []},
-            "api": {"host": HOST, "port": ports.http(index)},
-            "metrics": {"host": HOST, "port": ports.metrics(index)},
-            "log": {"level": "info", "format": "json"},
+            **service_sections(nodes[index]),
         },
     )
+
+
+def service_sections(node: Node) -> dict[str, dict[str, str | int]]:
+    """What a node's configuration says of where it serves, and of its log."""
+    return {
+        "api": {"host": HOST, "port": _port(node.http_url)},
+        "metrics": {"host": HOST, "port": _port(node.metrics_url)},
+        "log": {"level": "info", "format": "json"},
+    }
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None, "the URLs of a testnet name their ports"
+    return port

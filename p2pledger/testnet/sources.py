@@ -147,6 +147,12 @@ SOURCES: tuple[Source, ...] = (
     Source("water", "water", "flow_meter", "sensor.reading/1", 1, _water),
 )
 
+
+def source_of(name: str) -> Source:
+    """One of SOURCES, by its name."""
+    return next(source for source in SOURCES if source.name == name)
+
+
 REPLAYS: dict[str, tuple[Source, ...]] = {
     "all": SOURCES,
     **{group: tuple(s for s in SOURCES if s.group == group) for group in ("meters", "ride", "water")},

@@ -11,14 +11,13 @@ from p2pledger.bench.modules.turn import Turn, made
 from p2pledger.bench.solo import AUTHORITIES, Solo, admin, consensus_key
 from p2pledger.chain.genesis import Quota
 from p2pledger.chain.payloads import (
-    AuthorityReady,
     AuthorityRotate,
     GovPropose,
     GovSuspend,
     GovVote,
     OrgQuota,
     OrgRegister,
-    ready_digest,
+    sign_ready,
 )
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
@@ -87,5 +86,4 @@ def _by_authority(turn: Turn, number: int, payload: Any) -> Transaction:
 def _ready(turn: Turn, number: int, height: Height) -> Transaction:
     name = AUTHORITIES[number]
     key, digest = consensus_key(name), Hash(ZERO_HASH)
-    asked = ready_digest(turn.ledger.genesis.hash, key.public_key, height, digest)
-    return _by_authority(turn, number, AuthorityReady(key.public_key, height, digest, key.sign(asked)))
+    return _by_authority(turn, number, sign_ready(turn.ledger.genesis.hash, key, height, digest))

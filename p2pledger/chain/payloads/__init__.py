@@ -67,6 +67,7 @@ from p2pledger.chain.payloads.governance import (
     ParameterSet,
     UpgradePlan,
     ready_digest,
+    sign_ready,
 )
 from p2pledger.chain.payloads.programs import (
     CLAIM_PERIODS_MAX,
@@ -252,6 +253,7 @@ __all__ = [
     "Word",
     "ready_digest",
     "sign_enrolment",
+    "sign_ready",
 ]
 
 PAYLOADS: Mapping[str, type[Any]] = MappingProxyType(

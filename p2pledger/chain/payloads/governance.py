@@ -8,7 +8,7 @@ from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.payloads.words import Name
 from p2pledger.chain.transaction import Kind
 from p2pledger.codec import U64, Length, Range
-from p2pledger.crypto import Domain
+from p2pledger.crypto import Domain, Signer
 from p2pledger.types import Hash, Height, Millis, PeerId, PublicKey, Signature
 
 MEASURE_BYTES_MAX = 8 * 1024
@@ -80,6 +80,12 @@ class AuthorityReady:
 def ready_digest(genesis_hash: Hash, key: PublicKey, height: Height, digest: Hash) -> Hash:
     """What a consensus key signs to say that its node is ready: 32 bytes, which no vote ever hashes to."""
     return _READY_DOMAIN.hash(genesis_hash + key + height.to_bytes(8, "big") + digest)
+
+
+def sign_ready(genesis_hash: Hash, signer: Signer, height: Height, digest: Hash) -> AuthorityReady:
+    """What a node says that has executed this final block, and votes with this consensus key."""
+    proof = signer.sign(ready_digest(genesis_hash, signer.public_key, height, digest))
+    return AuthorityReady(signer.public_key, height, digest, proof)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,23 @@
 """What the authorities propose and vote on, and the lists that follow from it. Floor 8."""
 
-import hashlib
 from collections.abc import Sequence
 
 import trio
 
+from p2pledger.chain.epoch import boundary_height, epoch_of
 from p2pledger.chain.payloads import (
     AuthorityAdd,
-    AuthorityReady,
     AuthorityRemove,
     GovPropose,
     GovVote,
-    ready_digest,
+    sign_ready,
 )
 from p2pledger.client import AsyncClient
 from p2pledger.codec import encode
 from p2pledger.crypto import KeySigner
+from p2pledger.errors import Code
 from p2pledger.testnet.city.cast import EPOCH_BLOCKS
-from p2pledger.testnet.city.stage import NotAsWritten, Payload, Stage
+from p2pledger.testnet.city.stage import NotAsWritten, Payload, Stage, hash_of
 from p2pledger.testnet.directory import Node
 from p2pledger.types import Hash, Height
 
@@ -32,10 +32,9 @@ async def decide(stage: Stage, measure: Payload, voters: Sequence[str], basis: s
 
     A proposal that ran out before all had voted is made again, with twice the time. Raises: NotAsWritten.
     """
-    document = Hash(hashlib.sha256(basis.encode()).digest())
     for attempt in range(ATTEMPTS_MAX):
         begins = Height(await stage.height() + (EPOCH_BLOCKS << attempt))
-        asked = GovPropose(measure.KIND, encode(measure), begins, basis, document)
+        asked = GovPropose(measure.KIND, encode(measure), begins, basis, hash_of(basis))
         proposal = (await stage.say(asked, voters[0])).transaction_id
         async with trio.open_nursery() as nursery:
             for voter in voters:
@@ -51,7 +50,7 @@ async def _vote(stage: Stage, voter: str, proposal: Hash) -> None:
         await stage.say(GovVote(proposal, True), voter)
     except NotAsWritten as refused:
         # Enough had voted already, or the time was over: the decision tells which.
-        if "vote_closed" not in str(refused):
+        if refused.code != Code.VOTE_CLOSED:
             raise
 
 
@@ -75,12 +74,11 @@ async def _say_ready(stage: Stage, client: AsyncClient, measure: AuthorityAdd, o
     """The height that it was said at; once the node has come so far that what it says is recent."""
     while True:
         head = await client.status()
-        digest = ready_digest(stage.genesis.hash, own.public_key, head.height, head.digest)
-        ready = AuthorityReady(own.public_key, head.height, head.digest, own.sign(digest))
+        ready = sign_ready(stage.genesis.hash, own, head.height, head.digest)
         try:
             fate = await stage.say(ready, measure.organisation)
         except NotAsWritten as refused:
-            if "not_recent" not in str(refused):
+            if refused.code != Code.NOT_RECENT:
                 raise
             await trio.sleep(POLL_S)
             continue
@@ -118,13 +116,13 @@ async def signs(stage: Stage, begins: Height, index: int) -> bool:
     """Whether the member of this index has signed for one of the first blocks from a height on."""
     for height in range(begins, begins + SIGNED_BLOCKS):
         await reached(stage, Height(height))
-        bitmap = await stage.block_signers(Height(height))
-        if bitmap is not None and bitmap >> index & 1:
+        if index in await stage.block_signers(Height(height)):
             return True
     return False
 
 
 async def _begins(stage: Stage, organisation: str, *, is_in: bool) -> Height | None:
     """The first height of the next epoch, if its list is decided and has the organisation (or has it not)."""
-    first = Height((await stage.height() // EPOCH_BLOCKS + 1) * EPOCH_BLOCKS + 1)
+    now = epoch_of(await stage.height() + 1, EPOCH_BLOCKS)
+    first = Height(boundary_height(now, EPOCH_BLOCKS) + 1)
     return first if (organisation in await members(stage, first)) is is_in else None

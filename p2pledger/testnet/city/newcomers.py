@@ -16,10 +16,9 @@ from p2pledger.node.home import CONFIGURATION, create_guard, create_keys, to_tom
 from p2pledger.signer.keyfile import SecretRole, load_key_file
 from p2pledger.testnet.city.cast import COMING
 from p2pledger.testnet.city.stage import NotAsWritten, Stage
-from p2pledger.testnet.directory import GENESIS, ORGANISATIONS, PASSPHRASE, Node
+from p2pledger.testnet.directory import GENESIS, ORGANISATIONS, PASSPHRASE, Node, service_sections
 from p2pledger.testnet.fleet import Gateway
 from p2pledger.testnet.nodes import Nodes
-from p2pledger.testnet.ports import HOST
 from p2pledger.types import PeerId
 
 COMMAND_S = 120.0
@@ -53,7 +52,7 @@ async def gateway_joins(
     if found is None:
         raise NotAsWritten(f"`p2pledger join` says: {printed}")
     with (node.home / CONFIGURATION).open("a", encoding="utf-8") as configuration:
-        configuration.write("\n" + to_toml(_addresses(node)))
+        configuration.write("\n" + to_toml(service_sections(node)))
     await _start(stage, nodes, http, node)
     signer = stage.directory.key(node.home / "transaction.key")
     stage.gateways[organisation] = Gateway(name, organisation, PeerId(found[1]), signer, node.http_url)
@@ -77,7 +76,7 @@ def new_seat(stage: Stage) -> Seat:
         Role.AUTHORITY,
         genesis=Path("..") / GENESIS,
         passphrase_file=Path("..") / PASSPHRASE,
-        sections={"network": network, **_addresses(node)},
+        sections={"network": network, **service_sections(node)},
     )
     key = KeySigner(load_key_file(node.home / "consensus.key", SecretRole.CONSENSUS, passphrase).secret)
     return Seat(node, AuthorityAdd(COMING, side.key, side.peer), key)
@@ -92,16 +91,6 @@ def _newcomer(stage: Stage, name: str, role: Role) -> Node:
     grown = stage.directory.with_newcomer(name, role)
     stage.directory = grown
     return grown.nodes[-1]
-
-
-def _addresses(node: Node) -> dict[str, dict[str, str | int]]:
-    http, metrics = (httpx.URL(url).port for url in (node.http_url, node.metrics_url))
-    assert http is not None and metrics is not None
-    return {
-        "api": {"host": HOST, "port": http},
-        "metrics": {"host": HOST, "port": metrics},
-        "log": {"level": "info", "format": "json"},
-    }
 
 
 async def _start(stage: Stage, nodes: Nodes, http: httpx.AsyncClient, node: Node) -> None:

@@ -38,7 +38,7 @@ from p2pledger.testnet.display import endpoint_table
 from p2pledger.testnet.link import ClientLink
 from p2pledger.testnet.nodes import Nodes
 from p2pledger.testnet.replay import Replay
-from p2pledger.testnet.sources import SOURCES, Source
+from p2pledger.testnet.sources import SOURCES, Source, source_of
 from p2pledger.types import Height, Millis, PublicKey
 
 READINGS_PER_BATCH = 48
@@ -193,7 +193,7 @@ class Day(up.Run):
                 client = await stack.enter_async_context(AsyncClient([gateway.http_url], stage.genesis))
                 readings = ReadingsFile(self._directory.path / gateway.name / "readings.db")
                 stack.callback(readings.close)
-                sources = [_by_the_day(source) for source in SOURCES if source.name in names]
+                sources = [_by_the_day(source_of(name)) for name in names]
                 rate = self._options.rate * len(names) / len(SOURCES)
                 link = ClientLink(gateway, client)
                 replays.append(Replay(stage.genesis, [(link, readings)], sources, rate, self._tally))

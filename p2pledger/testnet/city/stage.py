@@ -4,6 +4,7 @@ What is said goes in at one node and is waited for until it is final. What is as
 once that has come as far: so an answer has gone the whole way through the ledger.
 """
 
+import hashlib
 import secrets
 import time
 from collections import Counter
@@ -13,14 +14,17 @@ from typing import Any, Protocol
 
 import trio
 
+from p2pledger.chain.authority import from_bitmap
 from p2pledger.chain.genesis import RESIDENTS
+from p2pledger.chain.payloads import Action, RecordAppend
 from p2pledger.client import AsyncClient, Fate, Refused, transaction
 from p2pledger.client.queries import Value
+from p2pledger.codec import encode
 from p2pledger.crypto import KeySigner, Signer
 from p2pledger.testnet.directory import Directory
 from p2pledger.testnet.fleet import Gateway
 from p2pledger.testnet.tally import Tally
-from p2pledger.types import Height, Millis
+from p2pledger.types import Hash, Height, Millis
 
 RESIDENT = "a resident"
 """Who stands for all residents in what is seen: no name of one is here."""
@@ -69,12 +73,26 @@ class Flood:
 
 
 class NotAsWritten(Exception):
-    """The day took another course than its script: something was refused, or never came."""
+    """The day took another course than its script: something was refused (with `code`), or never came."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def new_key() -> KeySigner:
     """A key of a device or of a resident, that nobody else has."""
     return KeySigner(secrets.token_bytes(32))
+
+
+def hash_of(text: str) -> Hash:
+    """Of a document that is published elsewhere."""
+    return Hash(hashlib.sha256(text.encode()).digest())
+
+
+def commitment() -> Hash:
+    """To what stays elsewhere with its salt: here nothing is behind it."""
+    return Hash(secrets.token_bytes(32))
 
 
 class Stage:
@@ -109,6 +127,32 @@ class Stage:
         """The key that speaks for an organisation."""
         return self.directory.admin(organisation)
 
+    def fact(
+        self,
+        schema: str,
+        body: object,
+        *,
+        action: Action = Action.OBSERVE,
+        device: bytes | None = None,
+        seq: int | None = None,
+        references: Sequence[Hash] = (),
+    ) -> RecordAppend:
+        """A record of now, with this body in clear."""
+        return RecordAppend(
+            schema=schema,
+            time_ms=self.now_ms(),
+            device=device,
+            seq=seq,
+            action=action,
+            what=(),
+            where=None,
+            business_step=None,
+            disposition=None,
+            references=tuple(references),
+            body=encode(body),
+            commitment=None,
+        )
+
     # --- saying ----------------------------------------------------------------------------------------
 
     async def say(self, payload: Payload, organisation: str, *signers: Signer) -> Fate:
@@ -120,7 +164,7 @@ class Stage:
         try:
             fate = await self._send(payload, organisation, signers)
         except Refused as refused:
-            raise NotAsWritten(f"{payload.KIND} of {organisation}: {refused}") from None
+            raise NotAsWritten(f"{payload.KIND} of {organisation}: {refused}", refused.code) from None
         self.tally.final(0, (trio.current_time() - began_s) * 1_000)
         return fate
 
@@ -200,10 +244,10 @@ class Stage:
             return items
         raise NotAsWritten(f"{query} has no answer after {ASK_S:.0f} s")
 
-    async def block_signers(self, height: Height) -> int | None:
-        """The bitmap of those who signed for a final block; None where the next one's signers cover it."""
+    async def block_signers(self, height: Height) -> tuple[int, ...]:
+        """Who signed for a final block, by places in the list; nobody where a later block says it."""
         certificate = (await self._ear.block(height)).certificate
-        return None if certificate is None else int.from_bytes(certificate.bitmap, "little")
+        return () if certificate is None else from_bitmap(certificate.bitmap)
 
     # --- judging ---------------------------------------------------------------------------------------
 

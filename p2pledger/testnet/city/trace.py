@@ -1,13 +1,12 @@
 """The ride of `testnet/data`, as the trace that a resident's claim is about. Floor 8."""
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from p2pledger.chain.payloads import Drive, MobilityParameters
 from p2pledger.chain.reading import SALT_BYTES, Reading
 from p2pledger.ledger.modules.programs.mobility import INTERVAL_MAX_MS, Sample, drive_of, trace_root
-from p2pledger.testnet.sources import SOURCES, data_directory
+from p2pledger.testnet.sources import data_directory, source_of
 from p2pledger.types import Hash, Millis
 
 
@@ -48,16 +47,10 @@ class Trace:
 
 def ride(begin_ms: Millis) -> Trace:
     """The ride as if it had begun at a time. A second that stands twice counts once, the first time."""
-    source = next(source for source in SOURCES if source.name == "ride")
-    rows = [row for row in source.rows(data_directory()) if not row.is_repeat]
-    salts = _salts(len(rows))
     return Trace(
         tuple(
-            Reading(row.seq, Millis(begin_ms + row.time_ms), row.values, salt)
-            for row, salt in zip(rows, salts, strict=True)
+            Reading(row.seq, Millis(begin_ms + row.time_ms), row.values, secrets.token_bytes(SALT_BYTES))
+            for row in source_of("ride").rows(data_directory())
+            if not row.is_repeat
         )
     )
-
-
-def _salts(count: int) -> Sequence[bytes]:
-    return [secrets.token_bytes(SALT_BYTES) for _ in range(count)]

@@ -57,7 +57,8 @@ CALLS = Table("suspension-call", Call)
 Measures = Mapping[str, Measure]
 
 
-def _seated(organisations: Collection[str], authorities: AuthoritySet) -> int:
+def seated(organisations: Collection[str], authorities: AuthoritySet) -> int:
+    """How many members of a list these organisations are."""
     return sum(member.organisation in organisations for member in authorities.members)
 
 
@@ -151,9 +152,9 @@ def voting(measures: Measures) -> Callable[[Changes, Context, GovVote], bytes]:
 
 def _outcome(poll: Poll, authorities: AuthoritySet) -> Status:
     n = len(authorities)
-    if 3 * _seated(poll.approving, authorities) > 2 * n:
+    if 3 * seated(poll.approving, authorities) > 2 * n:
         return Status.ADOPTED
-    if 3 * (n - _seated(poll.rejecting, authorities)) <= 2 * n:
+    if 3 * (n - seated(poll.rejecting, authorities)) <= 2 * n:
         return Status.REJECTED
     return Status.OPEN
 
@@ -187,7 +188,7 @@ def apply_suspend(changes: Changes, context: Context, payload: GovSuspend) -> by
     if name in callers:
         raise InvalidTransaction(Code.ALREADY_VOTED, f"{name!r} has called for this already")
     callers, authorities = (*callers, name), sitting(changes, context)
-    if 2 * _seated(callers, authorities) > len(authorities):
+    if 2 * seated(callers, authorities) > len(authorities):
         latest = Millis(max(until_ms, row.suspended_until_ms))
         ORGANISATIONS.put(changes, payload.organisation.encode(), with_fields(row, suspended_until_ms=latest))
         changes.put(CALLS.key(key), None)

@@ -1,16 +1,16 @@
 """What can be asked of governance: who decides, on what, and who changed what and why. Floor 4, pure."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from p2pledger.chain.authority import AUTHORITIES_MAX, Authority, AuthoritySet, OrganisationId
+from p2pledger.chain.authority import AUTHORITIES_MAX, Authority, OrganisationId
 from p2pledger.chain.epoch import epoch_of
 from p2pledger.chain.payloads import Name
 from p2pledger.chain.payloads.governance import MEASURE_BYTES_MAX
 from p2pledger.chain.transaction import Kind
 from p2pledger.codec import U64, Length, Range
 from p2pledger.errors import Fatal
-from p2pledger.ledger.modules.governance.proposals import DECISIONS_INDEX, PROPOSALS_INDEX
+from p2pledger.ledger.modules.governance.proposals import DECISIONS_INDEX, PROPOSALS_INDEX, seated
 from p2pledger.ledger.modules.governance.rows import (
     CHANGES_MAX,
     OFFENDERS,
@@ -204,8 +204,18 @@ def _proposal(reader: ChainReader, key: bytes) -> tuple[Hash, Proposal, Poll]:
     return proposal, row, poll
 
 
-def _seated(organisations: Voters, authorities: AuthoritySet) -> int:
-    return sum(member.organisation in organisations for member in authorities.members)
+def _shown(row: Proposal, poll: Poll) -> dict[str, Any]:
+    """What every item about a proposal tells of it."""
+    return {
+        "kind": row.kind,
+        "measure": row.measure,
+        "organisation": row.organisation,
+        "activation_height": row.activation_height,
+        "basis": row.basis,
+        "document_hash": row.document_hash,
+        "approving": poll.approving,
+        "rejecting": poll.rejecting,
+    }
 
 
 def ask_open_votes(reader: ChainReader, asked: AskOpenVotes, page: Page) -> Found[OpenVote]:
@@ -220,18 +230,11 @@ def ask_open_votes(reader: ChainReader, asked: AskOpenVotes, page: Page) -> Foun
             return None
         return OpenVote(
             proposal=proposal,
-            kind=row.kind,
-            measure=row.measure,
-            organisation=row.organisation,
             height=row.height,
-            activation_height=row.activation_height,
-            basis=row.basis,
-            document_hash=row.document_hash,
-            approving=poll.approving,
-            rejecting=poll.rejecting,
-            approvals=_seated(poll.approving, authorities),
-            rejections=_seated(poll.rejecting, authorities),
+            approvals=seated(poll.approving, authorities),
+            rejections=seated(poll.rejecting, authorities),
             needed=2 * len(authorities) // 3 + 1,
+            **_shown(row, poll),
         )
 
     # A vote of the next block is one before the activation, which therefore lies above it.
@@ -248,15 +251,8 @@ def ask_decisions(reader: ChainReader, asked: AskDecisions, page: Page) -> Found
             proposal=proposal,
             height=Height(int.from_bytes(key[:_HEIGHT_BYTES], "big")),
             status=Status(value[0]),
-            kind=row.kind,
-            measure=row.measure,
-            organisation=row.organisation,
             proposed_height=row.height,
-            activation_height=row.activation_height,
-            basis=row.basis,
-            document_hash=row.document_hash,
-            approving=poll.approving,
-            rejecting=poll.rejecting,
+            **_shown(row, poll),
         )
 
     first, until = _between(asked.from_height, asked.to_height)
@@ -271,15 +267,8 @@ def ask_proposals(reader: ChainReader, asked: AskProposals, page: Page) -> Found
         return ProposalFound(
             proposal=proposal,
             status=status_at(row, poll, reader.height + 1),
-            kind=row.kind,
-            measure=row.measure,
-            organisation=row.organisation,
             proposed_height=row.height,
-            activation_height=row.activation_height,
-            basis=row.basis,
-            document_hash=row.document_hash,
-            approving=poll.approving,
-            rejecting=poll.rejecting,
+            **_shown(row, poll),
         )
 
     first, until = _between(asked.from_height, asked.to_height)

@@ -3,9 +3,6 @@
 SYNTHETIC: all of it. Only the facts are on the ledger; payload and keys would lie with the custodians.
 """
 
-import hashlib
-import secrets
-
 from p2pledger.chain.payloads import (
     AccessIntent,
     AccessServed,
@@ -22,7 +19,7 @@ from p2pledger.chain.payloads import (
 )
 from p2pledger.crypto import KeySigner
 from p2pledger.testnet.city.cast import DAY_MS, HOSPITAL, MAKER, REGISTRY, TRANSPORT
-from p2pledger.testnet.city.stage import RESIDENT, Stage, new_key
+from p2pledger.testnet.city.stage import RESIDENT, Stage, commitment, hash_of, new_key
 from p2pledger.types import Hash, Millis
 
 CUSTODIANS = tuple(sorted((HOSPITAL, REGISTRY, TRANSPORT)))
@@ -34,7 +31,7 @@ async def play(stage: Stage) -> KeySigner:
     """The chapter. Returns the resident's handle."""
     handle = new_key()
     trips = (await stage.say(_register(stage, handle), TRANSPORT)).transaction_id
-    code = await stage.is_refused(_intent(trips, Hash(secrets.token_bytes(32))), MAKER)
+    code = await stage.is_refused(_intent(trips, hash_of("a grant that nobody gave")), MAKER)
     stage.expect("without a grant there is no access", code, "unknown_grant")
     grant = (await stage.say_for_resident(_grant(stage, handle), TRANSPORT, handle)).transaction_id
     code = await stage.is_refused(_intent(trips, grant, Purpose.MARKETING), MAKER)
@@ -84,7 +81,7 @@ async def _held_by(stage: Stage, custodian: str, data: Hash) -> bool:
 
 def _register(stage: Stage, handle: KeySigner) -> DataRegister:
     return DataRegister(
-        commitment=Hash(secrets.token_bytes(32)),
+        commitment=commitment(),
         schema="personal.reading/1",
         handle=handle.public_key,
         custodians=CUSTODIANS,
@@ -100,7 +97,7 @@ def _grant(stage: Stage, handle: KeySigner) -> GrantGive:
         grantee=MAKER,
         purpose=PURPOSE,
         operations=(Operation.ANALYSE,),
-        notice_hash=Hash(hashlib.sha256(b"the notice that the resident was shown").digest()),
+        notice_hash=hash_of("the notice that the resident was shown"),
         until_ms=Millis(stage.now_ms() + 30 * DAY_MS),
         max_uses=2,
         price=PRICE,

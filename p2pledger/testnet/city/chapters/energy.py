@@ -8,7 +8,7 @@ from p2pledger.chain.period import Period, period_at, period_bounds
 from p2pledger.testnet.city.cast import UTILITY
 from p2pledger.testnet.city.chapters.programs import SUN, enrolment
 from p2pledger.testnet.city.stage import Stage, new_key
-from p2pledger.testnet.sources import SOURCES, data_directory
+from p2pledger.testnet.sources import data_directory, source_of
 from p2pledger.types import Millis, PublicKey
 
 FEEDER = "synthetic-feeder-7"
@@ -18,8 +18,7 @@ FED_IN_PERCENT = (90, 75)
 
 def used_wh(source_name: str) -> int:
     """By how much a meter's register grew in the first whole month of its file."""
-    source = next(source for source in SOURCES if source.name == source_name)
-    rows = [row for row in source.rows(data_directory()) if not row.is_repeat]
+    rows = [row for row in source_of(source_name).rows(data_directory()) if not row.is_repeat]
     first_ms, last_ms = period_bounds(Period.MONTH, period_at(Period.MONTH, rows[0].time_ms) + 1)
     return sum(
         after.values[0] - before.values[0]

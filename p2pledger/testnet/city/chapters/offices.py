@@ -4,8 +4,6 @@ SYNTHETIC: all of it, and the names of offices and models say so.
 """
 
 import gzip
-import hashlib
-import secrets
 from collections.abc import Sequence
 
 from p2pledger.chain.payloads import Action, RecordAppend, StatusPublish, StatusPurpose
@@ -16,9 +14,8 @@ from p2pledger.chain.payloads.bodies import (
     AiAdvice,
     HumanDecision,
 )
-from p2pledger.codec import encode
 from p2pledger.testnet.city.cast import HOSPITAL, REGISTRY, TRANSPORT
-from p2pledger.testnet.city.stage import Stage
+from p2pledger.testnet.city.stage import Stage, commitment, hash_of
 from p2pledger.types import Hash
 
 CREDENTIALS = "synthetic-badges"
@@ -83,34 +80,15 @@ async def _withdraw(stage: Stage) -> None:
 
 
 def _record(stage: Stage, schema: str, body: object, references: Sequence[Hash] = ()) -> RecordAppend:
-    return RecordAppend(
-        schema=schema,
-        time_ms=stage.now_ms(),
-        device=None,
-        seq=None,
-        action=Action.ADD,
-        what=(),
-        where=None,
-        business_step=None,
-        disposition=None,
-        references=tuple(references),
-        body=encode(body),
-        commitment=None,
-    )
+    return stage.fact(schema, body, action=Action.ADD, references=references)
 
 
 def _act(decision: str, supersedes: Hash | None) -> AdminAct:
-    return AdminAct("synthetic:permits", "building_permit", "eli:act:12", _commitment(), decision, supersedes)
+    return AdminAct("synthetic:permits", "building_permit", "eli:act:12", commitment(), decision, supersedes)
 
 
 def _advised(model: str, decision: HumanDecision | None, office: str | None) -> AiAdvice:
-    weights = Hash(hashlib.sha256(model.encode()).digest())
-    return AiAdvice(model, weights, (), _commitment(), decision, office)
-
-
-def _commitment() -> Hash:
-    """To a document and its salt, which stay in the office."""
-    return Hash(secrets.token_bytes(32))
+    return AiAdvice(model, hash_of(model), (), commitment(), decision, office)
 
 
 async def look(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from p2pledger.chain.payloads import (
 from p2pledger.chain.period import Period, period_at
 from p2pledger.crypto import Signer
 from p2pledger.testnet.city.cast import REGISTRY, TRANSPORT, UTILITY
-from p2pledger.testnet.city.stage import Stage
+from p2pledger.testnet.city.stage import Stage, hash_of
 from p2pledger.types import Hash, Millis
 
 DRIVING, SUN = "careful-driving", "shared-sun"
@@ -37,7 +37,7 @@ def driving(now_ms: Millis) -> ProgramCreate:
     """Rewards careful driving from last week on. Its auditor is another department."""
     terms = Terms(
         from_period=period_at(Period.WEEK, now_ms) - 1,
-        rule_hash=_document("the rules of careful driving"),
+        rule_hash=hash_of("the rules of careful driving"),
         parameters=MOBILITY,
         budget_points=1_000_000,
         claim_periods=4,
@@ -50,7 +50,7 @@ def sun(now_ms: Millis) -> ProgramCreate:
     """Shares what roofs feed in beyond what the feeder uses, from last month on."""
     terms = Terms(
         from_period=period_at(Period.MONTH, now_ms) - 1,
-        rule_hash=_document("the rules of shared sun"),
+        rule_hash=hash_of("the rules of shared sun"),
         parameters=ENERGY,
         budget_points=100_000_000,
         claim_periods=2,
@@ -61,11 +61,7 @@ def sun(now_ms: Millis) -> ProgramCreate:
 
 def enrolment(stage: Stage, program: str, account: Signer, resident: str) -> AccountEnroll:
     """What the registry office hands to a resident, whose name stays in the office with its secret."""
-    secret = _document(f"a secret of the registry office {stage.genesis.hash.hex()}")
+    secret = hash_of(f"a secret of the registry office {stage.genesis.hash.hex()}")
     nullifier = Hash(hashlib.sha256(secret + program.encode() + resident.encode()).digest())
     of = Enrolment(stage.genesis.hash, program, account.public_key, nullifier)
     return sign_enrolment(of, stage.admin(REGISTRY))
-
-
-def _document(text: str) -> Hash:
-    return Hash(hashlib.sha256(text.encode()).digest())

@@ -3,48 +3,36 @@
 SYNTHETIC: all of it.
 """
 
-import secrets
-
-from p2pledger.chain.payloads import (
-    Action,
-    DeviceEnroll,
-    KeyRevoke,
-    RecordAppend,
-    RevocationReason,
-)
-from p2pledger.chain.payloads.bodies import SensorReading
-from p2pledger.codec import encode
+from p2pledger.chain.payloads import KeyRevoke, RecordAppend, RevocationReason
 from p2pledger.crypto import Signer
 from p2pledger.testnet.city.cast import COLLECTOR, COLLECTOR_QUOTA
-from p2pledger.testnet.city.stage import Stage, new_key
-from p2pledger.types import Hash, Height
+from p2pledger.testnet.city.sensor import Sensor
+from p2pledger.testnet.city.stage import Stage
+from p2pledger.types import Height
 
 BUSY = {"over_quota", "too_many_pending"}
 
 
 async def play(stage: Stage) -> None:
     """The chapter; after the collector's own work, whose quota the thief uses up."""
-    sensor, gateway = new_key(), stage.gateways[COLLECTOR]
-    device = secrets.token_bytes(16)
-    voucher = Hash(secrets.token_bytes(32))
-    enrolment = DeviceEnroll(device, sensor.public_key, gateway.peer, "fill_sensor", voucher)
-    await stage.say(enrolment, COLLECTOR, gateway.signer, sensor)
+    sensor = Sensor(stage, COLLECTOR, "fill_sensor")
+    await sensor.enrol()
 
     window_ms = stage.genesis.parameters.quota_window_ms
     first = stage.now_ms() // window_ms
-    numbers = range(2 * COLLECTOR_QUOTA.transactions)
-    written = await stage.flood([_fill(stage, device, number) for number in numbers], COLLECTOR, sensor)
+    readings = [_fill(sensor, number) for number in range(2 * COLLECTOR_QUOTA.transactions)]
+    written = await stage.flood(readings, COLLECTOR, sensor.signer)
     windows = stage.now_ms() // window_ms - first + 1
     stage.expect(
         "the owner's quota caps the flood of a stolen device",
         (written.final <= windows * COLLECTOR_QUOTA.transactions, set(written.refused) <= BUSY),
         (True, True),
     )
-    revoked_height = await _revoke(stage, sensor)
-    code = await stage.is_refused(_fill(stage, device, len(numbers)), COLLECTOR, sensor)
+    revoked_height = await _revoke(stage, sensor.signer)
+    code = await stage.is_refused(_fill(sensor, 0), COLLECTOR, sensor.signer)
     stage.expect("from the height on it writes nothing", code, "not_entitled")
-    (key,) = await stage.ask("registry.key", key=sensor.public_key, height=revoked_height)
-    (before,) = await stage.ask("registry.key", key=sensor.public_key, height=revoked_height - 1)
+    (key,) = await stage.ask("registry.key", key=sensor.signer.public_key, height=revoked_height)
+    (before,) = await stage.ask("registry.key", key=sensor.signer.public_key, height=revoked_height - 1)
     stage.expect(
         "the key is invalid from that height on, and not before it",
         (before["is_valid"], key["is_valid"]),
@@ -59,21 +47,8 @@ async def _revoke(stage: Stage, sensor: Signer) -> Height:
     return Height(key["revoked_height"])
 
 
-def _fill(stage: Stage, device: bytes, number: int) -> RecordAppend:
-    return RecordAppend(
-        schema="sensor.reading/1",
-        time_ms=stage.now_ms(),
-        device=device,
-        seq=number,
-        action=Action.OBSERVE,
-        what=(),
-        where=None,
-        business_step=None,
-        disposition=None,
-        references=(),
-        body=encode(SensorReading("fill_level", "P1", 0, (number % 101,))),
-        commitment=None,
-    )
+def _fill(sensor: Sensor, percent: int) -> RecordAppend:
+    return sensor.reading("fill_level", "P1", percent % 101)
 
 
 async def look(stage: Stage) -> None:

@@ -7,11 +7,8 @@ region, as published.
 import csv
 import secrets
 from fractions import Fraction
-from itertools import count
 
 from p2pledger.chain.payloads import (
-    Action,
-    DeviceEnroll,
     DiscrepancyReason,
     DiscrepancyResolve,
     Fate,
@@ -19,16 +16,13 @@ from p2pledger.chain.payloads import (
     LotCreate,
     LotTransform,
     NewLot,
-    RecordAppend,
     ShipAccept,
     ShipOffer,
     ShipReceive,
 )
-from p2pledger.chain.payloads.bodies import SensorReading
-from p2pledger.codec import encode
-from p2pledger.crypto import KeySigner
 from p2pledger.testnet.city.cast import CARRIER, COLLECTOR, PLANT
-from p2pledger.testnet.city.stage import NotAsWritten, Stage, new_key
+from p2pledger.testnet.city.sensor import Sensor
+from p2pledger.testnet.city.stage import NotAsWritten, Stage
 from p2pledger.testnet.sources import data_directory
 from p2pledger.types import Hash
 
@@ -51,39 +45,10 @@ SHORT_BY_G = 730_000
 CONTAINER, FACILITY = "container:synthetic-4711", "facility:synthetic-1"
 
 
-class Scale:
-    """A scale of an organisation, whose records rest under weighings."""
-
-    def __init__(self, stage: Stage, organisation: str, kind: str) -> None:
-        self._stage, self.organisation, self._kind = stage, organisation, kind
-        self.signer: KeySigner = new_key()
-        self._id = secrets.token_bytes(16)
-        self._numbers = count()
-
-    async def enrol(self) -> None:
-        """It begins behind its organisation's gateway."""
-        gateway = self._stage.gateways[self.organisation]
-        voucher = Hash(secrets.token_bytes(32))
-        enrolment = DeviceEnroll(self._id, self.signer.public_key, gateway.peer, self._kind, voucher)
-        await self._stage.say(enrolment, self.organisation, gateway.signer, self.signer)
-
-    async def weigh(self, mass_g: int) -> Hash:
-        """The record of a weighing, by its id."""
-        record = RecordAppend(
-            schema="sensor.reading/1",
-            time_ms=self._stage.now_ms(),
-            device=self._id,
-            seq=next(self._numbers),
-            action=Action.OBSERVE,
-            what=(),
-            where=None,
-            business_step=None,
-            disposition=None,
-            references=(),
-            body=encode(SensorReading("mass", "GRM", 0, (mass_g,))),
-            commitment=None,
-        )
-        return (await self._stage.say(record, self.organisation, self.signer)).transaction_id
+async def weigh(stage: Stage, scale: Sensor, mass_g: int) -> Hash:
+    """The record of a weighing, by its id."""
+    reading = scale.reading("mass", "GRM", mass_g)
+    return (await stage.say(reading, scale.organisation, scale.signer)).transaction_id
 
 
 def composition() -> dict[str, Fraction]:
@@ -99,7 +64,7 @@ def composition() -> dict[str, Fraction]:
 
 async def play(stage: Stage) -> bytes:
     """The chapter. Returns the short load's lot."""
-    scale, weighbridge = Scale(stage, COLLECTOR, "scale"), Scale(stage, PLANT, "weighbridge")
+    scale, weighbridge = Sensor(stage, COLLECTOR, "scale"), Sensor(stage, PLANT, "weighbridge")
     await scale.enrol()
     await weighbridge.enrol()
     lots = [await _collect(stage, scale, mass_g) for mass_g in LOADS_G]
@@ -123,9 +88,9 @@ async def play(stage: Stage) -> bytes:
     return lots[-1]
 
 
-async def _collect(stage: Stage, scale: Scale, mass_g: int) -> bytes:
+async def _collect(stage: Stage, scale: Sensor, mass_g: int) -> bytes:
     lot = secrets.token_bytes(16)
-    weighing = await scale.weigh(mass_g)
+    weighing = await weigh(stage, scale, mass_g)
     create = LotCreate(lot, MIXED, mass_g, CONTAINER, stage.now_ms(), weighing)
     await stage.say(create, COLLECTOR, stage.admin(COLLECTOR), scale.signer)
     return lot
@@ -138,8 +103,8 @@ async def _carry(stage: Stage, lot: bytes) -> bytes:
     return manifest
 
 
-async def _receive(stage: Stage, weighbridge: Scale, manifest: bytes, mass_g: int) -> None:
-    weighing = await weighbridge.weigh(mass_g)
+async def _receive(stage: Stage, weighbridge: Sensor, manifest: bytes, mass_g: int) -> None:
+    weighing = await weigh(stage, weighbridge, mass_g)
     await stage.say(ShipReceive(manifest, mass_g, FACILITY, weighing), PLANT)
 
 
