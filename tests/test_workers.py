@@ -12,6 +12,7 @@ STARTS = {
     "p2pledger.bench.scale.processes": {"grow"},
     "p2pledger.testnet.ports": {"claimed_ports"},
     "tests.faults.fleet": {"running", "troubled"},
+    "tests.monitoring.testnet": {"testnet"},
     "tests.net.test_testnet": {"launched"},
 }
 """By module, what a test starts a ledger of processes with, or takes a block of ports."""
