@@ -4,7 +4,7 @@ Kinds of transactions and schemas are closed lists, and each node counts all of 
 chain. What was refused at the door is counted by the node that refused it.
 """
 
-from p2pledger.monitoring.dashboards.model import Dashboard, Kind, Panel, Row, Target, Unit
+from p2pledger.monitoring.dashboards.model import Colour, Dashboard, Kind, Panel, Row, Target, Threshold, Unit
 from p2pledger.monitoring.dashboards.queries import (
     fact,
     greatest,
@@ -57,6 +57,14 @@ CUSTODY = Row(
     "Custody",
     (
         Panel(
+            "Discrepancies open",
+            "Loads that arrived lighter or heavier than they left, and were not settled by both sides yet."
+            " Their lots are frozen. `p2pledger query custody open-discrepancies` names them.",
+            Unit.COUNT,
+            (Target(fact(on_chain("custody_discrepancies_open")), "open"),),
+            thresholds=(Threshold(1, Colour.DOUBTFUL),),
+        ),
+        Panel(
             "Lots and shipments",
             "In the last hour, by step: a shipment that is offered is accepted, and then received.",
             Unit.COUNT,
@@ -81,16 +89,22 @@ PROGRAMS = Row(
             became_final("mobility[.]claim|energy[.]settle"),
         ),
         Panel(
-            "Accounts and points",
-            "In the last hour: accounts that were opened, and redemptions of points.",
+            "Points",
+            "Of all programs, in the last hour: minted by claims and settlements, redeemed, or taken back"
+            " by audits.",
             Unit.COUNT,
-            became_final("account[.]enroll|points[.]redeem"),
+            (
+                Target(
+                    fact(growth(on_chain("programs_points_total", named("movement"))), "movement"),
+                    "{{movement}}",
+                ),
+            ),
         ),
         Panel(
-            "Audits",
+            "Accounts, redemptions and audits",
             "In the last hour. An audit that finds another trace takes the claim's points back.",
             Unit.COUNT,
-            became_final("claim[.]audit"),
+            became_final("account[.]enroll|points[.]redeem|claim[.]audit"),
         ),
     ),
 )
@@ -100,10 +114,17 @@ CONSENT = Row(
     (
         Panel(
             "Access to private data",
-            "In the last hour: announced (intent), served by a custodian, or refused by one. Announced and"
-            " not served: a custodian does not answer.",
+            "In the last hour: asked for, served by a custodian, or refused by one. Asked for and not"
+            " served: a custodian does not answer.",
             Unit.COUNT,
-            became_final("access[.].+"),
+            (Target(fact(growth(on_chain("access_total", named("result"))), "result"), "{{result}}"),),
+        ),
+        Panel(
+            "Erasures open",
+            "Data that residents want erased and some custodian still has. `p2pledger query consent"
+            " overdue-erasures` names those that are late.",
+            Unit.COUNT,
+            (Target(fact(on_chain("consent_erasures_open")), "open"),),
         ),
         Panel(
             "Grants and mandates",
@@ -114,8 +135,7 @@ CONSENT = Row(
         Panel(
             "Data, erasure and holds",
             "Registered, asked to be erased, reported as erased, and held back, in the last hour. Each"
-            " request needs a report of every custodian: `p2pledger query consent overdue-erasures` names"
-            " those that are late.",
+            " request needs a report of every custodian.",
             Unit.COUNT,
             became_final("(data|erase|hold)[.].+"),
         ),
@@ -136,6 +156,18 @@ PART = Row(
             "Proposals, votes, suspensions and changes of authorities in the last hour.",
             Unit.COUNT,
             became_final("(gov|authority)[.].+"),
+        ),
+        Panel(
+            "Proposals open",
+            "Those that the authorities are to vote on.",
+            Unit.COUNT,
+            (Target(fact(on_chain("governance_proposals_open")), "open"),),
+        ),
+        Panel(
+            "Gateways",
+            "Those that the ledger knows and whose key has not ended, whether they run or not.",
+            Unit.COUNT,
+            (Target(fact(on_chain("registry_gateways")), "gateways"),),
         ),
         Panel(
             "Refused at the door",

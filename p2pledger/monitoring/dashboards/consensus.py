@@ -139,8 +139,8 @@ TURN = Row(
         ),
         Panel(
             "Votes received",
-            "A second, before they are verified. Stale ones are of views that are over, early ones of views"
-            " to come: many of either mean that nodes have drifted apart.",
+            "A second, before they are verified. Stale ones are of views that are over, early ones of"
+            " views to come: many of either mean that nodes have drifted apart.",
             Unit.PER_SECOND,
             (
                 Target(
@@ -179,8 +179,8 @@ ROTATION = Row(
         ),
         Panel(
             "Nodes that vote",
-            "1 while a node votes. An authority that fell to 0 and runs has no guard, or was shown votes of"
-            " its key that it does not know.",
+            "1 while a node votes. An authority that fell to 0 and runs has no guard, or was shown votes"
+            " of its key that it does not know.",
             Unit.COUNT,
             (Target(at_nodes("consensus_is_voting"), "{{instance}}"),),
             maximum=1,

@@ -74,6 +74,16 @@ PEERS = Row(
             ),
             maximum=1,
         ),
+        Panel(
+            "Clock offset",
+            "How far a node's clock is ahead of the other authorities' clocks, by the times in their"
+            " blocks. Beyond half a second (`clock_drift_ms` of the genesis file) blocks get no votes: set"
+            " the clocks by NTP.",
+            Unit.SECONDS,
+            (Target(at_nodes("clock_offset_seconds"), "{{instance}}"),),
+            thresholds=(Threshold(0.5, Colour.BAD),),
+            minimum=None,
+        ),
     ),
 )
 
@@ -107,8 +117,8 @@ GOSSIP = Row(
         ),
         Panel(
             "Messages by result",
-            "A second: accepted, known already (duplicate), of no use (ignore), broken (reject), or our own"
-            " (published).",
+            "A second: accepted, known already (duplicate), of no use (ignore), broken (reject), or our"
+            " own (published).",
             Unit.PER_SECOND,
             (
                 Target(

@@ -39,8 +39,9 @@ ALIVE = Row(
         ),
         Panel(
             "Seconds since head",
-            "How old the newest final block is. Beyond the idle interval (10 s unless the genesis file says"
-            " otherwise) nothing becomes final: see what holds it up below, and ask `p2pledger why-stalled`.",
+            "How old the newest final block is. Beyond the idle interval (10 s unless the genesis file"
+            " says otherwise) nothing becomes final: see what holds it up below, and ask `p2pledger why-"
+            " stalled`.",
             Unit.SECONDS,
             (Target(f"time() - {fact(on_chain('chain_head_timestamp_seconds'))}", "since head"),),
             Kind.STAT,
@@ -58,8 +59,8 @@ ALIVE = Row(
         ),
         Panel(
             "Authorities that may fail",
-            "How many more may stop before nothing becomes final: those that vote, less those that it takes"
-            " to decide. Below 0 the chain stands; at 0 the next failure stops it.",
+            "How many more may stop before nothing becomes final: those that vote, less those that it"
+            " takes to decide. Below 0 the chain stands; at 0 the next failure stops it.",
             Unit.COUNT,
             (Target(f"{total(on_chain('consensus_is_voting'))} - {QUORUM}", "to spare"),),
             Kind.STAT,
@@ -117,8 +118,8 @@ UPRIGHT = Row(
     (
         Panel(
             "Alerts firing",
-            "How many series of each alert fire. Each has a runbook in docs/runbooks: what it means, how to"
-            " look, how to mend.",
+            "How many series of each alert fire. Each has a runbook in docs/runbooks: what it means, how"
+            " to look, how to mend.",
             Unit.COUNT,
             (
                 Target(

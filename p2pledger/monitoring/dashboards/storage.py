@@ -182,9 +182,13 @@ SERVICE = Row(
         ),
         Panel(
             "Log lines by level",
-            "A second, over all nodes shown. Errors and worse are few: read them.",
+            "A second, over all nodes shown. Errors and worse are few: read them. Lines of an event that"
+            " comes too often are left out, and counted.",
             Unit.PER_SECOND,
-            (Target(total(rate(at_nodes("log_messages_total", named("level"))), "level"), "{{level}}"),),
+            (
+                Target(total(rate(at_nodes("log_messages_total", named("level"))), "level"), "{{level}}"),
+                Target(total(rate(at_nodes("log_suppressed_total"))), "left out"),
+            ),
         ),
     ),
 )
