@@ -3,6 +3,7 @@
 from p2pledger.monitoring.dashboards.model import Colour, Dashboard, Kind, Panel, Row, Target, Threshold, Unit
 from p2pledger.monitoring.dashboards.queries import (
     at_nodes,
+    growth,
     named,
     of_process,
     on_chain,
@@ -182,13 +183,15 @@ SERVICE = Row(
         ),
         Panel(
             "Log lines by level",
-            "A second, over all nodes shown. Errors and worse are few: read them. Lines of an event that"
-            " comes too often are left out, and counted.",
+            "A second, over all nodes shown. Errors and worse are few: read them.",
             Unit.PER_SECOND,
-            (
-                Target(total(rate(at_nodes("log_messages_total", named("level"))), "level"), "{{level}}"),
-                Target(total(rate(at_nodes("log_suppressed_total"))), "left out"),
-            ),
+            (Target(total(rate(at_nodes("log_messages_total", named("level"))), "level"), "{{level}}"),),
+        ),
+        Panel(
+            "Log lines left out",
+            "In the last hour: lines of an event that came too often. What came so often is in the lines before.",
+            Unit.COUNT,
+            (Target(growth(at_nodes("log_suppressed_total")), "{{instance}}"),),
         ),
     ),
 )
