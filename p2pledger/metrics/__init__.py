@@ -25,6 +25,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 
+from p2pledger.metrics.exposition import Exposition
 from p2pledger.metrics.labels import (
     ACCESSES,
     BAN_REASONS,
@@ -127,8 +128,14 @@ class Metrics:
         self._make_network()
         self._make_city(tuple(schemas))
         self._make_process(tuple(routes))
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        self._others = info, ProcessCollector(registry=self.registry), GCCollector(registry=self.registry)
+
+    def exposition(self) -> Exposition:
+        """What writes all of this down for a scrape."""
+        families = [
+            each for each in vars(self).values() if isinstance(each, Counter | Gauge | Histogram | Labelled)
+        ]
+        return Exposition(families, self._others, lambda: self.spending("scrape"))
 
     def set_sync_state(self, state: str) -> None:
         """Exactly one of SYNC_STATES is 1."""
