@@ -191,13 +191,15 @@ class Metrics:
 
     def _make_chain(self) -> None:
         gauge, counter, histogram = self._gauge, self._counter, self._histogram
-        self.chain_height = gauge("chain_height", "Height of the newest block executed here.")
+        self.chain_height = gauge("chain_height", "Height of the newest final block whose state is here.")
         self.chain_finalized_height = gauge("chain_finalized_height", "Height of the newest final block.")
         self.chain_best_known_height = gauge(
-            "chain_best_known_height", "Greatest final height that any peer has shown a certificate for."
+            "chain_best_known_height",
+            "Greatest final height that a certificate shows, or more authorities tell than may lie.",
         )
         self.chain_head_timestamp_seconds = gauge(
-            "chain_head_timestamp_seconds", "Time in the header of the newest final block."
+            "chain_head_timestamp_seconds",
+            "Time in the header of the newest final block; before the first, of the genesis file.",
         )
         self.chain_block_interval_seconds = histogram(
             "chain_block_interval_seconds", "Between the header times of successive blocks.", SLOW_SECONDS
@@ -206,7 +208,9 @@ class Metrics:
             "finality_latency_seconds", "From a block's header time until it is final here.", SLOW_SECONDS
         )
         self.tx_finality_latency_seconds = histogram(
-            "tx_finality_latency_seconds", "From submission at this node until final here.", SLOW_SECONDS
+            "tx_finality_latency_seconds",
+            "From a client's submission at this node until it is final here.",
+            SLOW_SECONDS,
         )
         self.chain_block_size_bytes = histogram(
             "chain_block_size_bytes", "Encoded transactions of a final block, together.", SIZE_BYTES
@@ -291,6 +295,7 @@ class Metrics:
         gauge, counter = self._gauge, self._counter
         self.mempool_txs = gauge("mempool_txs", "Transactions that wait.")
         self.mempool_bytes = gauge("mempool_bytes", "Their encoded size.")
+        self.mempool_capacity_txs = gauge("mempool_capacity_txs", "How many may wait.")
         self.mempool_capacity_bytes = gauge("mempool_capacity_bytes", "What the mempool may hold.")
         self.mempool_txs_received_total = Labelled(
             counter(
@@ -347,9 +352,13 @@ class Metrics:
 
     def _make_network(self) -> None:
         gauge, counter, histogram = self._gauge, self._counter, self._histogram
-        self.p2p_peers = Labelled(gauge("p2p_peers", "Connected peers.", "direction"), DIRECTIONS)
+        self.p2p_peers = Labelled(
+            gauge("p2p_peers", "Connected peers, by who dialled.", "direction"), DIRECTIONS
+        )
         self.p2p_bytes_total = Labelled(
-            counter("p2p_bytes", "Bytes carried.", "direction", "protocol"), DIRECTIONS, PROTOCOLS
+            counter("p2p_bytes", "Bytes carried, before encryption.", "direction", "protocol"),
+            DIRECTIONS,
+            PROTOCOLS,
         )
         self.p2p_dials_total = Labelled(counter("p2p_dials", "Dials made.", "result"), DIAL_RESULTS)
         self.p2p_peers_banned_total = Labelled(
@@ -364,9 +373,18 @@ class Metrics:
             TOPICS,
             GOSSIP_RESULTS,
         )
-        self.gossip_peer_score = histogram("gossip_peer_score", "Scores of our peers.", PEER_SCORES)
+        self.gossip_peer_score = histogram(
+            "gossip_peer_score",
+            "Score of each peer, looked at once a second; 0 is spotless, at -100 it is cut off.",
+            PEER_SCORES,
+        )
         self.gossip_queue_drops_total = Labelled(
-            counter("gossip_queue_drops", "Messages dropped from a full queue.", "direction"), DIRECTIONS
+            counter(
+                "gossip_queue_drops",
+                "Messages lost: outbound, a peer's queue was full; inbound, one RPC held too many.",
+                "direction",
+            ),
+            DIRECTIONS,
         )
         self.gossip_block_propagation_seconds = histogram(
             "gossip_block_propagation_seconds",
@@ -380,7 +398,12 @@ class Metrics:
             "event_loop_lag_seconds", "How late the event loop wakes a timer.", FAST_SECONDS
         )
         self.stage_cpu_seconds_total = Labelled(
-            counter("stage_cpu_seconds", "Processor time by stage.", "stage"), STAGES
+            counter(
+                "stage_cpu_seconds",
+                "Processor time by stage of the work; all of it with `metrics.by_task` only.",
+                "stage",
+            ),
+            STAGES,
         )
         self.clock_offset_seconds = gauge(
             "clock_offset_seconds", "How far this clock is ahead of the other authorities' clocks."
