@@ -11,9 +11,8 @@ Not pure, but it does no I/O of its own: it only counts, times, and reads /proc 
 """
 
 import math
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -52,6 +51,7 @@ from p2pledger.metrics.labels import (
     VOTE_TYPES,
     Labelled,
 )
+from p2pledger.metrics.spending import Account, Spending
 
 __all__ = ["LOOP", "OTHER", "STAGES", "SYNC_STATES", "Account", "Labelled", "Metrics", "Spending"]
 
@@ -60,34 +60,6 @@ FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 SIZE_BYTES = (1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216)
 BLOCK_TXS = (0, 1, 5, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000, 8_000, 15_000)
 PEER_SCORES = (-100, -50, -20, -10, -5, -1, 0, 1, 5, 10, 20, 50, 100)
-
-
-class Spending:
-    """What `Metrics.spending` gives: to be entered once. A class, because a generator takes twice as long."""
-
-    __slots__ = ("_account", "_started_s", "_total")
-
-    def __init__(self, total: Counter, account: "Account | None") -> None:
-        self._total, self._account = total, account
-
-    def __enter__(self) -> None:
-        self._started_s = time.thread_time()
-
-    def __exit__(self, *_: object) -> None:
-        spent_s = time.thread_time() - self._started_s
-        self._total.inc(spent_s)
-        if self._account is not None:
-            self._account.leave_out(spent_s)
-
-
-class Account(Protocol):
-    """Counts the processor time of the event loop by task (`node.account`)."""
-
-    def charge(self, stage: str) -> None:
-        """Count the running task, and those that it starts, towards one of STAGES from here on."""
-
-    def leave_out(self, spent_s: float) -> None:
-        """So much of what the running task takes is counted already; nothing to a thread beside the loop."""
 
 
 Run = TypeVar("Run", bound=Callable[..., Awaitable[Any]])
