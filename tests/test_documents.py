@@ -2,6 +2,7 @@
 
 import re
 import runpy
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,49 @@ def test_every_configuration_key_is_documented() -> None:
 
     text = (ROOT / "docs" / "OPERATIONS.md").read_text()
     assert [key for keys in CHECKS.values() for key in keys if f"`{key}`" not in text] == []
+
+
+def _rows_below(document: str, head: str) -> list[list[str]]:
+    """The cells of a table of a document that begins with this row."""
+    lines = (ROOT / "docs" / document).read_text().split(f"{head}\n", 1)[1].splitlines()[1:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in takewhile(_is_row, lines)]
+
+
+def _is_row(line: str) -> bool:
+    return line.startswith("|")
+
+
+def test_the_table_of_series_is_what_a_node_exports() -> None:
+    from p2pledger.metrics import Labelled, Metrics
+    from prometheus_client import Counter, Gauge, Histogram
+
+    families = [
+        each.family if isinstance(each, Labelled) else each
+        for each in vars(Metrics(version="0", chain_id="a", node="b")).values()
+        if isinstance(each, Counter | Gauge | Histogram | Labelled)
+    ]
+    exported = [["`build_info`", "info", "version, chain_id, node", "What runs here."]]
+    for family in families:
+        (one,) = family.describe()
+        name = one.name.removeprefix("p2pledger_") + ("_total" if one.type == "counter" else "")
+        exported.append([f"`{name}`", one.type, ", ".join(family._labelnames), one.documentation])
+    documented = [
+        cells if len(cells) == 4 else [*cells[:2], "", cells[2].removeprefix("| ")]
+        for cells in _rows_below("OPERATIONS.md", "| series | type | labels | what it says |")
+    ]
+    assert documented == exported
+
+
+def test_the_labels_take_the_values_that_are_documented() -> None:
+    from p2pledger.metrics import labels
+
+    lists = {
+        tuple(value)
+        for name, value in vars(labels).items()
+        if isinstance(value, tuple) and name != "STATUSES"
+    }
+    told = [
+        tuple(re.findall("`([^`]+)`", values.partition(": ")[2] or values))
+        for _, values in _rows_below("OPERATIONS.md", "| label | values |")
+    ]
+    assert lists - set(told) == set()

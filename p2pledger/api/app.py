@@ -7,7 +7,6 @@ import trio
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -21,7 +20,7 @@ from p2pledger.api.refusals import Refusal
 from p2pledger.api.routes import SUBMIT_PATH, Routes
 from p2pledger.errors import Fatal
 from p2pledger.metrics import Metrics
-from p2pledger.metrics.exposition import CONTENT_TYPE, Exposition
+from p2pledger.metrics.exposition import CONTENT_TYPE
 from p2pledger.node.service import Service
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -75,9 +74,10 @@ def _straight(submit: Callable[[Request], Awaitable[Response]], others: ASGIApp)
     return dispatch
 
 
-def make_exporter(registry: CollectorRegistry) -> ASGIApp:
+def make_exporter(metrics: Metrics) -> ASGIApp:
     """`GET /metrics` for Prometheus. In a thread, for one scrape at a time: the loop has votes to send."""
-    exposition, writing = Exposition(registry), trio.CapacityLimiter(1)
+    exposition, writing = metrics.exposition(), trio.CapacityLimiter(1)
+    exposition.render()  # the first time takes ten times as long, so not while there is work
 
     async def scrape(_: Request) -> Response:
         body = await trio.to_thread.run_sync(exposition.render, limiter=writing)

@@ -73,7 +73,9 @@ async def serve(
         app = make_app(service, metrics, shutdown, on_fatal)
         async with trio.open_nursery() as nursery:
             await nursery.start(metrics.charged("api", _serve_on), api_socket, app, shutdown)
-            await nursery.start(_serve_on, metrics_socket, make_exporter(metrics.registry), shutdown)
+            await nursery.start(
+                metrics.charged("scrape", _serve_on), metrics_socket, make_exporter(metrics), shutdown
+            )
             task_status.started(addresses)
     if fatals:
         raise fatals[0]

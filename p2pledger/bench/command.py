@@ -150,6 +150,26 @@ def idle(authorities: int, gateways: int, seconds: float, is_json: bool) -> None
 
 
 @bench.command()
+@authorities
+@gateways(0)
+@seconds(20)
+@click.option("--rate", type=click.FloatRange(0.1, 10_000), default=100, show_default=True, metavar="TPS")
+@as_json
+def scrape(authorities: int, gateways: int, seconds: float, rate: float, is_json: bool) -> None:
+    """What answering one scrape of its metrics takes from a node under load, by the node's own account.
+
+    Every authority is scraped four times a second meanwhile. The figure is processor time of the loop and of
+    the thread that writes the answer, for which the loop may have to wait.
+    """
+    from p2pledger.bench import scrape
+    from p2pledger.bench.display import scrape_table
+    from p2pledger.bench.fleet import Shape
+
+    shape = Shape(authorities, gateways)
+    _show(lambda progress: scrape.measure(shape, rate, seconds, progress), scrape_table, is_json)
+
+
+@bench.command()
 @click.option(
     "--authorities", type=click.IntRange(2, 20), default=4, show_default=True, help="How many nodes decide."
 )

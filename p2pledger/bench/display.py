@@ -14,6 +14,7 @@ from p2pledger.bench.idle import Idleness
 from p2pledger.bench.latency import Latency
 from p2pledger.bench.phase import Progress, Stretch
 from p2pledger.bench.readings import Readings
+from p2pledger.bench.scrape import Scraping
 from p2pledger.bench.throughput import Throughput
 from p2pledger.client.outcomes import LedgerError
 from p2pledger.testnet.ports import NoPorts
@@ -106,6 +107,23 @@ def idle_table(found: Idleness) -> Table:
         share, memory = idle.core_share or 0.0, idle.memory_bytes / _MIB
         rows.append((name, f"{100 * share:.1f} % of a core, {memory:.0f} MiB resident"))
     return _table("p2pledger bench idle", rows)
+
+
+def scrape_table(found: Scraping) -> Table:
+    """The figures of `bench scrape`."""
+    rows = [
+        ("nodes", f"{found.authorities} authorities, {found.gateways} gateways"),
+        ("load", f"{found.load.per_second:g}/s for {found.load.seconds:g} s"),
+        ("scrapes", f"{found.scrapes:,} of {found.series_bytes / 1_024:.0f} KiB"),
+        ("of the loop, at most", f"{_figures(found.loop_ms)}, the worst {found.loop_ms_max} ms"),
+        ("in verifications", f"{found.verifications} of {found.verification_us} us, the median"),
+        ("until the client had it", _figures(found.wall_ms)),
+    ]
+    return _table("p2pledger bench scrape", rows)
+
+
+def _figures(values_ms: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} {value} ms" for name, value in values_ms.items())
 
 
 def _readings_rows(found: Readings) -> list[tuple[str, str]]:

@@ -77,6 +77,10 @@ class Fleet:
         """Where a node's API is."""
         return self._entries[name].http_url
 
+    def metrics_url(self, name: str) -> str:
+        """Where a node's metrics are."""
+        return self._entries[name].metrics_url
+
     def memory(self, name: str) -> usage.Memory:
         """What a node's process holds."""
         return usage.memory(self._nodes.pid(name))

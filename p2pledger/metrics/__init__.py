@@ -11,9 +11,8 @@ Not pure, but it does no I/O of its own: it only counts, times, and reads /proc 
 """
 
 import math
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,6 +24,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 
+from p2pledger.metrics.exposition import Exposition
 from p2pledger.metrics.labels import (
     ACCESSES,
     BAN_REASONS,
@@ -51,6 +51,7 @@ from p2pledger.metrics.labels import (
     VOTE_TYPES,
     Labelled,
 )
+from p2pledger.metrics.spending import Account, Spending
 
 __all__ = ["LOOP", "OTHER", "STAGES", "SYNC_STATES", "Account", "Labelled", "Metrics", "Spending"]
 
@@ -59,34 +60,6 @@ FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 SIZE_BYTES = (1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216)
 BLOCK_TXS = (0, 1, 5, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000, 8_000, 15_000)
 PEER_SCORES = (-100, -50, -20, -10, -5, -1, 0, 1, 5, 10, 20, 50, 100)
-
-
-class Spending:
-    """What `Metrics.spending` gives: to be entered once. A class, because a generator takes twice as long."""
-
-    __slots__ = ("_account", "_started_s", "_total")
-
-    def __init__(self, total: Counter, account: "Account | None") -> None:
-        self._total, self._account = total, account
-
-    def __enter__(self) -> None:
-        self._started_s = time.thread_time()
-
-    def __exit__(self, *_: object) -> None:
-        spent_s = time.thread_time() - self._started_s
-        self._total.inc(spent_s)
-        if self._account is not None:
-            self._account.leave_out(spent_s)
-
-
-class Account(Protocol):
-    """Counts the processor time of the event loop by task (`node.account`)."""
-
-    def charge(self, stage: str) -> None:
-        """Count the running task, and those that it starts, towards one of STAGES from here on."""
-
-    def leave_out(self, spent_s: float) -> None:
-        """So much of what the running task takes is counted already; nothing to a thread beside the loop."""
 
 
 Run = TypeVar("Run", bound=Callable[..., Awaitable[Any]])
@@ -127,8 +100,14 @@ class Metrics:
         self._make_network()
         self._make_city(tuple(schemas))
         self._make_process(tuple(routes))
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        self._others = info, ProcessCollector(registry=self.registry), GCCollector(registry=self.registry)
+
+    def exposition(self) -> Exposition:
+        """What writes all of this down for a scrape."""
+        families = [
+            each for each in vars(self).values() if isinstance(each, Counter | Gauge | Histogram | Labelled)
+        ]
+        return Exposition(families, self._others, lambda: self.spending("scrape"))
 
     def set_sync_state(self, state: str) -> None:
         """Exactly one of SYNC_STATES is 1."""
@@ -184,13 +163,15 @@ class Metrics:
 
     def _make_chain(self) -> None:
         gauge, counter, histogram = self._gauge, self._counter, self._histogram
-        self.chain_height = gauge("chain_height", "Height of the newest block executed here.")
+        self.chain_height = gauge("chain_height", "Height of the newest final block whose state is here.")
         self.chain_finalized_height = gauge("chain_finalized_height", "Height of the newest final block.")
         self.chain_best_known_height = gauge(
-            "chain_best_known_height", "Greatest final height that any peer has shown a certificate for."
+            "chain_best_known_height",
+            "Greatest final height that a certificate shows, or more authorities tell than may lie.",
         )
         self.chain_head_timestamp_seconds = gauge(
-            "chain_head_timestamp_seconds", "Time in the header of the newest final block."
+            "chain_head_timestamp_seconds",
+            "Time in the header of the newest final block; before the first, of the genesis file.",
         )
         self.chain_block_interval_seconds = histogram(
             "chain_block_interval_seconds", "Between the header times of successive blocks.", SLOW_SECONDS
@@ -199,7 +180,9 @@ class Metrics:
             "finality_latency_seconds", "From a block's header time until it is final here.", SLOW_SECONDS
         )
         self.tx_finality_latency_seconds = histogram(
-            "tx_finality_latency_seconds", "From submission at this node until final here.", SLOW_SECONDS
+            "tx_finality_latency_seconds",
+            "From a client's submission at this node until it is final here.",
+            SLOW_SECONDS,
         )
         self.chain_block_size_bytes = histogram(
             "chain_block_size_bytes", "Encoded transactions of a final block, together.", SIZE_BYTES
@@ -284,6 +267,7 @@ class Metrics:
         gauge, counter = self._gauge, self._counter
         self.mempool_txs = gauge("mempool_txs", "Transactions that wait.")
         self.mempool_bytes = gauge("mempool_bytes", "Their encoded size.")
+        self.mempool_capacity_txs = gauge("mempool_capacity_txs", "How many may wait.")
         self.mempool_capacity_bytes = gauge("mempool_capacity_bytes", "What the mempool may hold.")
         self.mempool_txs_received_total = Labelled(
             counter(
@@ -340,9 +324,13 @@ class Metrics:
 
     def _make_network(self) -> None:
         gauge, counter, histogram = self._gauge, self._counter, self._histogram
-        self.p2p_peers = Labelled(gauge("p2p_peers", "Connected peers.", "direction"), DIRECTIONS)
+        self.p2p_peers = Labelled(
+            gauge("p2p_peers", "Connected peers, by who dialled.", "direction"), DIRECTIONS
+        )
         self.p2p_bytes_total = Labelled(
-            counter("p2p_bytes", "Bytes carried.", "direction", "protocol"), DIRECTIONS, PROTOCOLS
+            counter("p2p_bytes", "Bytes carried, before encryption.", "direction", "protocol"),
+            DIRECTIONS,
+            PROTOCOLS,
         )
         self.p2p_dials_total = Labelled(counter("p2p_dials", "Dials made.", "result"), DIAL_RESULTS)
         self.p2p_peers_banned_total = Labelled(
@@ -357,9 +345,18 @@ class Metrics:
             TOPICS,
             GOSSIP_RESULTS,
         )
-        self.gossip_peer_score = histogram("gossip_peer_score", "Scores of our peers.", PEER_SCORES)
+        self.gossip_peer_score = histogram(
+            "gossip_peer_score",
+            "Score of each peer, looked at once a second; 0 is spotless, at -100 it is cut off.",
+            PEER_SCORES,
+        )
         self.gossip_queue_drops_total = Labelled(
-            counter("gossip_queue_drops", "Messages dropped from a full queue.", "direction"), DIRECTIONS
+            counter(
+                "gossip_queue_drops",
+                "Messages lost: outbound, a peer's queue was full; inbound, one RPC held too many.",
+                "direction",
+            ),
+            DIRECTIONS,
         )
         self.gossip_block_propagation_seconds = histogram(
             "gossip_block_propagation_seconds",
@@ -373,7 +370,12 @@ class Metrics:
             "event_loop_lag_seconds", "How late the event loop wakes a timer.", FAST_SECONDS
         )
         self.stage_cpu_seconds_total = Labelled(
-            counter("stage_cpu_seconds", "Processor time by stage.", "stage"), STAGES
+            counter(
+                "stage_cpu_seconds",
+                "Processor time by stage of the work; all of it with `metrics.by_task` only.",
+                "stage",
+            ),
+            STAGES,
         )
         self.clock_offset_seconds = gauge(
             "clock_offset_seconds", "How far this clock is ahead of the other authorities' clocks."

@@ -28,10 +28,11 @@ GOSSIP_RESULTS = ("accept", "ignore", "reject", "duplicate", "published")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 STORE_FILES = ("chain.db", "chain.db-wal")
 LOOP = "loop"
-STAGES = ("decode", "verify", "admit", "consensus", "execute", "store", "network", "api", LOOP)
+STAGES = ("decode", "verify", "admit", "consensus", "execute", "store", "scrape", "network", "api", LOOP)
 """The last three are counted by task only (`Metrics.account`): libp2p, HTTP, and what is left of the loop.
 
-By task `consensus` also has the handing over to the signer and the sending, `store` what follows a commit.
+By task `consensus` also has the handing over to the signer and the sending, `store` what follows a commit,
+`scrape` HTTP too.
 """
 
 SUBSCRIBERS = ("events", "waits")
@@ -71,7 +72,7 @@ class Labelled(Generic[Family]):
     """
 
     def __init__(self, family: Family, *values: tuple[str, ...], start: bool = True) -> None:
-        self._family: Family = family
+        self.family: Family = family
         closed: list[tuple[str, ...]] = list(map(_with_other, values))
         self._allowed: list[frozenset[str]] = list(map(frozenset, closed))
         self._series: dict[tuple[str, ...], Family] = {}
@@ -89,15 +90,24 @@ class Labelled(Generic[Family]):
             )
             series = self._series.get(known)
             if series is None:
-                series = self._series[known] = self._family.labels(*known)
+                series = self._series[known] = self.family.labels(*known)
         return series
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the labels."""
+        return tuple(self.family._labelnames)
+
+    def series(self) -> list[tuple[tuple[str, ...], Family]]:
+        """Every series that is there, by its labels' values. From any thread."""
+        return list(self._series.items())
 
     def rename(self, values: Collection[str]) -> None:
         """Let the only label take these values from now on; series of others are taken away."""
         (before,) = self._allowed
         for gone in before - {*values, OTHER}:
             if self._series.pop((gone,), None) is not None:
-                self._family.remove(gone)
+                self.family.remove(gone)
         self._allowed = [frozenset({*values, OTHER})]
         for value in values:
             self.at(value)

@@ -131,6 +131,7 @@ class Node:
         self._started, self._said = False, ""
         self._admitted: tuple[object, ...] = ()
         metrics.mempool_capacity_bytes.set(limits.bytes_max)
+        metrics.mempool_capacity_txs.set(limits.transactions_max)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled; the network is left in order. Raises: Fatal."""

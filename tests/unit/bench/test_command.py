@@ -1,6 +1,7 @@
 """The command from end to end, on a real node: its figures add up, and what cannot be measured says why."""
 
 import json
+import os
 
 from click.testing import CliRunner
 from p2pledger.bench.display import idle_table, latency_table, throughput_table
@@ -28,9 +29,23 @@ def test_a_small_ledger_is_measured_for_real():
     assert found["final_per_s"] == load["final_per_s"] == approx(load["final"] / load["window_s"], rel=0.01)
     assert found["ceiling_per_s"] == approx(sum(found["verified_per_s"]) / 2, rel=0.01)
     assert found["ratio"] == approx(found["final_per_s"] / found["ceiling_per_s"], rel=0.01)
-    assert node["stages_s"].keys() == {"decode", "verify", "admit", "consensus", "execute", "store"}
+    assert node["stages_s"].keys() == {"decode", "verify", "admit", "consensus", "execute", "store", "scrape"}
     assert node["rest_s"] > 0 and load["generator_cpu_s"] > 0
     assert load["cpu_ms_per_transaction"]["all"] == approx(1_000 * node["cpu_s"] / load["final"], rel=0.01)
+
+
+def test_a_scrape_is_measured_by_the_nodes_own_account():
+    result = CliRunner().invoke(main, ["bench", "scrape", *SMALL[:6], "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert (found["load"]["submitted"], found["load"]["missing"]) == (200, 0)
+    assert found["scrapes"] >= 3 and found["series_bytes"] > 50_000
+    assert 0 < found["loop_ms"]["p50"] <= found["loop_ms"]["p99"] <= found["loop_ms_max"]
+    assert found["verifications"] == approx(
+        1_000 * found["loop_ms"]["p50"] / found["verification_us"], rel=0.05
+    )
+    assert found["load"]["nodes"]["authority-1"]["stages_s"]["network"] > 0, "the nodes count by task"
+    assert "P2PLEDGER_METRICS_BY_TASK" not in os.environ
 
 
 def test_more_than_can_be_held_is_refused_in_words():
