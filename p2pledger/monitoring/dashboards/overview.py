@@ -229,12 +229,16 @@ USED = Row(
         ),
         Panel(
             "Mempool fill",
-            "Of what a node may keep waiting. Full, it answers 429 to who writes.",
+            "Of what a node may keep waiting, by number and by bytes. With either full it answers 429 to who"
+            " writes.",
             Unit.SHARE,
             (
                 Target(
-                    ratio(at_nodes("mempool_bytes"), at_nodes("mempool_capacity_bytes")),
-                    "{{instance}}",
+                    ratio(at_nodes("mempool_txs"), at_nodes("mempool_capacity_txs")),
+                    "{{instance}} transactions",
+                ),
+                Target(
+                    ratio(at_nodes("mempool_bytes"), at_nodes("mempool_capacity_bytes")), "{{instance}} bytes"
                 ),
             ),
             thresholds=(Threshold(0.9, Colour.BAD),),

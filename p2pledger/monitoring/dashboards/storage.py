@@ -189,7 +189,7 @@ SERVICE = Row(
         ),
         Panel(
             "Log lines left out",
-            "In the last hour: lines of an event that came too often. What came so often is in the lines before.",
+            "In the last hour: lines of an event that came too often. What it was is in the lines before.",
             Unit.COUNT,
             (Target(growth(at_nodes("log_suppressed_total")), "{{instance}}"),),
         ),
