@@ -16,13 +16,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from p2pledger.monitoring.alerts import alerts
+from p2pledger.monitoring.recording import recordings
 from p2pledger.testnet.control import ask
 from p2pledger.testnet.directory import Directory, NotATestnet, open_directory
 from p2pledger.testnet.fault import Fault, Kind
 from prometheus_client.parser import text_string_to_metric_families
 from tests.dashboards.day import TOLD
 from tests.dashboards.pages import ROOT, Query, queries
-from tests.dashboards.promql import Selector, expand, grouped_by, selectors
+from tests.dashboards.promql import Selector, askable, expand, grouped_by, selectors
 from tests.monitoring.prometheus import Prometheus, Series, Target, prometheus
 
 pytestmark = pytest.mark.campaign
@@ -33,6 +35,7 @@ SETTLE_S = 8.0
 """Until rates and rules have seen what was done last."""
 
 NEWCOMERS = (("gateway-3", "gateway"), ("gateway-4", "gateway"))
+RULES = ROOT / "deploy" / "monitoring" / "rules" / "p2pledger.yml"
 VALUES = {"chain": "testnet", "instance": ".+", "__rate_interval": "5s"}
 TARGET_LABELS = {"chain", "role", "instance", "job"}
 OF_PROMETHEUS = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}}
@@ -59,8 +62,8 @@ class Watched:
     """What was seen, from its beginning to its end."""
 
     server: Prometheus
-    exposed: dict[str, dict[str, set[str]]]
-    """Labels with their values by series, from real nodes' `/metrics`."""
+    exposed: dict[str, set[str]]
+    """The labels of each series in real nodes' `/metrics`, and of those that rules record."""
     began_s: float
     ended_s: float
 
@@ -117,13 +120,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     path = tmp_path_factory.mktemp("d")  # short: there is a socket in it
     with city(path / "net") as directory:
         targets = all_nodes(directory)
-        with prometheus(path, targets) as server:
+        with prometheus(path, targets, rules=[RULES]) as server:
             began_s = time.time()
             _wait_until_told(directory.path)
             break_things(directory.path, server, len(targets))
             time.sleep(SETTLE_S)
-            exposed = exposed_by(targets)
-            yield Watched(server, exposed, began_s, time.time())
+            yield Watched(server, {**exposed_by(targets), **recorded_by(server)}, began_s, time.time())
 
 
 def _wait_until_told(directory: Path) -> None:
@@ -148,20 +150,26 @@ def break_things(directory: Path, server: Prometheus, nodes: int) -> None:
     server.wait_for("increase(p2pledger_consensus_evidence_recorded_total[1m]) > 0")
 
 
-def exposed_by(targets: Sequence[Target]) -> dict[str, dict[str, set[str]]]:
+def exposed_by(targets: Sequence[Target]) -> dict[str, set[str]]:
     """What an authority and a gateway export."""
-    found: dict[str, dict[str, set[str]]] = {}
+    found: dict[str, set[str]] = {}
     for target in (targets[0], targets[-1]):
         text = httpx.get(f"http://{target.address}/metrics", trust_env=False).text
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                labels = found.setdefault(sample.name, {})
-                for name, value in sample.labels.items():
-                    labels.setdefault(name, set()).add(value)
+                found.setdefault(sample.name, set()).update(sample.labels)
     return found
 
 
-def unknown(expr: str, exposed: dict[str, dict[str, set[str]]]) -> list[str]:
+def recorded_by(server: Prometheus) -> dict[str, set[str]]:
+    """What recording rules have made of it."""
+    return {
+        rule.record: {label for one in server.query(rule.record) for label in one.labels}
+        for rule in recordings()
+    }
+
+
+def unknown(expr: str, exposed: dict[str, set[str]]) -> list[str]:
     """What an expression names and nothing exports: series, labels of matchers, labels of groupings."""
     said = []
     for selector in selectors(expr):
@@ -175,8 +183,8 @@ def unknown(expr: str, exposed: dict[str, dict[str, set[str]]]) -> list[str]:
     return said
 
 
-def labels_of(selector: Selector, exposed: dict[str, dict[str, set[str]]]) -> set[str]:
-    own = set(exposed.get(selector.series, ())) | OF_PROMETHEUS.get(selector.series, set())
+def labels_of(selector: Selector, exposed: dict[str, set[str]]) -> set[str]:
+    own = exposed.get(selector.series) or OF_PROMETHEUS.get(selector.series, set())
     return own | TARGET_LABELS
 
 
@@ -199,9 +207,17 @@ def _name(legend: str, series: Series) -> str:
     return re.sub(r"{{(\w+)}}", lambda label: series.labels.get(label[1], label[0]), legend)
 
 
+def rules() -> dict[str, str]:
+    """The expression of each rule, by its name."""
+    return {
+        **{rule.record: rule.expr for rule in recordings()},
+        **{rule.name: rule.expr for rule in alerts()},
+    }
+
+
 def test_every_series_and_label_is_there(watched: Watched) -> None:
-    asked = {str(query): expand(query.expr, VALUES) for query in queries()}
-    assert len(asked) > 90
+    asked = {str(query): expand(query.expr, VALUES) for query in queries()} | rules()
+    assert len(asked) > 120
     assert {name: said for name, expr in asked.items() if (said := unknown(expr, watched.exposed))} == {}
 
 
@@ -212,6 +228,14 @@ def test_every_panel_shows_something(watched: Watched) -> None:
         if (said := list(wrong_with(query, watched.seen(expand(query.expr, VALUES)))))
     }
     assert faults == {}
+
+
+def test_every_rule_is_evaluated_and_has_something_to_go_by(watched: Watched) -> None:
+    """An alert that compares with nothing never fires: each side of what it compares has to be there."""
+    assert {name: health for name, health in watched.server.rules().items() if health != "ok"} == {}
+    assert watched.server.rules().keys() == rules().keys()
+    asked = [(name, side) for name, expr in rules().items() for side in askable(expr)]
+    assert [(name, side) for name, side in asked if not watched.seen(side)] == []
 
 
 def test_what_is_wrong_with_a_panel_is_found(watched: Watched) -> None:
