@@ -8,7 +8,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -22,6 +21,7 @@ from p2pledger.api.refusals import Refusal
 from p2pledger.api.routes import SUBMIT_PATH, Routes
 from p2pledger.errors import Fatal
 from p2pledger.metrics import Metrics
+from p2pledger.metrics.exposition import CONTENT_TYPE, Exposition
 from p2pledger.node.service import Service
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -76,11 +76,12 @@ def _straight(submit: Callable[[Request], Awaitable[Response]], others: ASGIApp)
 
 
 def make_exporter(registry: CollectorRegistry) -> ASGIApp:
-    """`GET /metrics` for Prometheus."""
+    """`GET /metrics` for Prometheus. In a thread, for one scrape at a time: the loop has votes to send."""
+    exposition, writing = Exposition(registry), trio.CapacityLimiter(1)
 
-    async def scrape(request: Request) -> Response:
-        generate, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(generate(registry), headers={"Content-Type": content_type})
+    async def scrape(_: Request) -> Response:
+        body = await trio.to_thread.run_sync(exposition.render, limiter=writing)
+        return Response(body, headers={"Content-Type": CONTENT_TYPE})
 
     def unmeasured(route: str, method: str, status: str, seconds: float) -> None:
         """Scrapes are not requests to the API."""

@@ -183,6 +183,8 @@ class Bus(Pubsub):
         return Verdict.IGNORE
 
     async def _take(self, peer: ID, rpc: rpc_pb2.RPC) -> None:
+        if len(rpc.subscriptions) > SUBSCRIPTIONS_MAX:
+            self._meter.dropped("inbound", len(rpc.subscriptions) - SUBSCRIPTIONS_MAX)
         for subscription in rpc.subscriptions[:SUBSCRIPTIONS_MAX]:
             await self._take_subscription(peer, subscription.topicid, subscription.subscribe)
         for message in rpc.publish:

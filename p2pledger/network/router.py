@@ -24,6 +24,7 @@ class _AboutTopic(Protocol):
 
 
 _C = TypeVar("_C", bound=_AboutTopic)
+_D = TypeVar("_D")
 
 DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
 HEARTBEAT_S = 1
@@ -144,7 +145,7 @@ class Router(GossipSub):
         for ihave in self._about_ours(control.ihave):
             del ihave.messageIDs[IDS_MAX:]
             await self.handle_ihave(ihave, sender_peer_id)
-        for iwant in control.iwant[:CONTROLS_MAX]:
+        for iwant in self._bounded(control.iwant):
             await self.handle_iwant(iwant, sender_peer_id)
 
     async def handle_iwant(self, iwant_msg: rpc_pb2.ControlIWant, sender_peer_id: ID) -> None:
@@ -197,4 +198,10 @@ class Router(GossipSub):
         return (message for key in keys if (message := self.mcache.get(key)) is not None)
 
     def _about_ours(self, controls: Sequence[_C]) -> list[_C]:
-        return [control for control in controls[:CONTROLS_MAX] if control.topicID in self.mesh]
+        return [control for control in self._bounded(controls) if control.topicID in self.mesh]
+
+    def _bounded(self, controls: Sequence[_D]) -> Sequence[_D]:
+        """As many as are looked at; the others are counted and lost."""
+        if len(controls) > CONTROLS_MAX:
+            self._meter.dropped("inbound", len(controls) - CONTROLS_MAX)
+        return controls[:CONTROLS_MAX]

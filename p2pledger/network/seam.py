@@ -113,8 +113,8 @@ class Meter(Protocol):
     def dial(self, result: str) -> None:
         """One attempt to connect: ok or error."""
 
-    def dropped(self, direction: str) -> None:
-        """One message or frame that found no room in a queue: inbound or outbound."""
+    def dropped(self, direction: str, count: int = 1) -> None:
+        """Messages or frames that found no room: outbound in a queue, inbound in what one RPC may hold."""
 
     def banned(self, reason: str) -> None:
         """One peer cut off for a while: gossip, frame, request, muxer, invalid or stranger."""

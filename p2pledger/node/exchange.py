@@ -10,7 +10,7 @@ from contextlib import aclosing
 import structlog
 import trio
 
-from p2pledger.chain.block import FinalBlock
+from p2pledger.chain.block import FinalBlock, Proposal
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.joining import JoinReply, Knock
 from p2pledger.chain.message import Frame, Reply, Request
@@ -26,6 +26,7 @@ from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.metrics import Metrics
 from p2pledger.network.seam import Topic, Verdict
 from p2pledger.node.answers import answers
+from p2pledger.node.clock_offset import ClockOffset
 from p2pledger.node.finals import GossipSeen
 from p2pledger.node.loop import Inbox
 from p2pledger.node.pool import AT_ONCE, Pool, authentic
@@ -58,6 +59,7 @@ class Exchange:
         self._core, self._inbox, self._seen = core, inbox, seen
         self._metrics, self._now = metrics, now
         self.reception = Reception(genesis, store, pool, now)
+        self.clock_offset = ClockOffset()
         self._checked: dict[bytes, list[Transaction] | FinalBlock] = {}
         """What came by gossip between its check and its delivery, so that it is decoded once."""
 
@@ -150,7 +152,9 @@ class Exchange:
                     self._count_fork(block)
                     delay_s = max(0, self._now() - block.header.time_ms) / 1_000
                     self._metrics.gossip_block_propagation_seconds.observe(delay_s)
-                    self._metrics.chain_best_known_height.set(self._seen.best_height)
+                    if self._core.situation.voice.index is None:  # who votes hears leaders themselves, sooner
+                        proposer = block.header.proposer
+                        self.clock_offset.observe(proposer, block.header.time_ms, self._now())
                 await self._inbox.put(Gossiped(block))
             case Topic.EVIDENCE:
                 await self._inbox.put(Gossiped(decode(Evidence, data)))
@@ -188,6 +192,8 @@ class Exchange:
             return
         if isinstance(frame, Vote):
             self._count_vote(frame.ballot)
+        elif isinstance(frame, Proposal) and frame.header.proposer == index:
+            self.clock_offset.observe(index, frame.header.time_ms, self._now())
         await self._inbox.put(Received(index, frame))
 
     def _count_vote(self, ballot: Ballot) -> None:

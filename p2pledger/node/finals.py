@@ -5,7 +5,7 @@ layer of a block stays until the store holds it, so a crash at any point finds e
 """
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -16,10 +16,10 @@ from p2pledger.chain.block import FinalBlock, Header, is_boundary
 from p2pledger.codec import encode
 from p2pledger.consensus.events import Final
 from p2pledger.errors import Fatal
-from p2pledger.ledger.modules.records import schema_of
 from p2pledger.metrics import Metrics
 from p2pledger.network.seam import GOSSIP_BYTES_MAX, Network, Topic
 from p2pledger.node import offences
+from p2pledger.node.census import Census
 from p2pledger.node.layers import Layer, Layers
 from p2pledger.node.pool import Pool
 from p2pledger.node.service import FinalEvent
@@ -82,6 +82,7 @@ class Finals:
         self._store, self._layers, self._pool, self._signer = store, layers, pool, signer
         self._network, self._seen, self._metrics = network, seen, metrics
         self._now, self._organisation = now, organisation
+        self.census = Census(store, metrics)
         self._send, self._receive = trio.open_memory_channel[Final](FINALS_MAX)
         self._stored = trio.Event()
         """Set once the next block is stored, and another one then."""
@@ -129,9 +130,6 @@ class Finals:
         self._layers.settle(block.header.digest)
         self._pool.settle(layer.transactions, block.header.height, block.header.time_ms)
         self._measure(block, parent, sum(len(transaction.encoded) for transaction in layer.transactions))
-        for schema, count in Counter(map(schema_of, layer.execution.index_rows)).items():
-            if schema is not None:
-                self._metrics.records_total.at(schema).inc(count)
         self.on_stored(block)
         self._tell(block)
 
@@ -140,6 +138,7 @@ class Finals:
         rows = (*layer.execution.index_rows, *offences.rows(block))
         with self._metrics.spending("store"):
             self._store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
+            self.census.take(layer.transactions, layer.execution)
             self.tidy()
         if self._signer is None:
             return

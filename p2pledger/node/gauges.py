@@ -28,9 +28,9 @@ class NetworkMeter:
         """See `Meter.dial`."""
         self._metrics.p2p_dials_total.at(result).inc()
 
-    def dropped(self, direction: str) -> None:
+    def dropped(self, direction: str, count: int = 1) -> None:
         """See `Meter.dropped`."""
-        self._metrics.gossip_queue_drops_total.at(direction).inc()
+        self._metrics.gossip_queue_drops_total.at(direction).inc(count)
 
     def banned(self, reason: str) -> None:
         """See `Meter.banned`."""

@@ -104,6 +104,7 @@ class Loop:
             ASK_MS_MAX, FIRST_REPLY_DELTAS * genesis.parameters.delta_ms
         )
         self.beat_s = math.inf
+        self.on_clock_set: Callable[[], None] = lambda: None
         pool.on_news = self._on_news
 
     async def run(self) -> None:
@@ -115,6 +116,7 @@ class Loop:
                 event = await self._next()
                 if (by_ms := self._clock.correct()) != 0:
                     _log.warning("clock_set", by_ms=by_ms)
+                    self.on_clock_set()
                     await self._process(events.ClockStepped(by_ms), asking)
                 await self._process(event, asking)
 

@@ -46,7 +46,7 @@ from p2pledger.node.recovery import recovered
 from p2pledger.node.service import FinalEvent, Health, NodeStatus
 from p2pledger.signer.local import VoteSigner
 from p2pledger.storage.store import Store
-from p2pledger.types import Epoch, Hash, Height, PeerId, PublicKey
+from p2pledger.types import Epoch, Hash, Height, Millis, PeerId, PublicKey
 
 QUERY_THREADS = 2
 """So many queries are answered at once; more would only take turns."""
@@ -125,6 +125,8 @@ class Node:
         )
         self._batcher = Batcher(self._network, self._pool, now)
         exchange.reception.spread = self._batcher.put
+        self._clock_offset = exchange.clock_offset
+        self._loop.on_clock_set = self._clock_offset.forget
         self._asking = trio.CapacityLimiter(QUERY_THREADS)
         self._started, self._said = False, ""
         self._admitted: tuple[object, ...] = ()
@@ -137,6 +139,7 @@ class Node:
         async with trio.open_nursery() as nursery:
             await nursery.start(charged("network", self._network.run))
             nursery.start_soon(charged("store", self._finals.run))
+            nursery.start_soon(charged("store", self._finals.census.begin))
             nursery.start_soon(charged("consensus", self._loop.run))
             nursery.start_soon(charged("network", self._batcher.run))
             nursery.start_soon(charged("network", self._batcher.run_again))
@@ -150,7 +153,9 @@ class Node:
         sets = self._core.situation.sets.values()
         peers = {member.peer for authorities in sets for member in authorities.members}
         # The next block's: whose key ends with it is not waited for until somebody writes something.
-        peers |= allowed_peers(self._store, Height(self._store.tip().height + 1))
+        gateways = allowed_peers(self._store, Height(self._store.tip().height + 1))
+        self._metrics.registry_gateways.set(len(gateways))
+        peers |= gateways
         peers |= awaited_peers(self._store)
         peers |= {PeerId(peer) for peer in self._configuration.network.allow_peers}
         dial: dict[PeerId, PeerAddress] = {}
@@ -238,8 +243,8 @@ class Node:
             peers=tuple(sorted(self._network.connected())),
             height=tip.height,
             digest=tip.header.digest if tip.header is not None else genesis_digest(self.genesis),
-            head_time_ms=tip.header.time_ms if tip.header is not None else self.genesis.time_ms,
-            best_known_height=Height(max(tip.height, self._seen.best_height)),
+            head_time_ms=self._head_time_ms(),
+            best_known_height=self._best_known_height(),
             epoch=s.epoch,
             view=s.view,
             authorities=len(s.authorities),
@@ -278,6 +283,18 @@ class Node:
             reasons.append("no peer is connected")
         return Health(self._started, is_live, not reasons, tuple(reasons))
 
+    def _head_time_ms(self) -> Millis:
+        header = self._store.tip().header
+        return header.time_ms if header is not None else self.genesis.time_ms
+
+    def _best_known_height(self) -> Height:
+        """The greatest height that is final for all we know: by certificates, or by the word of so many
+        authorities that one of them is honest."""
+        s = self._core.situation
+        told = sorted((peer.final_height for peer in s.peers.values()), reverse=True)
+        believed = told[s.authorities.faulty : s.authorities.faulty + 1]
+        return Height(max(self._store.tip().height, self._seen.best_height, *believed))
+
     def _is_in_sync(self) -> bool:
         behind = self._seen.best_height - self._store.tip().height
         return behind <= 2 and catchup.is_caught_up(self._core.situation)
@@ -312,6 +329,10 @@ class Node:
         metrics.mempool_bytes.set(self._pool.mempool.size_bytes)
         metrics.chain_height.set(max(s.tree.root.height, self._store.tip().height))
         metrics.chain_finalized_height.set(self._store.tip().height)
+        metrics.chain_best_known_height.set(self._best_known_height())
+        metrics.chain_head_timestamp_seconds.set(self._head_time_ms() / 1_000)
+        metrics.clock_offset_seconds.set(self._clock_offset.ahead_ms / 1_000)
+        self._finals.census.measure()
         metrics.set_sync_state(
             "starting" if not self._started else "in_sync" if self._is_in_sync() else "catching_up"
         )

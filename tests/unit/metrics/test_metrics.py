@@ -18,7 +18,9 @@ event_loop_lag_seconds p2p_ping_rtt_seconds mempool_txs mempool_bytes mempool_ca
 mempool_txs_received_total txs_finalized_total p2p_peers gossip_mesh_peers
 store_size_bytes api_subscribers store_free_bytes store_pruned_height p2p_bytes_total p2p_dials_total
 gossip_messages_total log_messages_total gossip_peer_score gossip_queue_drops_total
-stage_cpu_seconds_total divergence_total records_total api_request_seconds
+stage_cpu_seconds_total divergence_total records_total api_request_seconds access_total
+programs_points_total custody_discrepancies_open consent_erasures_open governance_proposals_open
+registry_gateways clock_offset_seconds log_suppressed_total
 """
 
 
@@ -32,6 +34,7 @@ def make() -> Metrics:
         codes=["expired_already"],
         schemas=["meter"],
         routes=["/v1/status"],
+        causes=["no_quorum_heard"],
     )
 
 

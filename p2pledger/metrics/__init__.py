@@ -1,18 +1,19 @@
-"""Every series that a node exports, and the closed list of each label's values. Floor 4.
+"""Every series that a node exports. Floor 4.
+
+`labels` has the closed list of each label's values, `exposition` what a scrape is answered. What each series
+means, and when it moves, stands in docs/OPERATIONS.md.
 
 One `Metrics` object per node with a registry of its own, never the global one: a process may hold many
 nodes (tests, the simulator's neighbours), and nothing that a library registers leaks in. Base units
-(seconds, bytes), `_total` on counters. A peer id, an address or a transaction id is never a label: what
-a stranger can choose must not be able to make series. A value that is not on a label's list is counted
-as `other`.
+(seconds, bytes), `_total` on counters.
 
 Not pure, but it does no I/O of its own: it only counts, times, and reads /proc when it is scraped.
 """
 
-import itertools
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,84 +25,40 @@ from prometheus_client import (
     ProcessCollector,
 )
 
-OTHER = "other"
+from p2pledger.metrics.labels import (
+    ACCESSES,
+    BAN_REASONS,
+    DIAL_RESULTS,
+    DIRECTIONS,
+    GOSSIP_RESULTS,
+    LOG_LEVELS,
+    LOOP,
+    METHODS,
+    OTHER,
+    POINTS,
+    PROTOCOLS,
+    RECEIVED_RESULTS,
+    REFUSAL_REASONS,
+    STAGES,
+    STATUSES,
+    STORE_FILES,
+    SUBSCRIBERS,
+    SYNC_STATES,
+    TOPICS,
+    TX_SOURCES,
+    VIEW_SKIP_REASONS,
+    VOTE_RESULTS,
+    VOTE_TYPES,
+    Labelled,
+)
+
+__all__ = ["LOOP", "OTHER", "STAGES", "SYNC_STATES", "Account", "Labelled", "Metrics", "Spending"]
 
 SLOW_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SIZE_BYTES = (1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216)
 BLOCK_TXS = (0, 1, 5, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000, 8_000, 15_000)
 PEER_SCORES = (-100, -50, -20, -10, -5, -1, 0, 1, 5, 10, 20, 50, 100)
-
-SYNC_STATES = ("starting", "catching_up", "in_sync")
-VIEW_SKIP_REASONS = ("deadline", "invalid", "silent", "stale")
-REFUSAL_REASONS = ("below_guard", "skipped", "finalised", "other_block", "not_a_member")
-BAN_REASONS = ("gossip", "frame", "request", "muxer", "invalid", "stranger")
-VOTE_TYPES = ("notarise", "skip", "finalise")
-VOTE_RESULTS = ("accepted", "stale", "early")
-TX_SOURCES = ("api", "gossip")
-RECEIVED_RESULTS = ("accepted", "repeated", "mempool_full", "too_busy")
-DIRECTIONS = ("inbound", "outbound")
-TOPICS = ("transactions", "blocks", "evidence")
-PROTOCOLS = ("gossip", "frames", "asks", "join")
-DIAL_RESULTS = ("ok", "error")
-GOSSIP_RESULTS = ("accept", "ignore", "reject", "duplicate", "published")
-LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-STORE_FILES = ("chain.db", "chain.db-wal")
-LOOP = "loop"
-STAGES = ("decode", "verify", "admit", "consensus", "execute", "store", "network", "api", LOOP)
-"""The last three are counted by task only (`Metrics.account`): libp2p, HTTP, and what is left of the loop.
-
-By task `consensus` also has the handing over to the signer and the sending, `store` what follows a commit.
-"""
-
-SUBSCRIBERS = ("events", "waits")
-METHODS = ("GET", "HEAD", "POST")
-STATUSES = ("200", "202", "400", "404", "405", "406", "408", "409", "413", "415", "422", "429", "500", "503")
-
-Family = TypeVar("Family", Counter, Gauge, Histogram)
-
-
-def _with_other(values: tuple[str, ...]) -> tuple[str, ...]:
-    return (*values, OTHER)
-
-
-class Labelled(Generic[Family]):
-    """A family of series whose labels take their values from closed lists; every one starts at 0.
-
-    `family.at("api", "accepted").inc()`: a lookup in a dict, no lock, no new series.
-    """
-
-    def __init__(self, family: Family, *values: tuple[str, ...], start: bool = True) -> None:
-        self._family: Family = family
-        closed: list[tuple[str, ...]] = list(map(_with_other, values))
-        self._allowed: list[frozenset[str]] = list(map(frozenset, closed))
-        self._series: dict[tuple[str, ...], Family] = {}
-        if start:
-            for labels in itertools.product(*closed):
-                self.at(*labels)
-
-    def at(self, *labels: str) -> Family:
-        """The series with these label values, in the order of the label names."""
-        series = self._series.get(labels)
-        if series is None:
-            known = tuple(
-                label if label in allowed else OTHER
-                for label, allowed in zip(labels, self._allowed, strict=True)
-            )
-            series = self._series.get(known)
-            if series is None:
-                series = self._series[known] = self._family.labels(*known)
-        return series
-
-    def rename(self, values: Collection[str]) -> None:
-        """Let the only label take these values from now on; series of others are taken away."""
-        (before,) = self._allowed
-        for gone in before - {*values, OTHER}:
-            if self._series.pop((gone,), None) is not None:
-                self._family.remove(gone)
-        self._allowed = [frozenset({*values, OTHER})]
-        for value in values:
-            self.at(value)
 
 
 class Spending:
@@ -166,8 +123,9 @@ class Metrics:
         self._authorities = frozenset(authorities)
         self._make_chain()
         self._make_consensus(authorities, tuple(causes))
-        self._make_transactions(tuple(kinds), codes, tuple(schemas))
+        self._make_transactions(tuple(kinds), codes)
         self._make_network()
+        self._make_city(tuple(schemas))
         self._make_process(tuple(routes))
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -322,9 +280,7 @@ class Metrics:
             "signature_verify_seconds", "Verifying one batch of signatures.", FAST_SECONDS
         )
 
-    def _make_transactions(
-        self, kinds: tuple[str, ...], codes: tuple[str, ...], schemas: tuple[str, ...]
-    ) -> None:
+    def _make_transactions(self, kinds: tuple[str, ...], codes: tuple[str, ...]) -> None:
         gauge, counter = self._gauge, self._counter
         self.mempool_txs = gauge("mempool_txs", "Transactions that wait.")
         self.mempool_bytes = gauge("mempool_bytes", "Their encoded size.")
@@ -353,9 +309,34 @@ class Metrics:
         for kind in (*kinds, OTHER):
             self.txs_finalized_total.at(kind, "final")
             self.txs_finalized_total.at(kind, "expired")
+
+    def _make_city(self, schemas: tuple[str, ...]) -> None:
+        """What the modules of the ledger came to: all nodes of a chain say the same of it."""
+        gauge, counter = self._gauge, self._counter
         self.records_total = Labelled(
             counter("records", "Records in final blocks; a batch is one.", "schema"), schemas
         )
+        self.access_total = Labelled(
+            counter("access", "Access to private data: intents, and what custodians did.", "result"), ACCESSES
+        )
+        self.programs_points_total = Labelled(
+            counter("programs_points", "Points of all programs in final blocks.", "movement"), POINTS
+        )
+        self.custody_discrepancies_open = gauge(
+            "custody_discrepancies_open", "Shipments that are frozen until both sides agree."
+        )
+        self.consent_erasures_open = gauge(
+            "consent_erasures_open", "Data that residents want erased and some custodian still has."
+        )
+        self.governance_proposals_open = gauge("governance_proposals_open", "Proposals to be voted on.")
+        self.registry_gateways = gauge("registry_gateways", "Gateways whose key has not ended.")
+        for unknown in (
+            self.custody_discrepancies_open,
+            self.consent_erasures_open,
+            self.governance_proposals_open,
+            self.registry_gateways,
+        ):
+            unknown.set(math.nan)
 
     def _make_network(self) -> None:
         gauge, counter, histogram = self._gauge, self._counter, self._histogram
@@ -394,7 +375,11 @@ class Metrics:
         self.stage_cpu_seconds_total = Labelled(
             counter("stage_cpu_seconds", "Processor time by stage.", "stage"), STAGES
         )
+        self.clock_offset_seconds = gauge(
+            "clock_offset_seconds", "How far this clock is ahead of the other authorities' clocks."
+        )
         self.log_messages_total = Labelled(counter("log_messages", "Log lines.", "level"), LOG_LEVELS)
+        self.log_suppressed_total = counter("log_suppressed", "Log lines left out: too many of one event.")
         self.api_subscribers = Labelled(
             gauge("api_subscribers", "Clients that are told of news.", "kind"), SUBSCRIBERS
         )
