@@ -10,7 +10,7 @@ IMAGES ?= 2000
 SEED ?= 1
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help testnet test check scenarios work sim soak mutants twins faults city powerloss format lock clean prerequisites
+.PHONY: help testnet test check scenarios work sim soak mutants twins faults city alerts-test powerloss format lock clean prerequisites
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ faults: prerequisites .venv/.development  ## real processes under each fault, wi
 
 city: prerequisites .venv/.development  ## a day of eight organisations, and what each can see of it
 	$(BIN)/pytest -m campaign -s tests/city $(ARGS)
+
+alerts-test: prerequisites .venv/.development  ## alerts fire for real, each by its fault, in a real Prometheus
+	$(BIN)/pytest -m campaign -s tests/alerts $(ARGS)
 
 powerloss: prerequisites .venv/.development  ## cut the power on real files; IMAGES=2000 SEED=1
 	POWERLOSS_IMAGES=$(IMAGES) POWERLOSS_SEED=$(SEED) $(BIN)/pytest tests/powerloss -s
