@@ -68,6 +68,20 @@ def test_a_runbook_names_what_is_there(alert: Alert) -> None:
     assert set(re.findall(r"\bP2pledger\w+", text)) <= {other.name for other in alerts()}
 
 
+def test_the_table_of_alerts_is_complete() -> None:
+    text = (ROOT / "docs" / "OPERATIONS.md").read_text()
+    rows = re.findall(r"^\| \[(P2pledger\w+)\]\((\S+)\) \| (\w+) \| (\w*) \|", text, re.MULTILINE)
+    assert rows == [
+        (
+            alert.name,
+            f"runbooks/{alert.runbook}",
+            alert.severity.value,
+            Pace()(alert.for_s) if alert.for_s else "",
+        )
+        for alert in alerts()
+    ]
+
+
 def test_there_is_no_runbook_without_its_alert() -> None:
     assert {path.name for path in (ROOT / RUNBOOKS).iterdir()} == {alert.runbook for alert in alerts()}
 
