@@ -10,7 +10,7 @@ IMAGES ?= 2000
 SEED ?= 1
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help testnet test check scenarios work sim soak mutants twins faults city monitoring dashboards-test powerloss format lock clean prerequisites
+.PHONY: help testnet test check scenarios work sim soak mutants twins faults city monitoring alerts-test dashboards-test powerloss format lock clean prerequisites
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ monitoring: prerequisites .venv/.runtime  ## write deploy/monitoring anew: dashb
 
 dashboards-test: prerequisites .venv/.development  ## dashboards against Grafana's schema and a real Prometheus
 	$(BIN)/pytest -m campaign -s tests/dashboards $(ARGS)
+
+alerts-test: prerequisites .venv/.development  ## alerts fire for real, each by its fault, in a real Prometheus
+	$(BIN)/pytest -m campaign -s tests/alerts $(ARGS)
 
 powerloss: prerequisites .venv/.development  ## cut the power on real files; IMAGES=2000 SEED=1
 	POWERLOSS_IMAGES=$(IMAGES) POWERLOSS_SEED=$(SEED) $(BIN)/pytest tests/powerloss -s

@@ -8,6 +8,7 @@ import click
 from p2pledger import __version__
 from p2pledger.bench.command import bench
 from p2pledger.governance_command import authority, propose, vote
+from p2pledger.monitoring_command import monitoring
 from p2pledger.query_command import query
 from p2pledger.verify_command import verify_chain
 
@@ -25,6 +26,7 @@ main.add_command(verify_chain)
 main.add_command(authority)
 main.add_command(propose)
 main.add_command(vote)
+main.add_command(monitoring)
 
 
 @main.command()

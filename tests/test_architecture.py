@@ -39,6 +39,7 @@ FLOORS = {
     "testnet": 8,
     "bench": 9,
     "governance_command": 9,
+    "monitoring_command": 9,
     "query_command": 9,
     "verify_command": 9,
     "cli": 10,

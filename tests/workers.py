@@ -8,6 +8,7 @@ and what needs no processes runs beside it.
 from xdist.scheduler import LoadScopeScheduling
 
 LEDGERS_OF_PROCESSES = {
+    "tests/alerts/test_alerts.py",
     "tests/faults/test_bad_input.py",
     "tests/faults/test_catching_up.py",
     "tests/faults/test_crashes.py",

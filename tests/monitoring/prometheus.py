@@ -1,6 +1,6 @@
 """A real Prometheus, Debian's, on loopback for as long as a test wants it, and what it answers.
 
-    with testnet(path / "net", "--replay", "water") as net, prometheus(path, targets_of(net.directory)) as server:
+    with testnet(path / "net") as net, prometheus(path, targets_of(net.directory)) as server:
         server.wait_for('up{job="p2pledger"} == 1', count=5)
 
 It scrapes as a deployment would: job `p2pledger`, target labels `chain` and `role`. `instance` is the node's

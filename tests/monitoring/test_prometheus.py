@@ -27,7 +27,8 @@ def test_alerts_are_seen_pending_firing_and_gone(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yml"
     rules.write_text(
         "groups: [{name: g, rules: ["
-        "{alert: Down, expr: up == 0, labels: {severity: warning}, annotations: {summary: '{{ $labels.instance }}'}},"
+        "{alert: Down, expr: up == 0, labels: {severity: warning},"
+        " annotations: {summary: '{{ $labels.instance }}'}},"
         "{alert: Later, expr: up == 0, for: 1h}, {alert: Never, expr: up == 1}]}]\n"
     )
     with prometheus(tmp_path, [NOBODY], rules=[rules]) as server:
@@ -48,5 +49,5 @@ def test_it_says_how_to_install_what_is_missing(monkeypatch: pytest.MonkeyPatch)
 def test_what_keeps_it_from_starting_is_told(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yml"
     rules.write_text("groups: none\n")
-    with pytest.raises(NoPrometheus, match="rules.yml"), prometheus(tmp_path, [NOBODY], rules=[rules]):
+    with pytest.raises(NoPrometheus, match=r"rules\.yml"), prometheus(tmp_path, [NOBODY], rules=[rules]):
         pass

@@ -1,4 +1,4 @@
-"""A testnet of real processes under load, run by `p2pledger testnet up --faults`, to be watched and broken."""
+"""Testnets of real processes under load, run by `p2pledger testnet up --faults`, to be watched and broken."""
 
 import signal
 import subprocess

@@ -77,11 +77,11 @@ PEERS = Row(
         Panel(
             "Clock offset",
             "How far a node's clock is ahead of the other authorities' clocks, by the times in their"
-            " blocks. Beyond half a second (`clock_drift_ms` of the genesis file) blocks get no votes: set"
-            " the clocks by NTP.",
+            " blocks; a gateway's holds what an agreement takes. At half a second (`clock_drift_ms` of the"
+            " genesis file) blocks get no votes: set the clocks by NTP.",
             Unit.SECONDS,
             (Target(at_nodes("clock_offset_seconds"), "{{instance}}"),),
-            thresholds=(Threshold(0.5, Colour.BAD),),
+            thresholds=(Threshold(0.25, Colour.DOUBTFUL), Threshold(0.5, Colour.BAD)),
             minimum=None,
         ),
     ),

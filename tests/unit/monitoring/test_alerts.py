@@ -1,0 +1,96 @@
+"""Alerts ask for what nodes export, say something of use, and each has a runbook."""
+
+import re
+from pathlib import Path
+
+import pytest
+from p2pledger.cli import FAULTS, main
+from p2pledger.monitoring.alerts import RUNBOOKS, Alert, Severity, alerts
+from p2pledger.monitoring.pace import Pace
+from p2pledger.monitoring.recording import recordings
+from tests.unit.monitoring.series import asked, exported, unknown
+
+ROOT = Path(__file__).resolve().parents[3]
+SECTIONS = ["## What it means", "## How to look", "## How to mend"]
+THERE = exported()
+
+
+def by_name(alert: Alert) -> str:
+    return alert.name
+
+
+def test_there_are_some_and_no_two_of_one_name() -> None:
+    names = [alert.name for alert in alerts()]
+    assert len(names) >= 20 and len(set(names)) == len(names)
+    assert {alert.severity for alert in alerts()} == set(Severity)
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=by_name)
+def test_an_alert_asks_only_for_what_is_there(alert: Alert) -> None:
+    assert next(asked(alert.expr), None) is not None
+    assert unknown(alert.expr, THERE) == []
+
+
+def test_what_is_not_there_would_be_noticed() -> None:
+    assert unknown('rate(p2pledger_nothing_total[5m]) / up{job="p2pledger"}', THERE) == [
+        "p2pledger_nothing_total"
+    ]
+    assert unknown('p2pledger_mempool_txs_received_total{result="mempool_ful"}', THERE) == [
+        'p2pledger_mempool_txs_received_total{result="mempool_ful"}'
+    ]
+    assert unknown('p2pledger_mempool_txs{topic="blocks"}', THERE) == [
+        'p2pledger_mempool_txs{topic="blocks"}'
+    ]
+    assert unknown('up{role="witness"}', THERE) == ['up{role="witness"}']
+    assert unknown("chain:p2pledger_nothing:max", THERE) == ["chain:p2pledger_nothing:max"]
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=by_name)
+def test_an_alert_says_where(alert: Alert) -> None:
+    assert "$labels." in alert.summary
+    assert alert.summary != alert.description and "$labels.chain" in alert.summary + alert.description
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=by_name)
+def test_an_alert_has_a_runbook_of_three_parts(alert: Alert) -> None:
+    text = (ROOT / RUNBOOKS / alert.runbook).read_text()
+    assert text.startswith(f"# {alert.name}\n")
+    assert re.findall(r"^## .*", text, re.MULTILINE) == SECTIONS
+    assert f"{alert.severity.value}" in text.split("## ")[0]
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=by_name)
+def test_a_runbook_names_what_is_there(alert: Alert) -> None:
+    text = (ROOT / RUNBOOKS / alert.runbook).read_text()
+    assert [name for name, _ in asked(text) if name not in THERE] == []
+    assert [name for name in re.findall(r"\bp2pledger ([a-z-]+)", text) if name not in main.commands] == []
+    assert set(re.findall(r"\btestnet fault\s+([a-z]+)", text)) <= set(FAULTS)
+    assert set(re.findall(r"\bP2pledger\w+", text)) <= {other.name for other in alerts()}
+
+
+def test_the_table_of_alerts_is_complete() -> None:
+    text = (ROOT / "docs" / "OPERATIONS.md").read_text()
+    rows = re.findall(r"^\| \[(P2pledger\w+)\]\((\S+)\) \| (\w+) \| (\w*) \|", text, re.MULTILINE)
+    assert rows == [
+        (
+            alert.name,
+            f"runbooks/{alert.runbook}",
+            alert.severity.value,
+            Pace()(alert.for_s) if alert.for_s else "",
+        )
+        for alert in alerts()
+    ]
+
+
+def test_there_is_no_runbook_without_its_alert() -> None:
+    assert {path.name for path in (ROOT / RUNBOOKS).iterdir()} == {alert.runbook for alert in alerts()}
+
+
+def test_every_range_follows_the_speed() -> None:
+    ranges = re.compile(r"\[(\w+)\]|offset (\w+)|, (\d+)\) <")
+    for real, fast in zip(alerts(), alerts(Pace(10)), strict=True):
+        assert len(ranges.findall(real.expr)) == len(ranges.findall(fast.expr))
+        assert not set(ranges.findall(real.expr)) & set(ranges.findall(fast.expr)), real.name
+        assert ranges.sub("", real.expr) == ranges.sub("", fast.expr)
+    for one, other in zip(recordings(), recordings(Pace(10)), strict=True):
+        assert not set(ranges.findall(one.expr)) & set(ranges.findall(other.expr)), one.record
