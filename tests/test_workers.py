@@ -9,6 +9,7 @@ from tests.workers import DEAR_TO_PREPARE, LEDGERS_OF_PROCESSES, unit_of
 ROOT = Path(__file__).resolve().parent.parent
 STARTS = {
     "tests.alerts.watch": {"watched"},
+    "tests.dashboards.watch": {"watched_city"},
     "p2pledger.bench.fleet": {"prepared"},
     "p2pledger.bench.scale.processes": {"grow"},
     "p2pledger.testnet.ports": {"claimed_ports"},

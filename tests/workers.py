@@ -9,6 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 LEDGERS_OF_PROCESSES = {
     "tests/alerts/test_alerts.py",
+    "tests/dashboards/test_live.py",
     "tests/faults/test_bad_input.py",
     "tests/faults/test_catching_up.py",
     "tests/faults/test_crashes.py",
