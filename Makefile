@@ -10,10 +10,10 @@ IMAGES ?= 2000
 SEED ?= 1
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help testnet test check scenarios work sim soak mutants twins faults city powerloss format lock clean prerequisites
+.PHONY: help testnet test check scenarios work sim soak mutants twins faults city compose-test powerloss format lock clean prerequisites
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
 testnet: prerequisites .venv/.runtime  ## start a ledger on real data; ARGS="--duration 30 --json"
 	@$(BIN)/p2pledger testnet up $(ARGS)
@@ -52,6 +52,9 @@ faults: prerequisites .venv/.development  ## real processes under each fault, wi
 
 city: prerequisites .venv/.development  ## a day of eight organisations, and what each can see of it
 	$(BIN)/pytest -m campaign -s tests/city $(ARGS)
+
+compose-test: prerequisites .venv/.development  ## image and compose testnet on a container engine, and its faults
+	$(BIN)/pytest -m campaign -s -ra tests/compose $(ARGS)
 
 powerloss: prerequisites .venv/.development  ## cut the power on real files; IMAGES=2000 SEED=1
 	POWERLOSS_IMAGES=$(IMAGES) POWERLOSS_SEED=$(SEED) $(BIN)/pytest tests/powerloss -s
