@@ -21,7 +21,7 @@ BUILD_S = 1_500
 COMMAND_S = 400
 PATIENCE_S = 90.0 * float(os.environ.get("COMPOSE_PATIENCE", "1"))
 POLL_S = 0.5
-PIP_VARIABLES = ("index-url", "extra-index-url", "trusted-host", "cert", "timeout")
+PIP_VARIABLES = ("index-url", "extra-index-url", "trusted-host", "cert", "default-timeout")
 
 
 def package_index() -> dict[str, str]:

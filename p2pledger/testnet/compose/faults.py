@@ -13,7 +13,7 @@ interface that is gone leaves the others waiting.
 from collections.abc import Callable
 from itertools import count
 
-from p2pledger.testnet.compose.engine import Container, Engine, EngineError
+from p2pledger.testnet.compose.engine import Container, Engine
 from p2pledger.testnet.compose.table import AUTHORITIES, NODES
 from p2pledger.testnet.fault import Fault, FaultRefused, Kind, check
 
@@ -127,6 +127,8 @@ def _disconnect(engine: Engine, containers: dict[str, Container], fault: Fault) 
 def _partition(engine: Engine, containers: dict[str, Container], fault: Fault) -> tuple[str, Undo]:
     """Give each side a network of its own. Who is on no side is in all of them, and carries gossip across."""
     _check_can_be_silent(fault)
+    if _side(engine, 1) in engine.networks():
+        raise FaultRefused("a partition is there already: `fault heal` first")
     sides = [[_joined(engine, containers, name) for name in side] for side in fault.sides]
     parted = {container.id for side in sides for container in side}
     others = [
@@ -238,7 +240,4 @@ def _heal(engine: Engine, containers: dict[str, Container]) -> str:
 
 def clear(engine: Engine) -> None:
     """Mend the networks, so that compose finds what it made. Raises: EngineError."""
-    try:
-        _unite(engine, engine.containers())
-    except EngineError as error:
-        raise EngineError(f"{error}; `docker network prune` removes networks that are left") from None
+    _unite(engine, engine.containers())

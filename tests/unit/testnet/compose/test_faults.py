@@ -43,6 +43,13 @@ def test_what_cannot_be_done_is_refused_and_nothing_touched(
     assert engine.told == []
 
 
+def test_one_partition_at_a_time() -> None:
+    engine = ScriptedEngine(whole(), (P2P, "net_side-1"))
+    with pytest.raises(FaultRefused, match="`fault heal` first"):
+        make(engine, Fault(Kind.PARTITION, (ONE, TWO)))
+    assert engine.told == []
+
+
 @pytest.mark.parametrize(
     ("fault", "told", "undone"),
     [
