@@ -10,10 +10,10 @@ IMAGES ?= 2000
 SEED ?= 1
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help testnet test check scenarios work sim soak mutants twins faults city monitoring alerts-test dashboards-test powerloss format lock clean prerequisites
+.PHONY: help testnet test check scenarios work sim soak mutants twins faults city monitoring alerts-test dashboards-test compose-test powerloss format lock clean prerequisites
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
 testnet: prerequisites .venv/.runtime  ## start a ledger on real data; ARGS="--duration 30 --json"
 	@$(BIN)/p2pledger testnet up $(ARGS)
@@ -61,6 +61,9 @@ dashboards-test: prerequisites .venv/.development  ## dashboards against Grafana
 
 alerts-test: prerequisites .venv/.development  ## alerts fire for real, each by its fault, in a real Prometheus
 	$(BIN)/pytest -m campaign -s tests/alerts $(ARGS)
+
+compose-test: prerequisites .venv/.development  ## image and compose testnet on a container engine, and its faults
+	$(BIN)/pytest -m campaign -s -ra tests/compose $(ARGS)
 
 powerloss: prerequisites .venv/.development  ## cut the power on real files; IMAGES=2000 SEED=1
 	POWERLOSS_IMAGES=$(IMAGES) POWERLOSS_SEED=$(SEED) $(BIN)/pytest tests/powerloss -s

@@ -10,6 +10,7 @@ from p2pledger.bench.command import bench
 from p2pledger.governance_command import authority, propose, vote
 from p2pledger.monitoring_command import monitoring
 from p2pledger.query_command import query
+from p2pledger.testnet_command import init_testnet, run_links, run_load
 from p2pledger.verify_command import verify_chain
 
 # What a command needs is imported when it runs: libp2p alone takes longer than `p2pledger version`.
@@ -241,7 +242,12 @@ def simulate(
 
 @main.group()
 def testnet() -> None:
-    """A ledger of several nodes on this machine."""
+    """A ledger of several nodes, to try things."""
+
+
+testnet.add_command(init_testnet)
+testnet.add_command(run_links)
+testnet.add_command(run_load)
 
 
 @testnet.command()

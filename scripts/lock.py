@@ -9,12 +9,13 @@ of a package, the line is split by `python_version`.
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """\
-# The exact versions of all that p2pledger and its tests install, on Python 3.11, 3.12 and 3.13.
+# The exact versions of all that p2pledger, its build and its tests install, on Python 3.11, 3.12 and 3.13.
 # Made by `make lock`; used by every installation as `pip install -c constraints.txt`.
 """
 
@@ -24,7 +25,9 @@ def resolved(interpreter: str, directory: Path) -> tuple[str, dict[str, str]]:
     environment = directory / "venv"
     subprocess.run([interpreter, "-m", "venv", environment], check=True)
     python = environment / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "-e", f"{ROOT}[dev]"], check=True)
+    builds_with = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    wanted = ["-e", f"{ROOT}[dev]", *builds_with]
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
     minor = subprocess.check_output(
         [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], text=True
     )

@@ -72,8 +72,9 @@ def write_configuration(
     genesis: Path,
     passphrase_file: Path | None,
     sections: Mapping[str, Mapping[str, Value]],
+    file: str = CONFIGURATION,
 ) -> Path:
-    """Write a home's `node.toml`; `sections` adds to what follows from the home itself, or changes it."""
+    """Write a home's configuration; `sections` adds to what follows from the home itself, or changes it."""
     node: dict[str, Value] = {"data_dir": DATA, "genesis": str(genesis), "role": role.value}
     keys: dict[str, Value] = {"identity": "identity.key"}
     if role is Role.AUTHORITY:
@@ -83,9 +84,9 @@ def write_configuration(
         keys["transaction"] = "transaction.key"
     if passphrase_file is not None:
         keys["passphrase_file"] = str(passphrase_file)
-    path = home / CONFIGURATION
-    with path.open("x", encoding="utf-8") as file:
-        file.write(to_toml({"node": node, "keys": keys, **sections}))
+    path = home / file
+    with path.open("x", encoding="utf-8") as opened:
+        opened.write(to_toml({"node": node, "keys": keys, **sections}))
     return path
 
 

@@ -21,7 +21,7 @@ from p2pledger.testnet.fault import Fault, FaultRefused, Kind
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
-    from p2pledger.testnet.faults import Faults
+    from p2pledger.testnet.link_faults import FaultMaker
 
 SOCKET = "control.sock"
 TEMPORARY = "p2pledger-testnet-"
@@ -45,7 +45,7 @@ class NoTestnet(Exception):
 
 
 async def serve(
-    directory: Path, faults: "Faults", *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+    directory: Path, faults: "FaultMaker", *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Take requests for ever. The socket is gone afterwards. Raises: NoTestnet for too long a path."""
     path = directory / SOCKET
@@ -65,7 +65,7 @@ async def serve(
             path.unlink(missing_ok=True)
 
 
-async def _answer(stream: trio.SocketStream, faults: "Faults") -> None:
+async def _answer(stream: trio.SocketStream, faults: "FaultMaker") -> None:
     async with stream:
         with suppress(trio.BrokenResourceError):
             try:

@@ -7,6 +7,10 @@ DIR/
   organisations/     the admin key of each organisation
   authority-1/ ...   the home of each node, with its log
   gateway-1/ ...     and what the gateway keeps of its devices: readings.db
+
+Where nodes have hosts of their own, each home has the genesis file and the passphrase in it and needs
+nothing else of DIR, so that it can be carried to its host. links.toml beside node.toml is the same node,
+which reaches its peers through links that can be broken.
 """
 
 import json
@@ -35,6 +39,7 @@ from p2pledger.node.config import Role
 from p2pledger.node.home import CONFIGURATION, PublicSide, create_guard, create_keys, write_configuration
 from p2pledger.signer.keyfile import SecretRole, create_secret, load_key_file, write_key_file
 from p2pledger.testnet.fleet import Gateway
+from p2pledger.testnet.hosts import API_PORT, EVERYWHERE, METRICS_PORT, P2P_PORT, Hosts
 from p2pledger.testnet.ports import HOST, PortBlock
 from p2pledger.types import Millis, PublicKey
 
@@ -43,6 +48,7 @@ MARK = "testnet.json"
 GENESIS = "genesis.json"
 ORGANISATIONS = "organisations"
 PASSPHRASE = "passphrase"  # noqa: S105 - the file's name
+LINKED = "links.toml"
 QUOTA = Quota(transactions=2_000_000, size_bytes=4 * 1024**3)
 """What each organisation may write in a minute: more than one machine can."""
 
@@ -96,34 +102,50 @@ class Charter:
 
 @dataclass(frozen=True)
 class Plan:
-    """How many nodes the genesis file of a testnet names, who came later, and the first of its ports."""
+    """How many nodes the genesis file of a testnet names, who came later, and where they are reached."""
 
     authorities: int
     gateways: int
     base_port: int
+    """The first of their ports, where all are on this machine."""
     newcomers: tuple[tuple[str, str], ...] = ()
     """Name and role of each node that joined, in the order of their coming."""
     retired: tuple[str, ...] = ()
     """Nodes that are there no more; their ports stay theirs."""
+    hosts: Hosts | None = None
+    """Where each node has a host of its own; None: all are on this machine."""
 
     def nodes(self, directory: Path) -> list[Node]:
         """The nodes: authorities, gateways, newcomers, but those that are retired."""
         named = [(f"authority-{n}", Role.AUTHORITY) for n in range(1, self.authorities + 1)]
         named += [(f"gateway-{n}", Role.GATEWAY) for n in range(1, self.gateways + 1)]
         named += [(name, Role(role)) for name, role in self.newcomers]
-        ports = PortBlock(self.base_port)
         return [
-            Node(
-                name,
-                role,
-                directory / name,
-                http_url=f"http://{HOST}:{ports.http(index)}",
-                metrics_url=f"http://{HOST}:{ports.metrics(index)}/metrics",
-                p2p=f"/ip4/{HOST}/tcp/{ports.p2p(index)}",
-            )
+            self._node(index, name, role, directory / name)
             for index, (name, role) in enumerate(named)
             if name not in self.retired
         ]
+
+    def _node(self, index: int, name: str, role: Role, home: Path) -> Node:
+        if self.hosts is not None:
+            api, p2p = self.hosts.api_host(name), self.hosts.p2p_host(name)
+            return Node(
+                name,
+                role,
+                home,
+                http_url=f"http://{api}:{API_PORT}",
+                metrics_url=f"http://{api}:{METRICS_PORT}/metrics",
+                p2p=f"/dns4/{p2p}/tcp/{P2P_PORT}",
+            )
+        ports = PortBlock(self.base_port)
+        return Node(
+            name,
+            role,
+            home,
+            http_url=f"http://{HOST}:{ports.http(index)}",
+            metrics_url=f"http://{HOST}:{ports.metrics(index)}/metrics",
+            p2p=f"/ip4/{HOST}/tcp/{ports.p2p(index)}",
+        )
 
 
 @dataclass(frozen=True)
@@ -160,8 +182,15 @@ class Directory:
         _write_mark(self.path, plan)
         return replace(self, plan=plan)
 
-    def gateways(self) -> list[Gateway]:
-        """The gateways of the genesis file, with the keys that sign for them."""
+    def gateways(self, names: Sequence[str] = ()) -> list[Gateway]:
+        """The gateways of the genesis file, with the keys that sign for them; some, if they are named.
+
+        Raises: NotATestnet (there is none of that name), KeyFileRefused (its key is not here).
+        """
+        founding = self._founding_gateways()
+        there = [node.name for node in founding]
+        if unknown := [name for name in names if name not in there]:
+            raise NotATestnet(f"no gateway is called {unknown[0]!r}: there are {', '.join(there)}")
         return [
             Gateway(
                 name=node.name,
@@ -170,7 +199,8 @@ class Directory:
                 signer=self.key(node.home / "transaction.key"),
                 http_url=node.http_url,
             )
-            for node, entry in zip(self._founding_gateways(), self.genesis.gateways, strict=True)
+            for node, entry in zip(founding, self.genesis.gateways, strict=True)
+            if not names or node.name in names
         ]
 
     def _founding_gateways(self) -> list[Node]:
@@ -184,17 +214,21 @@ def peers_of(node: Node) -> tuple[str, ...]:
 
 
 def find_plan(path: Path) -> Plan | None:
-    """The plan of the testnet in a directory; None when the directory is empty or not there.
+    """The plan of the testnet in a directory; None when no file is in it, or it is not there.
 
     Raises: NotATestnet.
     """
     try:
         fields = json.loads((path / MARK).read_text())
         newcomers = tuple((str(name), str(role)) for name, role in fields.pop("newcomers", ()))
-        return Plan(**fields | {"retired": tuple(fields.get("retired", ()))}, newcomers=newcomers)
+        hosts = Hosts(**fields["hosts"]) if fields.get("hosts") else None
+        retired = tuple(fields.get("retired", ()))
+        return Plan(**fields | {"retired": retired, "hosts": hosts}, newcomers=newcomers)
     except FileNotFoundError:
-        if path.exists() and any(path.iterdir()):
-            raise NotATestnet(f"{path} is not empty and holds no testnet: choose another --dir") from None
+        if path.exists() and any(not entry.is_dir() for entry in path.rglob("*")):
+            raise NotATestnet(
+                f"{path} is not empty and holds no testnet: choose another --dir, or remove what is in it"
+            ) from None
         return None
     except (ValueError, TypeError) as error:
         raise NotATestnet(f"{path / MARK} cannot be read ({error}): choose another --dir") from None
@@ -288,24 +322,38 @@ def _decides(node: Node) -> bool:
 def _configure(
     path: Path, plan: Plan, nodes: Sequence[Node], public: Sequence[PublicSide], index: int
 ) -> None:
-    others = [f"{n.p2p}/p2p/{s.peer}" for n, s in zip(nodes, public, strict=True) if n is not nodes[index]]
-    write_configuration(
-        nodes[index].home,
-        nodes[index].role,
-        genesis=Path("..") / GENESIS,
-        passphrase_file=Path("..") / PASSPHRASE,
-        sections={
-            "network": {"listen": nodes[index].p2p, "peers": others, "allow_peers": []},
-            **service_sections(nodes[index]),
-        },
-    )
+    node, home = nodes[index], nodes[index].home
+    genesis, passphrase = Path("..") / GENESIS, Path("..") / PASSPHRASE
+    if plan.hosts is not None:
+        genesis, passphrase = Path(GENESIS), Path(PASSPHRASE)
+        (home / PASSPHRASE).touch(mode=0o600)
+        for name in (GENESIS, PASSPHRASE):
+            (home / name).write_bytes((path / name).read_bytes())
+    routes = {CONFIGURATION: [other.p2p for other in nodes]}
+    if plan.hosts is not None and plan.hosts.links:
+        routes[LINKED] = [plan.hosts.link(index, other) for other in range(len(nodes))]
+    for file, addresses in routes.items():
+        peers = [f"{where}/p2p/{side.peer}" for where, side in zip(addresses, public, strict=True)]
+        del peers[index]
+        listen = node.p2p if plan.hosts is None else f"/ip4/{EVERYWHERE}/tcp/{P2P_PORT}"
+        write_configuration(
+            home,
+            node.role,
+            genesis=genesis,
+            passphrase_file=passphrase,
+            sections={
+                "network": {"listen": listen, "peers": peers, "allow_peers": []},
+                **service_sections(node, HOST if plan.hosts is None else EVERYWHERE),
+            },
+            file=file,
+        )
 
 
-def service_sections(node: Node) -> dict[str, dict[str, str | int]]:
+def service_sections(node: Node, host: str = HOST) -> dict[str, dict[str, str | int]]:
     """What a node's configuration says of where it serves, and of its log."""
     return {
-        "api": {"host": HOST, "port": _port(node.http_url)},
-        "metrics": {"host": HOST, "port": _port(node.metrics_url)},
+        "api": {"host": host, "port": _port(node.http_url)},
+        "metrics": {"host": host, "port": _port(node.metrics_url)},
         "log": {"level": "info", "format": "json"},
     }
 

@@ -137,12 +137,15 @@ class Links:
         self._cut: set[frozenset[str]] = set()
         self._connections: dict[frozenset[str], set[trio.CancelScope]] = {}
 
-    async def open(self, dialler: str, dialled: str, host: str, port: int) -> int:
+    async def open(
+        self, dialler: str, dialled: str, host: str, port: int, at: tuple[str, int] = (HOST, 0)
+    ) -> int:
         """A new port at which `dialler`, and nobody else, reaches `dialled`, who listens at host and port.
 
-        Raises: OSError.
+        `at` is the proxy's own side: an address, and a port or 0 for a free one. A host that is a name is
+        looked up for each connection. Raises: OSError.
         """
-        (listener,) = await trio.open_tcp_listeners(0, host=HOST, backlog=BACKLOG)
+        (listener,) = await trio.open_tcp_listeners(at[1], host=at[0], backlog=BACKLOG)
         own_port: int = listener.socket.getsockname()[1]
 
         async def accept(stream: trio.SocketStream) -> None:

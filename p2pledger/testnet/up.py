@@ -112,6 +112,8 @@ def opened(
     is_worth_a_look = False
     try:
         plan = find_plan(path)
+        if plan is not None and plan.hosts is not None:
+            raise NotATestnet(f"the nodes of {path} have a host each: choose another --dir")
         authorities = options.authorities or (plan.authorities if plan else AUTHORITIES)
         gateways = options.gateways or (plan.gateways if plan else GATEWAYS)
         if plan is not None and (plan.authorities, plan.gateways) != (authorities, gateways):
@@ -146,7 +148,7 @@ async def _links(options: Options) -> AsyncIterator[Links | None]:
         yield links
 
 
-def _expected(group: ExceptionGroup[Exception], kinds: tuple[type[Exception], ...]) -> Exception:
+def foreseen_in(group: ExceptionGroup[Exception], kinds: tuple[type[Exception], ...]) -> Exception:
     """The one foreseen failure in a group that trio's nurseries made; else the group itself."""
     foreseen, others = group.split(kinds)
     if foreseen is None or others is not None:
@@ -187,7 +189,7 @@ class Run:
                 report = await self.conduct(nodes, nursery)
                 nursery.cancel_scope.cancel()
         except ExceptionGroup as group:
-            raise _expected(group, self.foreseen) from None
+            raise foreseen_in(group, self.foreseen) from None
         return report
 
     @asynccontextmanager

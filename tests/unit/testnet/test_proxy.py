@@ -130,3 +130,21 @@ def test_a_lost_piece_is_late_by_whole_time_outs_and_never_for_ever() -> None:
     late = [Way(loss=0.25).draw_s(source) for _ in range(4_000)]
     assert {0.0, 0.2, 0.6} <= {round(s, 3) for s in late}
     assert 0.2 < sum(s > 0 for s in late) / len(late) < 0.3
+
+
+async def test_a_link_is_at_the_port_that_is_asked_for_and_finds_its_end_by_name() -> None:
+    async with open_links() as links, trio.open_nursery() as nursery:
+        (echo,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+
+        async def answer(stream: trio.SocketStream) -> None:
+            await stream.send_all(b"heard")
+
+        nursery.start_soon(trio.serve_listeners, answer, [echo])
+        free = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = free[0].socket.getsockname()[1]
+        await free[0].aclose()
+        far = echo.socket.getsockname()[1]
+        assert await links.open(ONE, OTHER, "localhost", far, at=("127.0.0.1", port)) == port
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            assert await stream.receive_some() == b"heard"
+        nursery.cancel_scope.cancel()

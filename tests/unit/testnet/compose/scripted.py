@@ -1,0 +1,51 @@
+"""An engine that writes down what it is told, and has the containers that a test says."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from p2pledger.testnet.compose.engine import Container, Engine
+from p2pledger.testnet.compose.table import NODES
+
+P2P = "net_p2p"
+
+
+def container(
+    service: str, state: str = "running", networks: tuple[str, ...] = (P2P, "net_front")
+) -> Container:
+    """A container as the engine would describe it; its id is its service's name in capitals."""
+    health = "healthy" if state == "running" else ""
+    return Container(service.upper(), service, state, health, frozenset(networks))
+
+
+def whole(**states: str) -> dict[str, Container]:
+    """A testnet all of whose nodes run, but for those that are named (with `_` for `-`)."""
+    named = {name.replace("_", "-"): state for name, state in states.items()}
+    return {name: container(name, named.get(name, "running")) for name in {**dict.fromkeys(NODES), **named}}
+
+
+class ScriptedEngine(Engine):
+    """See above. `answer`: what a command in a container ends with."""
+
+    def __init__(self, found: Mapping[str, Container], networks: tuple[str, ...] = (P2P,)) -> None:
+        super().__init__(Path("/checkout"), {"COMPOSE_PROJECT_NAME": "net"})
+        self.found, self.nets = dict(found), set(networks)
+        self.told: list[str] = []
+        self.answer = (0, "done by links")
+
+    def docker(self, *arguments: str) -> str:
+        self.told.append(" ".join(arguments))
+        return ""
+
+    def compose(self, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
+        profiles = (variables or {}).get("COMPOSE_PROFILES", "all")
+        self.told.append(f"compose[{profiles}] {' '.join(arguments)}")
+
+    def containers(self) -> dict[str, Container]:
+        return self.found
+
+    def networks(self) -> set[str]:
+        return self.nets
+
+    def tell(self, container: Container, *command: str) -> tuple[int, str]:
+        self.told.append(f"exec {container.service} {' '.join(command)}")
+        return self.answer
