@@ -10,7 +10,7 @@ the tree of results, everything else against a checksum (CRC-32 over the row's k
 that the state does not have is missing from a bucket that is whole.
 """
 
-FORMAT = 4
+FORMAT = 5
 """Raised by every change of the tables that older software could not read."""
 
 TABLES = (
@@ -59,6 +59,11 @@ TABLES = (
         key BLOB NOT NULL,
         value BLOB NOT NULL
     ) WITHOUT ROWID""",
+    # The entries of a bucket that is neither empty nor split, packed: see buckets.py.
+    """CREATE TABLE buckets (
+        number INTEGER PRIMARY KEY,
+        entries BLOB NOT NULL
+    )""",
     """CREATE TABLE nodes (
         prefix TEXT PRIMARY KEY,
         hash BLOB NOT NULL
@@ -137,12 +142,18 @@ RESULTS_BETWEEN = (
 STATE_PUT = "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)"
 STATE_REMOVE = "DELETE FROM state WHERE path = ?"
 STATE_GET = "SELECT leaf, key, value FROM state WHERE path = ?"
-STATE_BUCKET = (
+STATE_PART = (
     "SELECT NULL, hash FROM nodes WHERE prefix = ?"
     " UNION ALL SELECT path, leaf FROM state WHERE path BETWEEN ? AND ? ORDER BY 1"
 )
-"""The node at a bucket's digits, then its entries by path. One statement, so that a commit between them
-cannot set them at odds."""
+"""The node at a split bucket's digits or below them, then the entries there by path. One statement, so that
+a commit between them cannot set them at odds."""
+STATE_ENTRIES = "SELECT path, leaf FROM state WHERE path BETWEEN ? AND ? ORDER BY path LIMIT ?"
+
+BUCKET = "SELECT (SELECT hash FROM nodes WHERE prefix = ?), (SELECT entries FROM buckets WHERE number = ?)"
+"""The node at a bucket's digits, and its entries; NULL for what is not there."""
+BUCKET_PUT = "INSERT OR REPLACE INTO buckets VALUES (?, ?)"
+BUCKET_REMOVE = "DELETE FROM buckets WHERE number = ?"
 
 NODE_PUT = "INSERT OR REPLACE INTO nodes VALUES (?, ?)"
 NODE_REMOVE = "DELETE FROM nodes WHERE prefix = ?"

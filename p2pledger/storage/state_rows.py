@@ -6,18 +6,18 @@ by one that finds nothing: what is missing is missing from a bucket that is whol
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import chain
 
 from p2pledger.ledger.commitment import node_hash, packed_hash, subtree_hash
 from p2pledger.ledger.crown import EMPTY, Crown
 from p2pledger.ledger.entries import (
-    BUCKET_BYTES_MAX,
+    BUCKET_ENTRIES_MAX,
     DIGITS,
     Entry,
     entry_of,
     lay_over,
     lay_over_buckets,
     merged,
+    packed,
     path_of,
     path_range,
     place_in,
@@ -87,10 +87,14 @@ class StateRows:
     def _read(self, key: bytes) -> bytes | None:
         path = path_of(key)
         prefix = path.hex()[: self._depth]
-        bucket = self._buckets.peek(prefix)
-        if bucket is not None and not place_in(bucket, path)[1]:
+        # The bucket first: it is one row, it tells of a key that is not there, and it is kept, since what is
+        # looked for is written next, as often as not. What is in it has to be there.
+        if (
+            prefix not in self._split
+            and not place_in(self._buckets.get(prefix, self._stored_bucket), path)[1]
+        ):
             return None
-        for is_kept_asked in (True, False, False):  # a commit may have changed it between two looks
+        for _ in range(3):  # a commit may have changed it between two looks
             if rows := self._database.rows(schema.STATE_GET, path):
                 leaf, stored, value = rows[0]
                 if stored != key or entry_of(key, value).leaf != leaf:
@@ -98,9 +102,6 @@ class StateRows:
                 return bytes(value)
             if prefix in self._split:
                 is_there = any(entry.path == path for entry in self._stored_entries(prefix))
-            elif is_kept_asked:
-                # Kept, since a row that is looked for and not there is written next, as often as not.
-                is_there = place_in(self._buckets.get(prefix, self._stored_bucket), path)[1]
             else:
                 is_there = place_in(self._stored_bucket(prefix), path)[1]
             if not is_there:
@@ -138,17 +139,19 @@ class StateRows:
         return self._tail.over(read, lay_over)
 
     def _stored_bucket(self, prefix: str) -> bytes:
-        rows = self._database.rows(schema.STATE_BUCKET, prefix, *path_range(prefix))
-        node = rows.pop(0)[1] if rows and rows[0][0] is None else EMPTY
-        bucket = b"".join(chain.from_iterable(rows))
-        is_split = len(bucket) > BUCKET_BYTES_MAX  # by a commit after the caller's look whether it is
-        found = subtree_hash(prefix, unpacked(bucket)) if is_split else packed_hash(bucket)
-        if found != node:
+        ((node, bucket),) = self._database.rows(schema.BUCKET, prefix, int(prefix, 16))
+        if not isinstance(bucket, bytes | None):
             raise Damaged(f"bucket {prefix!r} of the state")
-        return bucket
+        if bucket is None and node is not None:  # split, by a commit after the caller's look whether it is
+            entries = self._stored_entries(prefix)
+            if len(entries) > BUCKET_ENTRIES_MAX:
+                return packed(entries)
+        elif packed_hash(bucket or b"") == (node or EMPTY):
+            return bucket or b""
+        raise Damaged(f"bucket {prefix!r} of the state")
 
     def _stored_entries(self, prefix: str) -> tuple[Entry, ...]:
-        rows = self._database.rows(schema.STATE_BUCKET, prefix, *path_range(prefix))
+        rows = self._database.rows(schema.STATE_PART, prefix, *path_range(prefix))
         node = rows.pop(0)[1] if rows and rows[0][0] is None else EMPTY
         if node == EMPTY and len(prefix) > self._depth:  # a part of a bucket that is not split
             return tuple(e for e in self._stored_entries(prefix[:-1]) if e.path.hex().startswith(prefix))

@@ -17,7 +17,7 @@ from threading import Lock
 from typing import NamedTuple, TypeVar
 
 from p2pledger.ledger.entries import Entry, path_of
-from p2pledger.storage import schema
+from p2pledger.storage import buckets, schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.journal import Effects, effects_of_row, journal_row
 from p2pledger.storage.parcels import PARCEL_BITS, Shelf, packed
@@ -131,6 +131,7 @@ class Slice:
                 state.append((path, entry.leaf, key, value))
         writer.executemany(schema.STATE_PUT, state)
         writer.executemany(schema.STATE_REMOVE, removed)
+        buckets.write(writer, self.entries)
         writer.executemany(schema.NODE_PUT, [node for node in self.nodes if node[1] is not None])
         writer.executemany(schema.NODE_REMOVE, [(prefix,) for prefix, node in self.nodes if node is None])
 

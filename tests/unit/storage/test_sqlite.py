@@ -202,8 +202,20 @@ SPOIL_TILE = "UPDATE result_tiles SET leaves = zeroblob(128) WHERE number = "
         ("UPDATE state SET value = x'00' WHERE key = CAST('height' AS BLOB)", lambda s, t: s.get(b"height")),
         ("UPDATE state SET leaf = zeroblob(32)", lambda s, t: s.get(b"height")),
         ("DELETE FROM state WHERE key = CAST('height' AS BLOB)", lambda s, t: s.get(b"height")),
-        ("DELETE FROM state WHERE key = CAST('height' AS BLOB)", lambda s, t: s.entries("")),
-        ("UPDATE state SET leaf = zeroblob(32)", lambda s, t: s.entries("")),
+        *[
+            (statement, read)
+            for statement in (
+                "UPDATE buckets SET entries = CAST(entries || zeroblob(64) AS BLOB)",
+                "UPDATE buckets SET entries = zeroblob(64)",
+                "UPDATE buckets SET entries = 'text'",
+                "DELETE FROM buckets",
+            )
+            for read in (
+                lambda s, t: s.get(b"height"),
+                lambda s, t: s.get(b"not there") or s.entries(""),
+                lambda s, t: s.entries(""),
+            )
+        ],
         (
             SPOIL_TILE + "1",
             lambda s, t: s.result_leaves(0, 9),

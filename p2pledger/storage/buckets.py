@@ -1,0 +1,45 @@
+"""A bucket of the state that is neither empty nor split is one row beside its entries' own. Floor 5.
+
+By the entries' rows it would be read from as many places of a page, and checked from as many pieces: this row
+is what the commitment hashes, and answers for every key that hangs there, also for one that does not. Where a
+bucket is split there is none, and the entries are read by their paths.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+
+from p2pledger.ledger.entries import (
+    BUCKET_BYTES_MAX,
+    BUCKET_ENTRIES_MAX,
+    Entry,
+    path_range,
+    repacked,
+)
+from p2pledger.storage import schema
+from p2pledger.types import Hash
+
+
+def write(writer: sqlite3.Connection, changed: Mapping[str, Mapping[Hash, Entry | None]]) -> None:
+    """Bring the rows of these buckets up to date, by their digits and by the paths that change in them.
+
+    After the changed rows of the state are written, and before the nodes are: by its node is told whether a
+    bucket without a row was empty or split. Written twice it is the same, as after a crash.
+    """
+    now = dict(_changed(writer, changed))
+    writer.executemany(schema.BUCKET_PUT, [row for row in now.items() if 0 < len(row[1]) <= BUCKET_BYTES_MAX])
+    gone = [(number,) for number, bucket in now.items() if not 0 < len(bucket) <= BUCKET_BYTES_MAX]
+    writer.executemany(schema.BUCKET_REMOVE, gone)
+
+
+def _changed(
+    writer: sqlite3.Connection, changed: Mapping[str, Mapping[Hash, Entry | None]]
+) -> Iterator[tuple[int, bytes]]:
+    """Each bucket's number and entries, packed; of a split one some more than a bucket holds."""
+    for prefix, entries in changed.items():
+        number = int(prefix, 16)
+        ((node, bucket),) = writer.execute(schema.BUCKET, (prefix, number))
+        if bucket is None and node is not None:
+            limits = *path_range(prefix), BUCKET_ENTRIES_MAX + 1
+            yield number, b"".join(path + leaf for path, leaf in writer.execute(schema.STATE_ENTRIES, limits))
+        else:
+            yield number, repacked(bucket or b"", entries)
