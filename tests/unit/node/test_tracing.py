@@ -1,0 +1,197 @@
+"""Spans of a real ledger's transactions and blocks arrive at a collector that speaks OTLP over HTTP."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from subprocess import run
+from threading import Thread
+
+import trio
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from p2pledger.node.tracing import BLOCKS_MAX, TRANSACTIONS_MAX, SpanTracer
+from p2pledger.node.trail import Trail
+from p2pledger.types import Hash
+from tests.unit.node.solo import Solo, fact
+
+UNREACHABLE = "http://127.0.0.1:9/v1/traces"
+
+
+class Collector(ThreadingHTTPServer):
+    """Keeps the spans that it is sent, and what they say of their sender."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Receiver)
+        self.spans: list[Span] = []
+        self.senders: list[dict[str, object]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1/traces"
+
+    def named(self, name: str) -> list[Span]:
+        return [span for span in self.spans if span.name == name]
+
+    def parts_of(self, span: Span) -> dict[str, Span]:
+        inner = [one for one in self.spans if one.parent_span_id == span.span_id]
+        assert {one.trace_id for one in inner} <= {span.trace_id}
+        return {one.name: one for one in inner}
+
+
+class Receiver(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        assert (self.path, self.headers["Content-Type"]) == ("/v1/traces", "application/x-protobuf")
+        request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+        for resource in request.resource_spans:
+            self.server.senders.append(said(resource.resource))
+            for scope in resource.scope_spans:
+                self.server.spans += scope.spans
+        answer = ExportTraceServiceResponse().SerializeToString()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def said(holder) -> dict[str, object]:
+    """The attributes of a span or a resource."""
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in holder.attributes}
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    with Collector() as collector:
+        thread = Thread(target=collector.serve_forever)
+        thread.start()
+        try:
+            yield collector
+        finally:
+            collector.shutdown()
+            thread.join()
+
+
+def tracer_to(url: str, one_in: int = 1) -> SpanTracer:
+    return SpanTracer(url, one_in, version="0.1.0", chain_id="test", node="solo")
+
+
+def follow(solo: Solo, tracer: SpanTracer) -> None:
+    solo.pool.trail = solo.loop.trail = solo.finals.trail = Trail(tracer=tracer)
+
+
+async def submitted(solo: Solo, *transactions) -> None:
+    """Run the ledger until these have ended."""
+    async with solo.running():
+        await solo.pool.submit([one.encoded for one in transactions])
+        with trio.fail_after(20):
+            for one in transactions:
+                await solo.pool.wait(one.id, 20_000)
+
+
+async def test_the_way_of_a_transaction_and_of_its_block_arrives(tmp_path):
+    with collecting() as collector:
+        solo, tracer = Solo(tmp_path), tracer_to(collector.url)
+        follow(solo, tracer)
+        facts = [fact(solo.genesis, time_ms=solo.clock.now() - n) for n in range(3)]
+        await submitted(solo, *facts)
+        await trio.to_thread.run_sync(tracer.close)
+    spans = {said(span)["p2pledger.transaction.id"]: span for span in collector.named("transaction")}
+    assert spans.keys() == {one.id.hex() for one in facts}
+    heights = set()
+    for one in facts:
+        span, of = spans[one.id.hex()], said(spans[one.id.hex()])
+        located = solo.store.locate(one.id)
+        assert span.trace_id == one.id[:16] and not span.parent_span_id
+        assert of["p2pledger.transaction.kind"] == one.body.kind
+        assert of["p2pledger.transaction.result"] == "final"
+        assert of["p2pledger.block.height"] == located.result.height
+        admitted = collector.parts_of(span)["transaction.admit"]
+        assert span.start_time_unix_nano == admitted.start_time_unix_nano
+        assert admitted.end_time_unix_nano <= span.end_time_unix_nano
+        heights.add(located.result.height)
+    blocks = {said(span)["p2pledger.block.height"]: span for span in collector.named("block")}
+    for height in heights:
+        span, header = blocks[height], solo.store.block(height).header
+        assert (span.trace_id, said(span)["p2pledger.block.digest"]) == (
+            header.digest[:16],
+            header.digest.hex(),
+        )
+        parts = collector.parts_of(span)
+        assert parts.keys() == {"block.propose", "block.agree", "block.commit"}
+        ends = [parts[f"block.{step}"].end_time_unix_nano for step in ("propose", "agree", "commit")]
+        assert span.start_time_unix_nano <= ends[0] <= ends[1] <= ends[2] <= span.end_time_unix_nano
+    assert collector.senders[0]["service.name"] == "p2pledger"
+    assert collector.senders[0]["service.instance.id"] == "solo"
+
+
+async def test_one_that_is_not_to_become_final_ends_with_its_code(tmp_path):
+    with collecting() as collector:
+        solo, tracer = Solo(tmp_path), tracer_to(collector.url)
+        one = fact(solo.genesis)
+        follow(solo, tracer)
+        trail = solo.pool.trail
+        trail.accepted("api", [one], trail.now_ns())
+        trail.refused(one.id, "revoked", "its key ended")
+        tracer.close()
+    (span,) = collector.named("transaction")
+    assert (said(span)["p2pledger.transaction.result"], span.status.message) == ("revoked", "revoked")
+
+
+def test_what_comes_by_gossip_is_not_this_nodes_to_follow(tmp_path):
+    with collecting() as collector:
+        tracer, one = tracer_to(collector.url), fact(Solo(tmp_path).genesis)
+        trail = Trail(tracer=tracer)
+        trail.accepted("gossip", [one], 0)
+        trail.final([one.id], 7)
+        tracer.close()
+    assert collector.spans == []
+
+
+def test_about_one_in_so_many_is_followed_and_by_all_nodes_the_same(tmp_path):
+    one, other = tracer_to(UNREACHABLE, 10), tracer_to(UNREACHABLE, 10)
+    ids = [Hash(sha256(n.to_bytes(4, "big")).digest()) for n in range(10_000)]
+    chosen = [id_ for id_ in ids if one._is_chosen(id_)]
+    assert 0.08 < len(chosen) / len(ids) < 0.12
+    assert chosen == [id_ for id_ in ids if other._is_chosen(id_)]
+    for tracer in (one, other):
+        tracer.close()
+
+
+def test_what_is_followed_at_once_is_bounded(tmp_path):
+    tracer, of = tracer_to(UNREACHABLE), Solo(tmp_path).genesis
+    first = fact(of)
+
+    class Another:
+        def __init__(self, number: int) -> None:
+            self.id, self.body = Hash(number.to_bytes(32, "big")), first.body
+
+    tracer.accepted([Another(n) for n in range(TRANSACTIONS_MAX + 9)], 0, 1)
+    assert len(tracer._followed) == TRANSACTIONS_MAX
+    for number in range(BLOCKS_MAX + 9):
+        tracer.worked(Header(Hash(number.to_bytes(32, "big"))), "execute", 0, 1)
+    assert len(tracer._steps) == BLOCKS_MAX
+    tracer.close()
+
+
+class Header:
+    height = 1
+
+    def __init__(self, digest: Hash) -> None:
+        self.digest = digest
+
+
+def test_a_node_that_traces_nothing_imports_nothing_of_it():
+    script = (
+        "import sys, p2pledger.daemon, p2pledger.node.node\n"
+        "print([name for name in sys.modules if name.startswith('opentelemetry.sdk') or 'otlp' in name])"
+    )
+    assert run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
