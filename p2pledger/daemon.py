@@ -80,7 +80,10 @@ def run(path: Path) -> int:
     except BaseExceptionGroup as group:
         foreseen, others = group.split((Fatal, OSError))
         if foreseen is None or others is not None:
-            raise
+            if not isinstance(group, ExceptionGroup):
+                raise
+            _log.critical("crashed", exc_info=group)
+            return 1
         leaves = _leaves(foreseen)
         why = "; ".join(str(error) for error in leaves)
         if any(isinstance(error, Fatal) for error in leaves):

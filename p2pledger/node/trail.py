@@ -52,13 +52,15 @@ class Trail:
     def accepted(self, source: str, answers: Sequence[object], began_ns: int) -> None:
         """Those of these that are transactions are pending since now; `source` as in the metrics."""
         transactions = [answer for answer in answers if isinstance(answer, Transaction)]
-        self._tell("transactions_accepted", [transaction.id for transaction in transactions], source=source)
+        for some in _lines([transaction.id for transaction in transactions]) if self._is_told else ():
+            _log.debug("transactions_accepted", source=source, ids=some)
         if self._tracer is not None and source == "api":
             self._tracer.accepted(transactions, began_ns, time.time_ns())
 
     def final(self, ids: Sequence[Hash], height: Height) -> None:
         """These are final here."""
-        self._tell("transactions_final", ids, height=height)
+        for some in _lines(ids) if self._is_told else ():
+            _log.debug("transactions_final", height=height, ids=some)
         if self._tracer is not None:
             self._tracer.final(ids, height, time.time_ns())
 
@@ -80,11 +82,6 @@ class Trail:
         """See `Tracer.worked`."""
         if self._tracer is not None:
             self._tracer.worked(header, step, began_ns, ended_ns)
-
-    def _tell(self, event: str, ids: Sequence[Hash], **more: object) -> None:
-        if self._is_told:
-            for some in _lines(ids):
-                _log.debug(event, ids=some, **more)
 
 
 def _lines(ids: Sequence[Hash]) -> list[list[str]]:
