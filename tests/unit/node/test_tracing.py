@@ -195,3 +195,20 @@ def test_a_node_that_traces_nothing_imports_nothing_of_it():
         "print([name for name in sys.modules if name.startswith('opentelemetry.sdk') or 'otlp' in name])"
     )
     assert run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_without_the_packages_the_node_says_what_to_install():
+    script = (
+        "import sys\n"
+        "sys.modules['opentelemetry.sdk.trace'] = None\n"
+        "from contextlib import ExitStack\n"
+        "from types import SimpleNamespace as Some\n"
+        "from p2pledger import daemon\n"
+        "traces = Some(endpoint='http://127.0.0.1:9/v1/traces', one_in=1)\n"
+        "try:\n"
+        "    daemon._open_tracer(Some(traces=traces), None, ExitStack())\n"
+        "except daemon.TracingMissing as error:\n"
+        "    print(error)\n"
+    )
+    said = run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "pip install p2pledger[traces]" in said and "traces.endpoint" in said
