@@ -17,6 +17,7 @@ from p2pledger.network.seam import PeerAddress
 from p2pledger.testnet.fault import Kind
 from p2pledger.types import PeerId
 from prometheus_client.parser import text_string_to_metric_families
+from tests.collecting import Collector, collecting, said
 from tests.faults.fleet import Troubled, troubled, until, with_parameters
 from tests.faults.history import History
 from tests.faults.load import load
@@ -159,8 +160,34 @@ def check_table(exported: Exported) -> None:
         assert set(exported.of(never).values()) == {0.0}, never
 
 
-async def test_every_series_is_there_and_fed_by_what_should_feed_it(tmp_path: Path) -> None:
-    async with watched(tmp_path) as (fleet, watch):
+async def test_every_series_is_there_and_fed_by_what_should_feed_it_and_spans_arrive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collecting() as collector:
+        monkeypatch.setenv("P2PLEDGER_TRACES_ENDPOINT", collector.url)
+        monkeypatch.setenv("P2PLEDGER_TRACES_ONE_IN", "1")
+        await every_series(tmp_path)
+    check_traces(collector)
+
+
+def check_traces(collector: Collector) -> None:
+    """A transaction's trace has its id and the height, and a block's trace has spans of all nodes."""
+    final = [said(span) for span in collector.named("transaction") if "p2pledger.block.height" in said(span)]
+    assert len(final) > 50
+    blocks: dict[bytes, set[str]] = {}
+    heights: dict[bytes, object] = {}
+    for sender, span in collector.sent_by:
+        if span.name == "block":
+            blocks.setdefault(span.trace_id, set()).add(sender)
+            heights[span.trace_id] = said(span)["p2pledger.block.height"]
+            assert "block.commit" in collector.parts_of(span)
+    assert {one["p2pledger.block.height"] for one in final} <= set(heights.values())
+    assert max(map(len, blocks.values())) >= 5, "all nodes tell of one block under one trace id"
+    assert collector.named("block.propose") and collector.named("block.execute")
+
+
+async def every_series(path: Path) -> None:
+    async with watched(path) as (fleet, watch):
         own = set(table()) - SHOWN_ELSEWHERE.keys() - MOMENTARY - {"build_info"}
         by_faults = {
             "consensus_proposals_missed_total", "consensus_views_skipped_total", "consensus_trouble",
