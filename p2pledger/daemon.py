@@ -29,6 +29,7 @@ from p2pledger.node.config import Configuration, ConfigurationError, Role, load_
 from p2pledger.node.logs import set_up_logs
 from p2pledger.node.node import Node
 from p2pledger.node.recovery import stored_lists
+from p2pledger.node.trail import Tracer
 from p2pledger.signer.guardfile import GuardFile, GuardMissing
 from p2pledger.signer.keyfile import KeyFileRefused, SecretRole, load_key_file
 from p2pledger.signer.local import LocalSigner
@@ -42,6 +43,10 @@ THREAD_SWITCH_S = 0.0005
 by Python's own 5 ms each of these, and so each vote, waited for several milliseconds."""
 
 _log = structlog.get_logger("p2pledger.daemon")
+
+
+class TracingMissing(Exception):
+    """Traces are to be sent, and the packages for it are not installed."""
 
 
 def run(path: Path) -> int:
@@ -66,7 +71,7 @@ def run(path: Path) -> int:
             sys.setswitchinterval(THREAD_SWITCH_S)
             instruments = [LoopAccount(metrics)] if configuration.metrics.by_task else []
             trio.run(_run, node, configuration, metrics, instruments=instruments)
-    except (KeyFileRefused, OSError) as error:
+    except (KeyFileRefused, TracingMissing, OSError) as error:
         _log.error("cannot_start", why=str(error))
         return 2
     except Fatal as error:
@@ -75,7 +80,10 @@ def run(path: Path) -> int:
     except BaseExceptionGroup as group:
         foreseen, others = group.split((Fatal, OSError))
         if foreseen is None or others is not None:
-            raise
+            if not isinstance(group, ExceptionGroup):
+                raise
+            _log.critical("crashed", exc_info=group)
+            return 1
         leaves = _leaves(foreseen)
         why = "; ".join(str(error) for error in leaves)
         if any(isinstance(error, Fatal) for error in leaves):
@@ -131,7 +139,27 @@ def _open(configuration: Configuration, genesis: Genesis, metrics: Metrics, stac
     if signer is not None:
         stack.callback(signer.close)
     public_key = key.public_key if key is not None else None
-    return Node(configuration, genesis, store, machine, public_key, signer, identity.secret, metrics)
+    tracer = _open_tracer(configuration, genesis, stack)
+    return Node(configuration, genesis, store, machine, public_key, signer, identity.secret, metrics, tracer)
+
+
+def _open_tracer(configuration: Configuration, genesis: Genesis, stack: ExitStack) -> Tracer | None:
+    """What sends spans, where the configuration names a collector. Raises: TracingMissing."""
+    traces = configuration.traces
+    if not traces.endpoint:
+        return None
+    try:  # nobody else pays for the import, or needs the packages
+        from p2pledger.node.tracing import SpanTracer
+    except ImportError as error:
+        raise TracingMissing(
+            f"traces.endpoint: {error}; install with `pip install p2pledger[traces]`, or leave it empty"
+        ) from None
+    name = configuration.node.data_dir.parent.name
+    tracer = SpanTracer(
+        traces.endpoint, traces.one_in, version=__version__, chain_id=genesis.chain_id, node=name
+    )
+    stack.callback(tracer.close)
+    return tracer
 
 
 def _open_signer(

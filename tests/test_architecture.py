@@ -53,8 +53,8 @@ CEILINGS = {"client": 3}
 PURE = {name for name, floor in FLOORS.items() if floor <= 4} - {"metrics", "wal"}
 IMPURE = {
     "anyio", "asyncio", "datetime", "fcntl", "glob", "httpx", "importlib", "io", "libp2p", "logging",
-    "multiprocessing", "os", "pathlib", "prometheus_client", "random", "secrets", "select", "shutil",
-    "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "sys", "tempfile", "threading",
+    "multiprocessing", "opentelemetry", "os", "pathlib", "prometheus_client", "random", "secrets", "select",
+    "shutil", "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "sys", "tempfile", "threading",
     "time", "trio", "uuid",
 }  # fmt: skip
 IMPURE_CALLS = {"open", "print", "input", "__import__", "eval", "exec"}
@@ -137,6 +137,13 @@ def knows_libp2p(name: str, source: str) -> Iterator[str]:
             yield f"{name} imports {imported}"
 
 
+def knows_tracing(name: str, source: str) -> Iterator[str]:
+    """Only one module knows OpenTelemetry: nobody else imports it, or pays for it."""
+    for imported in imports(name, source):
+        if imported.split(".")[0] == "opentelemetry" and name != "node.tracing":
+            yield f"{name} imports {imported}"
+
+
 def is_long(name: str, source: str) -> Iterator[str]:
     """Files and functions that a reader can hold in mind."""
     if (lines := source.count("\n")) > FILE_LINES_MAX:
@@ -155,7 +162,15 @@ def is_nameless(name: str, source: str) -> Iterator[str]:
             yield f"{name}: {part!r} says nothing about what is in it"
 
 
-RULES: list[Rule] = [breaks_floors, stands_nowhere, is_impure, knows_libp2p, is_long, is_nameless]
+RULES: list[Rule] = [
+    breaks_floors,
+    stands_nowhere,
+    is_impure,
+    knows_libp2p,
+    knows_tracing,
+    is_long,
+    is_nameless,
+]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -186,6 +201,8 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (is_impure, "codec.source", "eval('1')"),
     (knows_libp2p, "node.loop", "import libp2p.host"),
     (knows_libp2p, "network.seam", "from libp2p import new_host"),
+    (is_impure, "ledger.machine", "from opentelemetry import trace"),
+    (knows_tracing, "node.pool", "def later():\n    from opentelemetry.trace import Span"),
     (is_long, "chain.block", "\n" * (FILE_LINES_MAX + 1)),
     (is_long, "chain.block", "async def f():\n" + "    pass\n" * FUNCTION_LINES_MAX),
     (is_nameless, "node.utils", ""),
@@ -206,6 +223,7 @@ SOUND: list[tuple[Rule, str, str]] = [
     (is_impure, "codec.source", "exec('x = 1')"),
     (is_impure, "storage.sqlite", "import sqlite3"),
     (knows_libp2p, "network.host", "import libp2p"),
+    (knows_tracing, "node.tracing", "import opentelemetry.trace"),
     (is_long, "chain.block", "def f():\n" + "    pass\n" * (FUNCTION_LINES_MAX - 1)),
     (is_nameless, "chain.authority", ""),
 ]

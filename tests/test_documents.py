@@ -1,5 +1,6 @@
 """The documents point at what is there. `.ci/run` runs the README's commands."""
 
+import ast
 import re
 import runpy
 from itertools import takewhile
@@ -68,11 +69,8 @@ def test_every_configuration_key_is_documented() -> None:
 def _rows_below(document: str, head: str) -> list[list[str]]:
     """The cells of a table of a document that begins with this row."""
     lines = (ROOT / "docs" / document).read_text().split(f"{head}\n", 1)[1].splitlines()[1:]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in takewhile(_is_row, lines)]
-
-
-def _is_row(line: str) -> bool:
-    return line.startswith("|")
+    rows = takewhile(lambda line: line.startswith("|"), lines)
+    return [[cell.strip() for cell in re.split(r"\s*\|(?=\s|$)", row)[1:-1]] for row in rows]
 
 
 def test_the_table_of_series_is_what_a_node_exports() -> None:
@@ -89,10 +87,7 @@ def test_the_table_of_series_is_what_a_node_exports() -> None:
         (one,) = family.describe()
         name = one.name.removeprefix("p2pledger_") + ("_total" if one.type == "counter" else "")
         exported.append([f"`{name}`", one.type, ", ".join(family._labelnames), one.documentation])
-    documented = [
-        cells if len(cells) == 4 else [*cells[:2], "", cells[2].removeprefix("| ")]
-        for cells in _rows_below("OPERATIONS.md", "| series | type | labels | what it says |")
-    ]
+    documented = _rows_below("OPERATIONS.md", "| series | type | labels | what it says |")
     assert documented == exported
 
 
@@ -109,3 +104,32 @@ def test_the_labels_take_the_values_that_are_documented() -> None:
         for _, values in _rows_below("OPERATIONS.md", "| label | values |")
     ]
     assert lists - set(told) == set()
+
+
+LOG_LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
+
+
+def _events() -> set[tuple[str, str, str]]:
+    """Every event that the source logs, with its level and its fields in their order."""
+    found = set()
+    for path in (ROOT / "p2pledger").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            match call:
+                case ast.Call(
+                    ast.Attribute(ast.Name("_log"), level), [ast.Constant(event), *_], keywords
+                ) if level in LOG_LEVELS:
+                    fields = [each.arg for each in keywords if each.arg not in ("extra", "exc_info")]
+                    for extra in (each.value for each in keywords if each.arg == "extra"):
+                        assert isinstance(extra, ast.Dict), f"{path}: `extra` of {event} is not written out"
+                        fields += [ast.literal_eval(key) for key in extra.keys if key is not None]
+                    if level == "exception" or any(each.arg == "exc_info" for each in keywords):
+                        fields.append("exception")
+                    found.add((event, level.replace("exception", "error"), ", ".join(filter(None, fields))))
+    return found
+
+
+def test_the_table_of_log_events_is_what_the_source_logs() -> None:
+    rows = _rows_below("OPERATIONS.md", "| event | level | fields | what happened |")
+    documented = {(event.strip("`"), level, fields) for event, level, fields, _ in rows}
+    assert len(rows) == len(documented)
+    assert documented - {("library", "warning and above", "logger, message")} == _events()

@@ -21,6 +21,7 @@ LEDGERS_OF_PROCESSES = {
     "tests/net/test_authority_changes.py",
     "tests/net/test_join.py",
     "tests/net/test_pruning.py",
+    "tests/net/test_series.py",
     "tests/net/test_testnet.py",
     "tests/powerloss/test_failing_disks.py",
     "tests/unit/bench/scale/test_processes.py",

@@ -35,7 +35,7 @@ IDLE_S = 15.0
 BACKLOG = 128
 HEAD_BYTES_MAX = 16 * 1024
 
-_log = logging.getLogger("p2pledger.api")
+_log = logging.getLogger("hypercorn.p2pledger")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ here against what the library writes.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
@@ -43,9 +44,7 @@ class Exposition:
     def render(self) -> bytes:
         """All series as they stand now; when one was created is left out."""
         with self._spending():
-            parts: list[str] = []
-            for family in self._families:
-                family.write(parts)
+            parts = [family.text() for family in self._families]
             for other in self._others:
                 for found in other.collect():
                     parts.append(_head(found))
@@ -54,61 +53,77 @@ class Exposition:
 
 
 class _Written:
-    """A family, and what was written of each of its series last."""
+    """A family, and what was written of it last."""
 
     def __init__(self, family: Family) -> None:
         self._family = family
         self._metric = family.family if isinstance(family, Labelled) else family
         (described,) = self._metric.describe()
         self._name, self._head = described.name + _SUFFIX.get(described.type, ""), _head(described)
-        self._series: dict[tuple[str, ...], _Series] = {}
+        self._version = -1
+        self._series: list[_Series] = []
+        self._cells: list[Any] = []
+        self._values: list[float] = []
+        self._text = ""
 
-    def write(self, parts: list[str]) -> None:
-        parts.append(self._head)
+    def text(self) -> str:
         family = self._family
-        if not isinstance(family, Labelled):
-            parts.append(self._text((), (), family))
-            return
-        present = family.series()
-        for labels, metric in present:
-            parts.append(self._text(labels, family.names, metric))
-        if len(self._series) > len(present):  # authorities come and go
-            self._series = {labels: self._series[labels] for labels, _ in present}
+        version = family.version if isinstance(family, Labelled) else 0
+        if version != self._version:
+            self._version = version
+            self._begin()
+        values: list[float] = [
+            cell._value for cell in self._cells
+        ]  # by `get` it would take three times as long
+        if values != self._values:
+            before, self._values = self._values, values
+            for series in self._series:
+                series.renew(before, values)
+            self._text = self._head + "".join([series.text for series in self._series])
+        return self._text
 
-    def _text(self, labels: tuple[str, ...], names: Sequence[str], metric: Single) -> str:
-        known = self._series.get(labels)
-        if known is None or known.metric is not metric:
-            known = self._series[labels] = _Series(self._name, tuple(zip(names, labels, strict=True)), metric)
-        return known.text()
+    def _begin(self) -> None:
+        """Write all of it anew: series came, or went."""
+        family = self._family
+        names = family.names if isinstance(family, Labelled) else ()
+        present = family.series() if isinstance(family, Labelled) else [((), family)]
+        self._series, self._cells, self._values, self._text = [], [], [], self._head
+        for labels, metric in present:
+            named = tuple(zip(names, labels, strict=True))
+            series = _Series(self._name, named, metric, len(self._cells))
+            self._series.append(series)
+            self._cells += series.cells
 
 
 class _Series:
-    """One series, of several lines when it is a histogram's."""
+    """One series, of several lines when it is a histogram's. Its cells begin at `start` of the family's."""
 
-    def __init__(self, name: str, labels: Sequence[tuple[str, str]], metric: Single) -> None:
-        self.metric = metric
-        self._values: list[float] | None = None
-        self._text = ""
-        if not isinstance(metric, Histogram):
-            self._cells, self._heads = [metric._value], [_name(name, labels)]
+    def __init__(self, name: str, labels: Sequence[tuple[str, str]], metric: Single, start: int) -> None:
+        self.text = ""
+        self._buckets = 0
+        self.cells: list[Any]
+        if isinstance(metric, Histogram):
+            bounds = metric._upper_bounds
+            self._buckets = len(bounds)
+            self._heads = [_name(f"{name}_bucket", [*labels, ("le", _number(bound))]) for bound in bounds]
+            self._heads.append(_name(f"{name}_count", labels))
+            self.cells = [*metric._buckets]
+            if bounds[0] >= 0:  # a sum that can fall is no counter
+                self._heads.append(_name(f"{name}_sum", labels))
+                self.cells.append(metric._sum)
+        else:
+            self.cells, self._heads = [metric._value], [_name(name, labels)]
+        self._cut = slice(start, start + len(self.cells))
+
+    def renew(self, before: Sequence[float], now: Sequence[float]) -> None:
+        """Write it again, if it is not as before."""
+        values = now[self._cut]
+        if values == before[self._cut]:
             return
-        bounds = metric._upper_bounds
-        self._heads = [_name(f"{name}_bucket", [*labels, ("le", _number(bound))]) for bound in bounds]
-        self._heads.append(_name(f"{name}_count", labels))
-        self._cells = [*metric._buckets]
-        if bounds[0] >= 0:  # a sum that can fall is no counter
-            self._heads.append(_name(f"{name}_sum", labels))
-            self._cells.append(metric._sum)
-
-    def text(self) -> str:
-        values = [cell.get() for cell in self._cells]
-        if values != self._values:
-            self._values = values
-            if isinstance(self.metric, Histogram):
-                values = _accumulated(values, len(self.metric._buckets))
-            lines = zip(self._heads, values, strict=True)
-            self._text = "".join([f"{head}{_number(value)}\n" for head, value in lines])
-        return self._text
+        if self._buckets:
+            values = _accumulated(values, self._buckets)
+        lines = zip(self._heads, values, strict=True)
+        self.text = "".join([f"{head}{_number(value)}\n" for head, value in lines])
 
 
 def _accumulated(values: Sequence[float], buckets: int) -> list[float]:

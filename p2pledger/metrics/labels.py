@@ -73,6 +73,8 @@ class Labelled(Generic[Family]):
 
     def __init__(self, family: Family, *values: tuple[str, ...], start: bool = True) -> None:
         self.family: Family = family
+        self.version = 0
+        """Another number whenever series came or went."""
         closed: list[tuple[str, ...]] = list(map(_with_other, values))
         self._allowed: list[frozenset[str]] = list(map(frozenset, closed))
         self._series: dict[tuple[str, ...], Family] = {}
@@ -91,6 +93,7 @@ class Labelled(Generic[Family]):
             series = self._series.get(known)
             if series is None:
                 series = self._series[known] = self.family.labels(*known)
+                self.version += 1
         return series
 
     @property
@@ -108,6 +111,7 @@ class Labelled(Generic[Family]):
         for gone in before - {*values, OTHER}:
             if self._series.pop((gone,), None) is not None:
                 self.family.remove(gone)
+                self.version += 1
         self._allowed = [frozenset({*values, OTHER})]
         for value in values:
             self.at(value)

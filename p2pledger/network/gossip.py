@@ -171,7 +171,7 @@ class Bus(Pubsub):
         except Fatal as error:
             self._on_fatal(error)
         except Exception:  # noqa: BLE001 - an edge: the peer is not to lose its stream for our fault
-            _log.exception("taking a gossip message failed")
+            _log.exception("gossip_failed", extra={"peer": peer, "topic": topic.value})
 
     async def _check(self, topic: Topic, peer: PeerId, message: rpc_pb2.Message) -> Verdict:
         try:
@@ -179,7 +179,7 @@ class Bus(Pubsub):
         except Fatal as error:
             self._on_fatal(error)
         except Exception:  # noqa: BLE001 - an edge: a fault of ours is not to be blamed on the peer
-            _log.exception("checking a gossip message failed")
+            _log.exception("gossip_failed", extra={"peer": peer, "topic": topic.value})
         return Verdict.IGNORE
 
     async def _take(self, peer: ID, rpc: rpc_pb2.RPC) -> None:
@@ -240,7 +240,7 @@ class Bus(Pubsub):
         try:
             await outbox.pour(write, STALL_S)
         except (BaseLibp2pError, trio.TooSlowError) as error:
-            _log.debug("gossip stream to %s ended: %r", peer, error)
+            _log.debug("gossip_ended", extra={"peer": str(peer), "why": repr(error)})
         with trio.CancelScope(shield=True):
             await stream.reset()
         if self.peers.get(peer) is stream:

@@ -247,7 +247,7 @@ class Host:
 
     def on_violation(self, peer: ID, reason: str) -> None:
         """See `yamux.Watcher`."""
-        _log.debug("%s broke the multiplexer's rules: %s", peer, reason)
+        _log.debug("muxer_rule_broken", extra={"peer": str(peer), "why": reason})
         if peer in self._allowed:
             self._standing.offend(peer, Offence.MUXER)
         else:
@@ -306,7 +306,7 @@ class Host:
         self._stopping.set()
 
     def _on_ban(self, peer: ID, offence: Offence) -> None:
-        _log.warning("%s is cut off for a while: %s", peer, offence.value)
+        _log.warning("peer_cut_off", extra={"peer": str(peer), "reason": offence.value})
         self._meter.banned(offence.value)
         self._cut_off(peer)
 
@@ -359,13 +359,14 @@ class Host:
             try:
                 candidates = await resolve(address)
             except (MultiaddrError, OSError, ValueError) as error:
-                _log.debug("%s cannot be resolved: %r", address, error)
+                _log.debug("address_unresolved", extra={"address": address, "why": repr(error)})
                 return False
             for candidate in candidates:
                 try:
                     await self._swarm.dial_addr(candidate, peer)
                 except BaseLibp2pError as error:
-                    _log.debug("dialling %s at %s failed: %r", peer, candidate, error)
+                    why, where = repr(error), str(candidate)
+                    _log.debug("dial_failed", extra={"peer": str(peer), "address": where, "why": why})
                 else:
                     return True
         return False

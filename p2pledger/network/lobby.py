@@ -175,7 +175,7 @@ class Lobby:
         except* (Intrusion, InvalidMessage, trio.TooSlowError) as errors:
             self._strike(mux.peer_id, address, repr(errors.exceptions[0]))
         except* Exception as errors:  # noqa: BLE001 - an edge: what a stranger breaks ends its visit, not us
-            _log.debug("visit of %s ended: %r", mux.peer_id, errors.exceptions)
+            _log.debug("visit_ended", extra={"peer": str(mux.peer_id), "why": repr(errors.exceptions)})
 
     async def _listen(self, mux: Mux) -> None:
         """Serve one stream after the other. Those beyond wait in the connection, few at a time."""
@@ -188,7 +188,7 @@ class Lobby:
             await stream.close()
 
     def _strike(self, peer: ID, address: str, why: str) -> None:
-        _log.info("a stranger, %s from %s, is turned away: %s", peer, address, why)
+        _log.info("stranger_turned_away", extra={"peer": str(peer), "address": address, "why": why})
         self._meter.banned("stranger")
         self._strikes.add(str(peer))
         self._strikes.add(address)

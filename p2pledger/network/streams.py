@@ -111,7 +111,7 @@ class Frames:
 
             await line.outbox.pour(write, STALL_S)
         except (BaseLibp2pError, trio.TooSlowError) as error:
-            _log.debug("frames to %s ended: %r", peer, error)
+            _log.debug("frames_ended", extra={"peer": str(peer), "why": repr(error)})
         finally:
             if self._lines.get(peer) is line:
                 # A peer that refuses our frames is not to be asked again with every one of them.
@@ -145,7 +145,7 @@ class Frames:
         except (InvalidMessage, Fatal):
             raise
         except Exception:  # noqa: BLE001 - an edge: the peer is not to lose its stream for our fault
-            _log.exception("taking a frame failed")
+            _log.exception("frame_failed", extra={"peer": peer})
 
 
 class Asks:

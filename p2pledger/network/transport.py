@@ -379,7 +379,8 @@ class Switchboard(BasicHost):
         except Fatal as error:
             self._on_fatal(error)
         except Exception as error:  # noqa: BLE001 - an edge: a peer's bytes reach handlers of the library
-            _log.debug("stream of %s ended: %r", net_stream.muxed_conn.peer_id, error)
+            peer = str(net_stream.muxed_conn.peer_id)
+            _log.debug("stream_ended", extra={"peer": peer, "why": repr(error)})
             await net_stream.reset()
 
     async def _serve(self, stream: INetStream) -> None:

@@ -35,7 +35,7 @@ class _Unmoved:
     """A node that breaks the multiplexer's rules ends the visit; there is nothing more to it."""
 
     def on_violation(self, peer: ID, reason: str) -> None:
-        _log.debug("%s broke the multiplexer's rules: %s", peer, reason)
+        _log.debug("muxer_rule_broken", extra={"peer": str(peer), "why": reason})
 
     def on_ping(self, peer: ID, rtt_ms: float) -> None:
         pass

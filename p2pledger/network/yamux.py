@@ -122,7 +122,8 @@ class Mux(IMuxedConn):
         except* Violation as errors:
             self._watcher.on_violation(self.peer_id, str(errors.exceptions[0]))
         except* Exception as errors:  # noqa: BLE001 - an edge: what a peer breaks ends its connection, not us
-            _log.debug("connection to %s ended: %r", self.peer_id, errors.exceptions)
+            why = repr(errors.exceptions)
+            _log.debug("connection_ended", extra={"peer": str(self.peer_id), "why": why})
         finally:
             with trio.CancelScope(shield=True):
                 await self._shut()

@@ -8,6 +8,7 @@
     [log]      level, format
     [mempool]  transactions_max, bytes_max
     [storage]  bodies_kept_blocks
+    [traces]   endpoint, one_in
 
 `P2PLEDGER_API_PORT` stands over `port` in `[api]`, and so on for every key; a list is written with
 commas between its items. Nothing is guessed: an unknown key or variable is refused, and everything
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from p2pledger.signer.keyfile import PASSPHRASE_VARIABLE, KeyFileRefused, read_passphrase
 
@@ -110,6 +112,13 @@ def _choice(members: type[Enum]) -> Check:
 def _level(value: Any, base: Path) -> str:
     if value not in ("debug", "info", "warning", "error"):
         raise ValueError("choose one of 'debug', 'info', 'warning', 'error'")
+    return str(value)
+
+
+def _endpoint(value: Any, base: Path) -> str:
+    parts = urlsplit(value) if type(value) is str else None
+    if parts is None or (value and (parts.scheme not in ("http", "https") or not parts.hostname)):
+        raise ValueError("write a URL like http://127.0.0.1:4318/v1/traces, or nothing between the quotes")
     return str(value)
 
 
@@ -230,6 +239,16 @@ class StorageSection:
 
 
 @dataclass(frozen=True)
+class TracesSection:
+    """Where spans of transactions and blocks are sent, if anywhere."""
+
+    endpoint: Annotated[str, _endpoint] = ""
+    """An OTLP collector's URL, as in http://127.0.0.1:4318/v1/traces; empty: nothing is traced."""
+    one_in: Annotated[int, _integer(1, 1_000_000)] = 100
+    """One transaction in so many is followed, and one block."""
+
+
+@dataclass(frozen=True)
 class Configuration:
     """All of a node's configuration, checked."""
 
@@ -241,6 +260,7 @@ class Configuration:
     log: LogSection
     mempool: MempoolSection
     storage: StorageSection
+    traces: TracesSection = TracesSection()
 
 
 _SECTIONS: dict[str, type] = get_type_hints(Configuration)

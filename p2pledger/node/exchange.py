@@ -29,8 +29,9 @@ from p2pledger.node.answers import answers
 from p2pledger.node.clock_offset import ClockOffset
 from p2pledger.node.finals import GossipSeen
 from p2pledger.node.loop import Inbox
-from p2pledger.node.pool import AT_ONCE, Pool, authentic
+from p2pledger.node.pool import AT_ONCE, Pool
 from p2pledger.node.reception import Reception
+from p2pledger.node.verifying import authentic
 from p2pledger.storage.store import Store
 from p2pledger.types import Millis, PeerId
 

@@ -23,6 +23,7 @@ from p2pledger.node.census import Census
 from p2pledger.node.layers import Layer, Layers
 from p2pledger.node.pool import Pool
 from p2pledger.node.service import FinalEvent
+from p2pledger.node.trail import Trail
 from p2pledger.signer.local import VoteSigner
 from p2pledger.storage.store import Store
 from p2pledger.types import Hash, Height, Millis
@@ -83,6 +84,7 @@ class Finals:
         self._network, self._seen, self._metrics = network, seen, metrics
         self._now, self._organisation = now, organisation
         self.census = Census(store, metrics)
+        self.trail = Trail()
         self._send, self._receive = trio.open_memory_channel[Final](FINALS_MAX)
         self._stored = trio.Event()
         """Set once the next block is stored, and another one then."""
@@ -123,12 +125,15 @@ class Finals:
         if layer is None:
             raise Fatal(f"block {block.header.height} is final and was not executed here")
         started, parent = trio.current_time(), self._store.tip().header
+        began_ns = self.trail.now_ns()
         await trio.to_thread.run_sync(self._persist, block, layer)
+        ended_ns = self.trail.now_ns()
         self._metrics.store_commit_seconds.observe(trio.current_time() - started)
         self._stored.set()
         self._stored = trio.Event()
         self._layers.settle(block.header.digest)
         self._pool.settle(layer.transactions, block.header.height, block.header.time_ms)
+        self.trail.worked(block.header, "commit", began_ns, ended_ns)
         self._measure(block, parent, sum(len(transaction.encoded) for transaction in layer.transactions))
         self.on_stored(block)
         self._tell(block)

@@ -33,6 +33,7 @@ from p2pledger.node.clock import Clock
 from p2pledger.node.executor import Executor
 from p2pledger.node.pace import Pace
 from p2pledger.node.pool import Pool
+from p2pledger.node.trail import Trail
 from p2pledger.node.turn import Turn
 from p2pledger.signer.local import Refused, VoteSigner
 from p2pledger.types import Hash, PeerId
@@ -104,6 +105,7 @@ class Loop:
             ASK_MS_MAX, FIRST_REPLY_DELTAS * genesis.parameters.delta_ms
         )
         self.beat_s = math.inf
+        self.trail = Trail()
         self.on_clock_set: Callable[[], None] = lambda: None
         pool.on_news = self._on_news
 
@@ -203,12 +205,17 @@ class Loop:
         return None
 
     def _execute(self, work: events.Execute | events.Build) -> events.Event:
+        began_ns = self.trail.now_ns()
         with self._metrics.block_execution_seconds.time(), self._metrics.spending("execute"):
             if isinstance(work, events.Execute):
-                return self._executor.execute(work)
+                executed = self._executor.execute(work)
+                if executed.judgement is events.Judgement.VALID:
+                    self.trail.worked(work.header, "execute", began_ns, self.trail.now_ns())
+                return executed
             began = trio.current_time()
             built = self._executor.build(work, self._clock.now(), self._pace.transactions_max)
             self._pace.observe(len(built.transaction_ids), (trio.current_time() - began) * 1_000)
+            self.trail.worked(built.header, "propose", began_ns, self.trail.now_ns())
             return built
 
     def _count_missed(self, entering: events.Enter) -> None:

@@ -44,6 +44,7 @@ from p2pledger.node.pool import Pool, Refusal
 from p2pledger.node.pruning import Pruning
 from p2pledger.node.recovery import recovered
 from p2pledger.node.service import FinalEvent, Health, NodeStatus
+from p2pledger.node.trail import Tracer, Trail
 from p2pledger.signer.local import VoteSigner
 from p2pledger.storage.store import Store
 from p2pledger.types import Epoch, Hash, Height, Millis, PeerId, PublicKey
@@ -74,6 +75,7 @@ class Node:
         signer: VoteSigner | None,
         identity_seed: bytes,
         metrics: Metrics,
+        tracer: Tracer | None = None,
     ) -> None:
         self.genesis = genesis
         self._configuration, self._store, self._metrics = configuration, store, metrics
@@ -127,6 +129,7 @@ class Node:
         exchange.reception.spread = self._batcher.put
         self._clock_offset = exchange.clock_offset
         self._loop.on_clock_set = self._clock_offset.forget
+        self._leave(Trail(is_told=configuration.log.level == "debug", tracer=tracer))
         self._asking = trio.CapacityLimiter(QUERY_THREADS)
         self._started, self._said = False, ""
         self._admitted: tuple[object, ...] = ()
@@ -147,6 +150,10 @@ class Node:
             nursery.start_soon(keep_gauges, self)
             self._started = True
             task_status.started()
+
+    def _leave(self, trail: Trail) -> None:
+        """Have all that happens to transactions and blocks told there."""
+        self._pool.trail = self._loop.trail = self._finals.trail = trail
 
     def _admit(self) -> None:
         """Who may connect: the authorities around this epoch and those decided on, live gateways, and

@@ -4,7 +4,6 @@ Every transaction is decoded once and its signatures are verified once, in batch
 What was accepted ends as exactly one of final, refused with a code, or expired.
 """
 
-import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
@@ -18,9 +17,7 @@ from p2pledger.chain.transaction import (
     Transaction,
     decode_transaction,
     decode_transactions,
-    is_authentic,
 )
-from p2pledger.crypto import is_signed
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
 from p2pledger.ledger.machine import Machine, Round
@@ -28,6 +25,8 @@ from p2pledger.ledger.mempool import Mempool, Share, ShareFull
 from p2pledger.metrics import Metrics
 from p2pledger.node.backlog import Backlog
 from p2pledger.node.service import MEMPOOL_FULL, TOO_BUSY, Busy
+from p2pledger.node.trail import Trail
+from p2pledger.node.verifying import authentic
 from p2pledger.storage.store import Store
 from p2pledger.types import Hash, Height, Millis
 
@@ -36,8 +35,6 @@ FETCHED_BYTES_MAX = 256 * 1024 * 1024
 FATES_MAX = 200_000
 AT_ONCE = 64
 """So many transactions are judged before the agreement gets its turn: some milliseconds."""
-INLINE_MAX = 16
-"""So few signatures are verified where they stand: handing them to a thread costs more."""
 RECHECKED_MAX = 128
 """Left-over transactions that are tried anew after a final block, at most."""
 LEFT_OVER_MS = 1_000
@@ -49,24 +46,6 @@ SPREAD_MAX = 1_000
 RETRY_AFTER_MS = 500
 
 Refusal = InvalidMessage | InvalidTransaction | Busy
-
-_verifiers = trio.CapacityLimiter(max(1, os.cpu_count() or 1))
-
-
-async def authentic(transactions: Sequence[Transaction], metrics: Metrics) -> list[bool]:
-    """Which of these are signed by all their signers; verified on other threads when they are many."""
-    started = trio.current_time()
-    if len(transactions) <= INLINE_MAX:
-        verdicts = _verify(transactions, metrics)
-    else:
-        verdicts = await trio.to_thread.run_sync(_verify, transactions, metrics, limiter=_verifiers)
-    metrics.signature_verify_seconds.observe(trio.current_time() - started)
-    return verdicts
-
-
-def _verify(transactions: Sequence[Transaction], metrics: Metrics) -> list[bool]:
-    with metrics.spending("verify"):
-        return [is_authentic(transaction, is_signed) for transaction in transactions]
 
 
 class Pool:
@@ -90,6 +69,7 @@ class Pool:
         self.mempool = Mempool(transactions_max, bytes_max, RETRY_AFTER_MS)
         self.on_news: Callable[[], None] = lambda: None
         self.is_unfinal: Callable[[Hash], bool] = lambda transaction_id: False
+        self.trail = Trail()
         self._genesis, self._machine, self._store = genesis, machine, store
         self._metrics, self._now = metrics, now
         self._urgent = machine.urgent_kinds
@@ -115,6 +95,7 @@ class Pool:
     async def submit(self, encoded: Sequence[bytes]) -> list[Transaction | Refusal]:
         """Judge transactions from a client; the good ones are pending when this returns."""
         answers: list[Transaction | Refusal] = []
+        began_ns = self.trail.now_ns()
         waiting_max = self._backlog.waiting_max
         room = max(0, waiting_max - len(self.mempool) - self._under_way)
         taken, left = encoded[:room], len(encoded[room:])
@@ -127,7 +108,7 @@ class Pool:
             answers += [Busy(RETRY_AFTER_MS, TOO_BUSY)] * left
             opened = {i: answer for i, answer in enumerate(answers) if isinstance(answer, Transaction)}
             fresh = {i: one for i, one in opened.items() if one.id not in self.mempool}
-            await self._judge(answers, fresh, "api")
+            await self._judge(answers, fresh, "api", began_ns=began_ns)
         finally:
             self._under_way -= len(taken)
         now = self._now()
@@ -210,6 +191,7 @@ class Pool:
         source: str,
         *,
         verified: bool = False,
+        began_ns: int = 0,
     ) -> bool:
         """Verify, try and take what is fresh among the answers; put the refusal in the place of a bad one.
 
@@ -219,6 +201,8 @@ class Pool:
         with self._metrics.spending("admit"):
             is_news = self._admit(answers, fresh, verdicts, source)
         self._count(answers, fresh, source)
+        if self.trail.is_followed:
+            self.trail.accepted(source, [answers[i] for i in fresh], began_ns)
         if is_news:
             self.on_news()
         return all(verdicts)
@@ -333,6 +317,7 @@ class Pool:
     def settle(self, transactions: Sequence[Transaction], height: Height, time_ms: Millis) -> None:
         """A block is stored: its transactions are final, and what cannot follow any more has ended too."""
         ids, now = [transaction.id for transaction in transactions], self._now()
+        self.trail.final(ids, height)
         self.mempool.settle(ids, now)
         self._backlog.settle(len(ids), now)
         self._fates.end_final(ids, height)
@@ -355,7 +340,9 @@ class Pool:
         self._recheck(time_ms)
 
     def _expire(self, time_ms: Millis) -> None:
-        for transaction_id in self.mempool.expire(time_ms):
+        expired = self.mempool.expire(time_ms)
+        self.trail.expired(expired)
+        for transaction_id in expired:
             self._end(transaction_id, EXPIRED)
             self._metrics.txs_finalized_total.at("other", "expired").inc()
 
@@ -373,6 +360,7 @@ class Pool:
             except InvalidTransaction as error:
                 self.mempool.remove([transaction_id])
                 self._count_end(transaction, error.code)
+                self.trail.refused(transaction_id, error.code, error.message)
                 self._end(transaction_id, Fate(Outcome.REFUSED, code=error.code, message=error.message))
 
     def _end(self, transaction_id: Hash, fate: Fate) -> None:

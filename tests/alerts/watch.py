@@ -1,7 +1,7 @@
 """Prometheus beside a testnet that is to be broken, with the project's rules at ten times their speed."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,10 +35,6 @@ class Watch:
             if alert.state == "firing" and alert.name in self._names
         }
 
-    def all_firing(self) -> set[str]:
-        """Every alert of the rules that fires now, also those not looked for."""
-        return {alert.name for alert in self._server.alerts() if alert.state == "firing"}
-
     def stays_calm(self, for_s: float = HEALTHY_S) -> None:
         """Fail if one of them fires: what fires before its fault shows nothing by firing after it."""
         end = time.monotonic() + for_s
@@ -46,7 +42,7 @@ class Watch:
             assert self.firing() == set()
             time.sleep(POLL_S)
 
-    def until_fired(self, expected: set[Fired], may: frozenset[str] = frozenset()) -> None:
+    def until_fired(self, expected: set[Fired], may: Collection[str] = ()) -> None:
         """Wait until these fire, all at one time. Others must not, but for those of `may`."""
         began, seen = time.monotonic(), dict[Fired, float]()
         while not expected <= (firing := self.firing()):

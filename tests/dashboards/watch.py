@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from p2pledger.monitoring.recording import recordings
+from p2pledger.testnet.city.cast import AUTHORITIES
 from p2pledger.testnet.control import ask
 from p2pledger.testnet.directory import Directory, open_directory
 from p2pledger.testnet.fault import Fault, Kind
@@ -107,17 +108,20 @@ def all_nodes(directory: Directory) -> list[Target]:
 
 def break_things(directory: Path, server: Prometheus, nodes: int) -> None:
     """Each fault until Prometheus has seen what it is to show."""
-    server.wait_for("up == 1", nodes)
+
+    def until(expr: str, count: int = 1) -> None:
+        server.wait_for(expr, count, PATIENCE_S)
+
+    until("up == 1", nodes)
     ask(directory, Fault(Kind.KILL, ("authority-4",)))
-    server.wait_for("increase(p2pledger_consensus_proposals_missed_total[1m]) > 0")
-    server.wait_for("increase(p2pledger_consensus_views_skipped_total[1m]) > 0")
+    until("increase(p2pledger_consensus_proposals_missed_total[1m]) > 0")
+    until("increase(p2pledger_consensus_views_skipped_total[1m]) > 0")
     ask(directory, Fault(Kind.KILL, ("authority-3",)))
-    server.wait_for("p2pledger_consensus_trouble > 0")
+    until("p2pledger_consensus_trouble > 0")
     ask(directory, Fault(Kind.RESTART, ("authority-3", "authority-4")))
-    server.wait_for('p2pledger_sync_state{state="in_sync"} == 1', nodes)
-    server.wait_for("p2pledger_consensus_is_voting == 1", 4)
+    until("p2pledger_consensus_is_voting == 1", AUTHORITIES)
     ask(directory, Fault(Kind.TWIN, ("authority-2",)))
-    server.wait_for("increase(p2pledger_consensus_evidence_recorded_total[1m]) > 0")
+    until("increase(p2pledger_consensus_evidence_recorded_total[1m]) > 0")
 
 
 def exposed_by(targets: Sequence[Target]) -> dict[str, set[str]]:

@@ -32,8 +32,8 @@ class Counts:
     def dial(self, result: str) -> None:
         self.of["dial", result] += 1
 
-    def dropped(self, direction: str) -> None:
-        self.of["dropped", direction] += 1
+    def dropped(self, direction: str, count: int = 1) -> None:
+        self.of["dropped", direction] += count
 
     def banned(self, reason: str) -> None:
         self.of["banned", reason] += 1

@@ -13,6 +13,8 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 from p2pledger.network import streams, transport, wire, yamux
 from p2pledger.network.flow import DATA, HEADER, PING, SYN, WINDOW_UPDATE
+from p2pledger.network.gossip import SUBSCRIPTIONS_MAX
+from p2pledger.network.router import CONTROLS_MAX
 from p2pledger.network.seam import Topic
 from p2pledger.network.streams import ASK, FRAMES
 from p2pledger.network.wire import encode_delimited, encode_frame
@@ -173,6 +175,9 @@ async def test_control_messages_leave_no_litter() -> None:
         await mallory.gossip(stream, mallory.message(b"heard"))
         await until(lambda: b"heard" in a.handler.heard() or not a.host.connected() >= {mallory.id})
         router, bus = a.host._router, a.host._bus
+        # Of grafts and prunes at least; the others are not even looked at once there were too many.
+        lost = 50 * (200 - SUBSCRIPTIONS_MAX) + 2 * 50 * (200 - CONTROLS_MAX)
+        assert a.counts.of["dropped", "inbound"] >= lost, "what one message holds too many of is counted"
         assert len(router.back_off) + len(bus.peer_topics) <= 6
         assert sum(len(topics) for topics in router.graft_flood_tracking.values()) <= 6
         assert sum(len(topics) for topics in router.ihave_message_limits.values()) <= 6

@@ -17,6 +17,7 @@ from p2pledger.monitoring.dashboards.queries import (
     ratio,
     total,
 )
+from p2pledger.monitoring.recording import BEHIND
 
 QUORUM = f"floor((2 * {fact(on_chain('consensus_authorities'))} + 2) / 3)"
 """How many authorities decide, as `chain.authority.quorum` has it."""
@@ -167,13 +168,13 @@ UPRIGHT = Row(
         ),
         Panel(
             "Blocks behind best known",
-            "How far a node is behind the highest block that a peer has shown it a certificate for.",
+            "How far a node is behind the highest block that its peers have shown it; and, by the rule"
+            " that the alert asks, behind what any node had a minute ago: one that is cut off is shown"
+            " nothing and looks level.",
             Unit.COUNT,
             (
-                Target(
-                    f"{at_nodes('chain_best_known_height')} - {at_nodes('chain_height')}",
-                    "{{instance}}",
-                ),
+                Target(f"{at_nodes('chain_best_known_height')} - {at_nodes('chain_height')}", "{{instance}}"),
+                Target(of_process(BEHIND), "{{instance}}, of all"),
             ),
             thresholds=(Threshold(20, Colour.DOUBTFUL),),
         ),
@@ -229,8 +230,8 @@ USED = Row(
         ),
         Panel(
             "Mempool fill",
-            "Of what a node may keep waiting, by number and by bytes. With either full it answers 429 to who"
-            " writes.",
+            "Of what a node may keep waiting, by number and by bytes. With either full it answers 429 to"
+            " who writes.",
             Unit.SHARE,
             (
                 Target(

@@ -31,7 +31,7 @@ def at_nodes(series: str, *matchers: str) -> str:
 
 
 def of_process(series: str, *matchers: str) -> str:
-    """As `at_nodes`, of the series that the client library or Prometheus itself gives to every process."""
+    """As `at_nodes`, of the client library's series, Prometheus' own, and those that rules record."""
     return _selector(series, (CHAIN, NODES, *matchers))
 
 

@@ -4,11 +4,12 @@ import json
 import os
 
 from click.testing import CliRunner
-from p2pledger.bench.display import idle_table, latency_table, throughput_table
+from p2pledger.bench.display import idle_table, latency_table, scrape_table, throughput_table
 from p2pledger.bench.idle import Idle, Idleness
 from p2pledger.bench.latency import Latency
 from p2pledger.bench.phase import Stretch, Use
 from p2pledger.bench.readings import Readings
+from p2pledger.bench.scrape import Scraping
 from p2pledger.bench.throughput import Throughput
 from p2pledger.cli import main
 from pytest import approx
@@ -116,6 +117,10 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
     shown = printed(throughput_table(found))
     assert "4,096/s over 2.0 s" in shown and "1,000 drawn by lot" in shown
     for part in ("0.0667", "fell behind", "50 as mempool_full", "140, 9, 1", "verify 0.9, rest 0.6", "2 MiB"):
+        assert part in shown
+    figures = {"p50": 2.5, "p95": 3.5, "p99": 4.5}
+    shown = printed(scrape_table(Scraping(4, 0, 190, 2_048, figures, 5.5, figures, 50.0, 50.0, stretch)))
+    for part in ("190 of 2 KiB", "p99 4.5 ms, the worst 5.5 ms", "50.0 of 50.0 us"):
         assert part in shown
     latency = Latency(4, 0, 40.0, stretch.latency_ms, stretch.proposal_to_final_ms, stretch)
     for part in ("40 ms each way", "p50 1.0 ms, p95 2.0 ms", "p50 4.0 ms, p95 5.0 ms, p99 6.0 ms of 20"):

@@ -116,6 +116,8 @@ def test_the_passphrase_is_not_shown(home: Path) -> None:
         ("[log]\nformat = 'xml'", "log.format", "'console'"),
         ("[mempool]\nbytes_max = 1", "mempool.bytes_max", "from 1048576"),
         ("[storage]\nbodies_kept_blocks = 9", "storage.bodies_kept_blocks", "keeps all bodies"),
+        ('[traces]\nendpoint = "collector:4318"', "traces.endpoint", "http://127.0.0.1:4318/v1/traces"),
+        ("[traces]\none_in = 0", "traces.one_in", "a whole number from 1"),
     ],
 )
 def test_a_fault_names_its_key_and_the_cure(home: Path, text: str, key: str, cure: str) -> None:

@@ -9,12 +9,13 @@ from p2pledger.chain.block import FinalBlock
 from p2pledger.chain.message import BlocksRequest, BodiesRequest, Reply, Request
 from p2pledger.chain.receipt import check_receipt
 from p2pledger.chain.transaction import Batch, Outcome, Spread
+from p2pledger.chain.vote import notarise
 from p2pledger.codec import decode, encode
-from p2pledger.consensus.events import Answered, AskFailed
+from p2pledger.consensus.events import Answered, AskFailed, Sign, SignatureRefused, Tick
 from p2pledger.crypto import is_signed
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.network.seam import Topic, Verdict
-from p2pledger.types import Height
+from p2pledger.types import Epoch, Hash, Height, View
 from tests.ledgers import quota
 from tests.unit.node.solo import PARAMETERS, Solo, fact, genesis
 
@@ -180,4 +181,26 @@ async def test_a_peer_that_does_not_begin_to_answer_is_given_up_and_the_next_one
     await solo.loop._ask("key", 0, request)
     assert await solo.inbox.take() == Answered("key", 0, ())
     assert solo.loop._patience_ms == solo.loop._patience_ms_min
+    solo.signer.close()
+
+
+async def test_a_vote_that_the_signer_refuses_is_counted_with_its_reason(tmp_path):
+    solo = Solo(tmp_path)
+    of_no_epoch = Sign(notarise(Epoch(99), View(1), Hash(b"x" * 32)), 0, (), None)
+    answer = await solo.loop._sign(of_no_epoch)
+    assert isinstance(answer, SignatureRefused)
+    assert solo.count("signer_refusals_total", reason=answer.reason) == 1
+    solo.signer.close()
+
+
+def test_a_final_block_that_our_own_execution_contradicts_is_counted_and_ends_the_node(tmp_path):
+    solo = Solo(tmp_path)
+
+    def contradicted(event, now):
+        raise Fatal("a final block is not what executing it gives")
+
+    solo.core.step = contradicted
+    with pytest.raises(Fatal):
+        solo.loop._step(Tick())
+    assert solo.count("divergence_total") == 1
     solo.signer.close()
