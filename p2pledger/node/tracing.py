@@ -20,6 +20,7 @@ Imported only by a node that was told where to send them: it needs `pip install 
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Thread
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -39,6 +40,7 @@ BLOCKS_MAX = 256
 QUEUE_SPANS_MAX = 2_048
 EXPORT_MS = 1_000
 EXPORT_TIMEOUT_S = 3.0
+CLOSE_S = 3.0
 TRACE_ID_BYTES = 16
 
 
@@ -99,9 +101,12 @@ class SpanTracer:
         """Heights of blocks that hold a followed transaction, until they are told of."""
 
     def close(self) -> None:
-        """Send what waits, for EXPORT_TIMEOUT_S at most, and stop."""
-        self._provider.force_flush(round(EXPORT_TIMEOUT_S * 1_000))
-        self._provider.shutdown()
+        """Send what waits, for CLOSE_S at most, and stop."""
+        # It would wait for each of several batches, if a collector does not answer: longer than a node may
+        # take to stop. Both threads are daemons, and what was not sent by then is lost.
+        closing = Thread(target=self._provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
 
     def accepted(self, transactions: Sequence[Transaction], began_ns: int, now_ns: int) -> None:
         """See `Tracer.accepted`."""
