@@ -59,8 +59,8 @@ monitoring: prerequisites .venv/.runtime  ## write deploy/monitoring anew: dashb
 dashboards-test: prerequisites .venv/.development  ## dashboards against Grafana's schema and a real Prometheus
 	$(BIN)/pytest -m campaign -s tests/dashboards $(ARGS)
 
-alerts-test: prerequisites .venv/.development  ## alerts fire for real, each by its fault, in a real Prometheus
-	$(BIN)/pytest -m campaign -s tests/alerts $(ARGS)
+alerts-test: prerequisites .venv/.development  ## the rules' cases; alerts fire for real, each by its fault, in a real Prometheus
+	$(BIN)/pytest -m campaign -s tests/monitoring tests/alerts $(ARGS)
 
 compose-test: prerequisites .venv/.development  ## image and compose testnet on a container engine, and its faults
 	$(BIN)/pytest -m campaign -s -ra tests/compose $(ARGS)

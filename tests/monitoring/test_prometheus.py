@@ -6,6 +6,7 @@ import httpx
 import pytest
 from tests.monitoring.prometheus import NoPrometheus, Target, program, prometheus
 
+pytestmark = pytest.mark.campaign
 NOBODY = Target("nobody", "127.0.0.1:1", "authority", "here")
 
 
