@@ -242,7 +242,7 @@ def _work(pace: Pace) -> tuple[Alert, ...]:
 
 
 def _nodes(pace: Pace) -> tuple[Alert, ...]:
-    peers = 'sum by (chain, instance) (p2pledger_p2p_peers{direction!="other"})'
+    peers = "sum by (chain, instance) (p2pledger_p2p_peers)"
     mesh = 'min by (chain, instance, topic) (p2pledger_gossip_mesh_peers{topic!="other"})'
     return (
         Alert(

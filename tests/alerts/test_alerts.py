@@ -18,7 +18,7 @@ from tests.monitoring.prometheus import program
 pytestmark = pytest.mark.campaign
 
 LOAD = ("--replay", "all", "--rate", "20")
-LOAD_OF_ONE = ("--replay", "water", "--rate", "20")
+LOAD_OF_ONE = ("--replay", "water", "--rate", "5")
 """All of it goes through gateway-1, so that another gateway can be cut off without holding it up."""
 
 MEMPOOL_TRANSACTIONS_MAX = 80
@@ -77,22 +77,19 @@ def test_authorities_are_lost_one_after_the_other(path: Path) -> None:
         assert ("P2pledgerQuorumAtRisk", "") not in watch.firing()
 
         print(net.fault(Kind.HEAL))
-        watch.until_resolved()
+        # How soon an authority that was away votes again is another campaign's matter.
+        watch.until_resolved("P2pledgerAuthorityNotSigning")
 
 
-def test_a_gateway_starts_over_and_is_cut_off_and_an_authority_has_a_twin(path: Path) -> None:
+def test_a_gateway_starts_over_an_authority_has_a_twin_and_the_gateway_is_cut_off(path: Path) -> None:
     names = {"P2pledgerNodeBehind", "P2pledgerRestarting", "P2pledgerAuthorityNotVoting"}
     quorum = {"P2pledgerQuorumAtRisk", "P2pledgerQuorumLost"}
     with watched(path, names | quorum | LIES, *LOAD_OF_ONE) as (net, watch):
         for _ in range(STARTS):
             print(net.fault(Kind.RESTART, "gateway-2"))
             until_it_was_seen(net.directory, "gateway-2")
+        restarting = {"P2pledgerRestarting"}  # it looks back for a quarter of an hour, here 90 s
         watch.until_fired({("P2pledgerRestarting", "gateway-2")}, may={"P2pledgerNodeBehind"})
-
-        print(net.fault(Kind.DISCONNECT, "gateway-2", is_silent=True))
-        watch.until_fired({("P2pledgerNodeBehind", "gateway-2")}, may={"P2pledgerRestarting"})
-        print(net.fault(Kind.HEAL))
-        watch.until_resolved("P2pledgerRestarting")  # it looks back for a quarter of an hour, here 90 s
 
         print(net.fault(Kind.TWIN, "authority-2"))
         # The honest one falls silent once it knows, so three of four vote from then on.
@@ -101,7 +98,12 @@ def test_a_gateway_starts_over_and_is_cut_off_and_an_authority_has_a_twin(path: 
             ("P2pledgerAuthorityNotVoting", "authority-2"),
             ("P2pledgerQuorumAtRisk", ""),
         }
-        watch.until_fired(for_good, may={"P2pledgerRestarting"})
+        watch.until_fired(for_good, may=restarting)
+        print(net.fault(Kind.HEAL))
+        watch.until_resolved(*(name for name, _ in for_good))
+
+        print(net.fault(Kind.DISCONNECT, "gateway-2", is_silent=True))
+        watch.until_fired({*for_good, ("P2pledgerNodeBehind", "gateway-2")})
         print(net.fault(Kind.HEAL))
         watch.until_resolved(*(name for name, _ in for_good))
 
