@@ -3,8 +3,9 @@
     python -m tests.dashboards.day DIR
 
 It begins as `p2pledger testnet up --replay city --faults` does, and plays what writes something of each
-module; the authorities stay who they are. What would be over soon is left open: a load that arrived short,
-data that custodians still have, a proposal. When all is said it says TOLD; faults come from outside.
+module; nobody joins, and the authorities stay who they are. What would be over soon is left open: a load
+that arrived short, data that custodians still have, a proposal. When all is said it says TOLD; faults come
+from outside.
 """
 
 import secrets
@@ -30,8 +31,8 @@ from p2pledger.chain.payloads import (
 )
 from p2pledger.codec import encode
 from p2pledger.testnet import up
-from p2pledger.testnet.city import cast, council, newcomers
-from p2pledger.testnet.city.cast import CARRIER, COLLECTOR, HOSPITAL, LEAVING, PLANT, REGISTRY, TRANSPORT
+from p2pledger.testnet.city import cast, council
+from p2pledger.testnet.city.cast import CARRIER, HOSPITAL, LEAVING, REGISTRY, TRANSPORT, UTILITY
 from p2pledger.testnet.city.chapters import waste
 from p2pledger.testnet.city.run import Day
 from p2pledger.testnet.city.sensor import Sensor
@@ -41,7 +42,7 @@ from p2pledger.types import Height, Millis
 from rich.console import Console
 
 TOLD = "All is said."
-RATE = 12.0
+RATE = 10.0
 MASS_G = 5_000_000
 FAR_AHEAD_BLOCKS = 100_000
 
@@ -57,28 +58,28 @@ class WatchedDay(Day):
             await council.reached(stage, begins)
             async with trio.open_nursery() as chapters:
                 chapters.start_soon(self._residents, stage, [])
-                chapters.start_soon(self._goods, stage, nodes, http)
+                chapters.start_soon(send_loads, stage)
                 chapters.start_soon(leave_data, stage)
                 chapters.start_soon(leave_proposal, stage)
             self._say(TOLD)
             await trio.sleep_forever()
 
-    async def _goods(self, stage: Stage, nodes: Nodes, http: httpx.AsyncClient) -> None:
-        for number, organisation in enumerate((COLLECTOR, PLANT), cast.GATEWAYS + 1):
-            await newcomers.gateway_joins(stage, nodes, http, f"gateway-{number}", organisation)
-        loads = Loads(stage)
-        await loads.enrol()
-        await loads.settle(await loads.lose_half())
-        await loads.lose_half()
+
+async def send_loads(stage: Stage) -> None:
+    """One load that was short is settled, and another one is not."""
+    loads = Loads(stage)
+    await loads.enrol()
+    await loads.settle(await loads.lose_half())
+    await loads.lose_half()
 
 
 class Loads:
-    """Loads that a collector sends and a plant weighs; the scales are enrolled once."""
+    """Loads that one organisation with a gateway sends to the other; their scales are enrolled once."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._scale = Sensor(stage, COLLECTOR, "scale")
-        self._weighbridge = Sensor(stage, PLANT, "weighbridge")
+        self._scale = Sensor(stage, TRANSPORT, "scale")
+        self._weighbridge = Sensor(stage, UTILITY, "weighbridge")
 
     async def enrol(self) -> None:
         await self._scale.enrol()
@@ -89,17 +90,17 @@ class Loads:
         stage, lot, manifest = self._stage, secrets.token_bytes(16), secrets.token_bytes(16)
         weighing = await waste.weigh(stage, self._scale, MASS_G)
         create = LotCreate(lot, waste.MIXED, MASS_G, waste.CONTAINER, stage.now_ms(), weighing)
-        await stage.say(create, COLLECTOR, stage.admin(COLLECTOR), self._scale.signer)
-        await stage.say(ShipOffer(manifest, (lot,), CARRIER, PLANT), COLLECTOR)
+        await stage.say(create, TRANSPORT, stage.admin(TRANSPORT), self._scale.signer)
+        await stage.say(ShipOffer(manifest, (lot,), CARRIER, UTILITY), TRANSPORT)
         await stage.say(ShipAccept(manifest), CARRIER)
         weighing = await waste.weigh(stage, self._weighbridge, MASS_G // 2)
-        await stage.say(ShipReceive(manifest, MASS_G // 2, waste.FACILITY, weighing), PLANT)
+        await stage.say(ShipReceive(manifest, MASS_G // 2, waste.FACILITY, weighing), UTILITY)
         return manifest
 
     async def settle(self, manifest: bytes) -> None:
         """Both sides say what became of the other half."""
         resolve = DiscrepancyResolve(manifest, DiscrepancyReason.SPILLAGE, MASS_G // 2)
-        await self._stage.say(resolve, PLANT, self._stage.admin(PLANT), self._stage.admin(COLLECTOR))
+        await self._stage.say(resolve, UTILITY, self._stage.admin(UTILITY), self._stage.admin(TRANSPORT))
 
 
 async def leave_data(stage: Stage) -> None:
@@ -139,7 +140,7 @@ def main(directory: Path) -> None:
     )
     console = Console(stderr=True)
     charter = cast.charter(Millis(time.time_ns() // 1_000_000))
-    with up.opened(options, console, charter, cast.NEWCOMERS_MAX) as made:
+    with up.opened(options, console, charter) as made:
         trio.run(WatchedDay(made, options, console).run)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 from p2pledger.monitoring.recording import recordings
@@ -21,7 +20,7 @@ from p2pledger.testnet.fault import Fault, Kind
 from prometheus_client.parser import text_string_to_metric_families
 from tests.dashboards.day import TOLD
 from tests.dashboards.pages import ROOT
-from tests.monitoring.prometheus import Prometheus, Series, Target, prometheus
+from tests.monitoring.prometheus import Prometheus, Series, Target, prometheus, targets_of
 
 PATIENCE_S = 480.0
 STOP_S = 60.0
@@ -30,7 +29,6 @@ SETTLE_S = 8.0
 """Until rates and rules have seen what was done last."""
 
 RULES = ROOT / "deploy" / "monitoring" / "rules" / "p2pledger.yml"
-NEWCOMERS = (("gateway-3", "gateway"), ("gateway-4", "gateway"))
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Watched:
 def watched_city(path: Path) -> Iterator[Watched]:
     """A city that was watched from its first node on, told to its end, and broken. `path` is to be short."""
     with city(path) as (directory, wait_for):
-        targets = all_nodes(directory)
+        targets = targets_of(directory)
         with prometheus(path, targets, rules=[RULES]) as server:
             began_s = time.time()
             wait_for(TOLD)
@@ -95,15 +93,6 @@ def city(path: Path) -> Iterator[tuple[Directory, Callable[[str], None]]]:
         except subprocess.TimeoutExpired:
             process.kill()  # the kernel ends its nodes
             process.wait()
-
-
-def all_nodes(directory: Directory) -> list[Target]:
-    """Those that are there, and those that will join: their ports are known."""
-    nodes = replace(directory.plan, newcomers=NEWCOMERS).nodes(directory.path)
-    return [
-        Target(node.name, urlsplit(node.metrics_url).netloc, node.role.value, directory.genesis.chain_id)
-        for node in nodes
-    ]
 
 
 def break_things(directory: Path, server: Prometheus, nodes: int) -> None:
