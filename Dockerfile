@@ -59,7 +59,7 @@ WORKDIR /var/lib/p2pledger
 EXPOSE 7100 7130 7160
 STOPSIGNAL SIGTERM
 # In sync and taking transactions. Started by its module: the whole command takes three times as long to load.
-HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=5s --timeout=10s --start-period=60s --retries=5 \
     CMD ["python", "-m", "p2pledger.healthcheck"]
 ENTRYPOINT ["p2pledger"]
 CMD ["--help"]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 URL = "http://127.0.0.1:7100/healthz/ready"
-TIMEOUT_S = 3.0
+TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 16 * 1024
 HEALTHY, UNHEALTHY = 0, 1
 

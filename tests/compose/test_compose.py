@@ -101,6 +101,9 @@ def test_it_starts_in_order_and_becomes_final(net: Net) -> None:
     assert "load --stop" in net.testnet("load", "--rate", "20")
     wait_for_growth(*NODES)
     wait_for_agreement()
+    wait_until(
+        lambda: all(net.containers()[name].health == "healthy" for name in NODES), "all nodes are healthy"
+    )
     table = net.testnet("status")
     assert table.count(" healthy ") == len(NODES) and "Try next:" in table
 
