@@ -152,7 +152,7 @@ def check_table(exported: Exported) -> None:
         assert found, f"{name} is not there before something happened"
         for _, one in found:
             assert {label for label, _ in one} == labels, name
-    for never in ("consensus_equivocations_total", "p2p_peers_banned_total", "gossip_queue_drops_total"):
+    for never in ("consensus_equivocations_total", "p2p_peers_banned_total", "divergence_total"):
         assert set(exported.of(never).values()) == {0.0}, never
 
 
