@@ -282,7 +282,7 @@ class Metrics:
         self.txs_finalized_total = Labelled(
             counter(
                 "txs_finalized",
-                "How accepted transactions ended: final, expired or the code of a late refusal.",
+                "How accepted transactions ended: final by kind; as `other` expired or a refusal's code.",
                 "kind",
                 "result",
             ),
@@ -290,9 +290,11 @@ class Metrics:
             ("final", "expired", *codes),
             start=False,
         )
+        # What can come stands at 0, or nobody would see the first one; kinds times codes are too many.
         for kind in (*kinds, OTHER):
             self.txs_finalized_total.at(kind, "final")
-            self.txs_finalized_total.at(kind, "expired")
+        for result in ("expired", *codes):
+            self.txs_finalized_total.at(OTHER, result)
 
     def _make_city(self, schemas: tuple[str, ...]) -> None:
         """What the modules of the ledger came to: all nodes of a chain say the same of it."""

@@ -22,7 +22,7 @@ from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.ledger.mempool import Mempool, Share, ShareFull
-from p2pledger.metrics import Metrics
+from p2pledger.metrics import OTHER, Metrics
 from p2pledger.node.backlog import Backlog
 from p2pledger.node.service import MEMPOOL_FULL, TOO_BUSY, Busy
 from p2pledger.node.trail import Trail
@@ -344,7 +344,7 @@ class Pool:
         self.trail.expired(expired)
         for transaction_id in expired:
             self._end(transaction_id, EXPIRED)
-            self._metrics.txs_finalized_total.at("other", "expired").inc()
+            self._metrics.txs_finalized_total.at(OTHER, "expired").inc()
 
     def _recheck(self, time_ms: Millis) -> None:
         """Drop what no longer applies to the final state, with its code."""
@@ -359,7 +359,7 @@ class Pool:
                 self._check(transaction, Millis(max(time_ms, transaction.body.expires_ms - window_ms)))
             except InvalidTransaction as error:
                 self.mempool.remove([transaction_id])
-                self._count_end(transaction, error.code)
+                self._metrics.txs_finalized_total.at(OTHER, error.code).inc()
                 self.trail.refused(transaction_id, error.code, error.message)
                 self._end(transaction_id, Fate(Outcome.REFUSED, code=error.code, message=error.message))
 
@@ -371,9 +371,6 @@ class Pool:
         self._fates.end(transaction_id, fate)
         self._submitted_ms.pop(transaction_id, None)
         self._wake(transaction_id)
-
-    def _count_end(self, transaction: Transaction, result: str) -> None:
-        self._metrics.txs_finalized_total.at(transaction.body.kind, result).inc()
 
     def fate(self, transaction_id: Hash) -> Fate:
         """What is known now of a transaction."""

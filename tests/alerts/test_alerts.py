@@ -21,8 +21,8 @@ LOAD = ("--replay", "all", "--rate", "20")
 LOAD_OF_ONE = ("--replay", "water", "--rate", "5")
 """All of it goes through gateway-1, so that another gateway can be cut off without holding it up."""
 
-MEMPOOL_TRANSACTIONS_MAX = 80
-"""Four seconds of the load, and less than a replay has under way at most: it is full soon when nothing
+MEMPOOL_TRANSACTIONS_MAX = 40
+"""Two seconds of the load, and much less than a replay has under way at most: it is full soon when nothing
 becomes final, and the replay goes on to offer more."""
 
 STARTS = 3

@@ -61,6 +61,7 @@ class WatchedDay(Day):
                 chapters.start_soon(send_loads, stage)
                 chapters.start_soon(leave_data, stage)
                 chapters.start_soon(leave_proposal, stage)
+                chapters.start_soon(repeat_itself, stage)
             self._say(TOLD)
             await trio.sleep_forever()
 
@@ -117,6 +118,15 @@ async def leave_data(stage: Stage) -> None:
     )
     data = (await stage.say(register, TRANSPORT)).transaction_id
     await stage.say_for_resident(EraseRequest(None, data), TRANSPORT, handle)
+
+
+async def repeat_itself(stage: Stage) -> None:
+    """A device hands one number in twice at once: each is accepted for itself, and one becomes final."""
+    sensor = Sensor(stage, TRANSPORT, "counter")
+    await sensor.enrol()
+    reading = sensor.reading("passengers", "C62", 1)
+    flood = await stage.flood([reading, reading], TRANSPORT, sensor.signer)
+    assert flood.final == 1, flood
 
 
 async def leave_proposal(stage: Stage) -> None:

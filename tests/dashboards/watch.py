@@ -28,6 +28,9 @@ POLL_S = 0.2
 SETTLE_S = 8.0
 """Until rates and rules have seen what was done last."""
 
+LOOKS_BACK = "2m"
+"""As far as a rule looks when it is asked here; on a quick machine the day is shorter."""
+
 RULES = ROOT / "deploy" / "monitoring" / "rules" / "p2pledger.yml"
 
 
@@ -111,6 +114,7 @@ def break_things(directory: Path, server: Prometheus, nodes: int) -> None:
     until("p2pledger_consensus_is_voting == 1", AUTHORITIES)
     ask(directory, Fault(Kind.TWIN, ("authority-2",)))
     until("increase(p2pledger_consensus_evidence_recorded_total[1m]) > 0")
+    until(f"up offset {LOOKS_BACK}", nodes)
 
 
 def exposed_by(targets: Sequence[Target]) -> dict[str, set[str]]:

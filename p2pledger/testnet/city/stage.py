@@ -204,13 +204,12 @@ class Stage:
             if isinstance(answer, Refused):
                 refused[answer.code] += 1
                 continue
-            try:
-                fate = await self._mouth.wait(one.id, SAY_MS)
-            except Refused as late:
-                refused[late.code] += 1
+            fate = await self._mouth.wait(one.id, SAY_MS)
+            if fate.height is None:  # accepted for itself, and too late for what became final before
+                refused[fate.code or fate.outcome.value] += 1
                 continue
             final += 1
-            self._height = max(self._height, fate.height or Height(0))
+            self._height = max(self._height, fate.height)
         self.tally.transactions_final += final
         self.tally.refused.update(refused)
         return Flood(final, refused)
