@@ -142,7 +142,8 @@ def _head(family: Metric) -> str:
 
 
 def _name(name: str, labels: Iterable[tuple[str, str]]) -> str:
-    shown = ",".join(f'{label}="{_escaped(value)}"' for label, value in labels)
+    """A series' own spelling: its labels in the alphabet's order, as the library has them."""
+    shown = ",".join(f'{label}="{_escaped(value)}"' for label, value in sorted(labels))
     return f"{name}{{{shown}}} " if shown else f"{name} "
 
 
