@@ -1,5 +1,6 @@
 """The command `p2pledger`. Floor 10."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def version() -> None:
 @click.option("--parent", type=int, hidden=True, help="Stop when this process, our parent, ends.")
 def node(config: Path, parent: int | None) -> None:
     """Run one node until SIGTERM or Ctrl-C."""
+    gc.disable()  # until it is open: what loading makes stays, and looking for garbage takes a sixth of it
     from p2pledger.daemon import run
     from p2pledger.testnet.lifeline import end_with_parent
 

@@ -68,6 +68,7 @@ def run(path: Path) -> int:
             gc.collect()
             gc.freeze()  # 136,000 objects that stay: a full collection takes 2 ms without them, 52 with them
             gc.set_threshold(GC_THRESHOLD, 20, 100)
+            gc.enable()  # who loaded this may have put it off
             sys.setswitchinterval(THREAD_SWITCH_S)
             instruments = [LoopAccount(metrics)] if configuration.metrics.by_task else []
             trio.run(_run, node, configuration, metrics, instruments=instruments)
