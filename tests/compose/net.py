@@ -75,16 +75,22 @@ class Net:
         return Engine(self.checkout, self.environment)
 
     def compose(self, *arguments: str, timeout_s: float = COMMAND_S) -> None:
-        """Plain compose with the file, and no wrapper."""
+        """Plain compose with the file, and no wrapper. What went wrong stands in the failure's own words."""
         command = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
-        subprocess.run(
+        done = subprocess.run(
             [*command, "-f", "testnet/docker-compose.yml", *arguments],
             cwd=self.checkout,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             timeout=timeout_s,
         )
+        print(done.stdout)
+        if done.returncode:
+            errors = [line for line in done.stdout.splitlines() if "error" in line.lower()]
+            raise AssertionError(f"compose {' '.join(arguments)}: {'; '.join(errors)[-1500:]}")
 
     def testnet(self, *arguments: str, code: int = 0) -> str:
         """What `testnet/testnet ...` says."""
