@@ -11,7 +11,7 @@ from statistics import median
 from p2pledger.bench.devices import Device
 from p2pledger.bench.modules import consent, custody, governance, programs, records, registry
 from p2pledger.bench.modules.report import Cost, Report, State
-from p2pledger.bench.modules.rules import rule_costs_us
+from p2pledger.bench.modules.rules import prove, rule_costs_us
 from p2pledger.bench.modules.turn import Turn
 from p2pledger.bench.solo import SPONSOR, Solo, admin, solo
 from p2pledger.chain.transaction import Transaction, decode_transaction
@@ -72,6 +72,7 @@ class _Subject:
         """Execute a block of one kind as a node does that has nothing else to do with it."""
         transactions = [decode_transaction(one.encoded) for one in made]
         self.ledger.machine.check_forms(transactions)
+        prove(self.ledger, transactions)
         clock = _Clock(len(made))
         block = self.ledger.execute(transactions)
         self.straight_us.setdefault(made[0].body.kind, []).append(clock.lap_us())
@@ -129,6 +130,8 @@ def _cost(ledger: Solo, made: Sequence[Transaction]) -> Cost:
     for one in transactions:
         machine.check_form(one)
     check_form = clock.lap_us()
+    prove(ledger, transactions)
+    signed_inside = clock.lap_us()
     trial = machine.trial(state, at)
     for one in transactions:
         trial.check(one)
@@ -144,7 +147,17 @@ def _cost(ledger: Solo, made: Sequence[Transaction]) -> Cost:
     ledger.commit(block)
     commit = clock.lap_us()
     rules_us, reads_us = zip(*rules, strict=True)
-    steps = (check_form, median(rules_us), median(reads_us), dry_run, build, execute, state_root, commit)
+    steps = (
+        check_form,
+        signed_inside,
+        median(rules_us),
+        median(reads_us),
+        dry_run,
+        build,
+        execute,
+        state_root,
+        commit,
+    )
     return Cost(*steps)
 
 

@@ -13,7 +13,6 @@ from p2pledger.chain.payloads.governance import (
     AuthorityReady,
     AuthorityRemove,
     AuthorityRotate,
-    ready_digest,
 )
 from p2pledger.chain.vote import Offence
 from p2pledger.crypto import is_public_key
@@ -210,8 +209,7 @@ def apply_ready(changes: Changes, context: Context, payload: AuthorityReady) -> 
         raise InvalidTransaction(
             Code.NOT_RECENT, f"block {payload.height} is not one of the {epoch_blocks} before this one"
         )
-    digest = ready_digest(context.genesis.hash, payload.key, payload.height, payload.digest)
-    if not context.is_signed(payload.key, digest, payload.proof):
+    if not context.holds_inside(payload):
         raise InvalidTransaction(Code.PROOF_INVALID, "the consensus key has not signed that it is ready")
     READINESS.put(changes, payload.key, Readiness(height))
     return b""

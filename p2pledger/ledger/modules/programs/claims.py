@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import (
-    AuditGrant,
     ClaimAudit,
     Earned,
     EnergyParameters,
@@ -193,8 +192,7 @@ def apply_audit(changes: Changes, context: Context, payload: ClaimAudit) -> byte
     program = check_program(changes, account.program)
     if context.sponsor != program.auditor:
         raise InvalidTransaction(Code.NOT_ENTITLED, f"{program.auditor!r} audits this program")
-    terms = AuditGrant(context.genesis.hash, payload.account, payload.period, context.sponsor)
-    if not context.is_signed(payload.account, terms.sign_digest(), payload.grant):
+    if not context.holds_inside(payload):
         raise InvalidTransaction(
             Code.AUDIT_NOT_GRANTED,
             f"the account has not let {context.sponsor!r} audit {payload.period}",
