@@ -18,6 +18,7 @@ from p2pledger.chain.transaction import Transaction, decode_transaction
 from p2pledger.crypto import is_signed
 from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.modules import RULES
+from p2pledger.node.collector import collecting_seldom
 from p2pledger.types import Hash
 
 SIGNATURES = 200
@@ -111,6 +112,7 @@ def measure(
             _prepare(ledger)
             # No two ledgers have a device or a turn's number in common: rows are kept decoded by content.
             subjects.append(_Subject(ledger, keys, ledger.enrol(devices, b"bench %d" % keys)))
+        stack.enter_context(collecting_seldom())
         for number in range(2 * rounds):
             turns = [subject.blocks(number + 2 * rounds * i, count) for i, subject in enumerate(subjects)]
             for i, blocks in enumerate(zip(*turns, strict=True)):
