@@ -11,7 +11,7 @@ from statistics import median
 from p2pledger.bench.devices import Device
 from p2pledger.bench.modules import consent, custody, governance, programs, records, registry
 from p2pledger.bench.modules.report import Cost, Report, State
-from p2pledger.bench.modules.rules import prove, rule_costs_us
+from p2pledger.bench.modules.rules import parse_keys, prove, rule_costs_us
 from p2pledger.bench.modules.turn import Turn
 from p2pledger.bench.solo import SPONSOR, Solo, admin, solo
 from p2pledger.chain.transaction import Transaction, decode_transaction
@@ -73,6 +73,7 @@ class _Subject:
         """Execute a block of one kind as a node does that has nothing else to do with it."""
         transactions = [decode_transaction(one.encoded) for one in made]
         self.ledger.machine.check_forms(transactions)
+        parse_keys(transactions)
         prove(self.ledger, transactions)
         clock = _Clock(len(made))
         block = self.ledger.execute(transactions)
@@ -127,6 +128,7 @@ def _cost(ledger: Solo, made: Sequence[Transaction]) -> Cost:
     """The cost of each step for a block of one kind."""
     transactions = [decode_transaction(one.encoded) for one in made]
     machine, at, (state, frontier) = ledger.machine, ledger.next_round, ledger.parent()
+    parse_keys(transactions)
     rules = rule_costs_us(ledger, transactions)
     clock = _Clock(len(made))
     for one in transactions:

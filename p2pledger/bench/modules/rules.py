@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence, Set
 from p2pledger.bench.solo import Solo
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import decode
-from p2pledger.crypto import is_signed
+from p2pledger.crypto import is_public_key, is_signed
 from p2pledger.ledger.modules import RULES
 from p2pledger.ledger.modules.registry.rows import KEYS
 from p2pledger.ledger.record import Record
@@ -57,6 +57,11 @@ class TimedReads(EmptyState):
 def module_of(kind: str) -> str:
     """The module of the ledger whose rule a kind has."""
     return RULES[kind].apply.__module__.removeprefix("p2pledger.ledger.modules.").partition(".")[0]
+
+
+def parse_keys(transactions: Sequence[Transaction]) -> None:
+    """Know the signers' keys, as whoever has verified the transactions' signatures does."""
+    assert all(is_public_key(key) for one in transactions for key in one.body.signers), "they are true keys"
 
 
 def prove(ledger: Solo, transactions: Sequence[Transaction]) -> None:
