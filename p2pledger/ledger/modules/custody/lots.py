@@ -20,7 +20,7 @@ from p2pledger.ledger.modules.records import FUTURE_MAX_MS
 from p2pledger.ledger.modules.registry import live_keys
 from p2pledger.ledger.modules.registry.rows import signed_in_role
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.state import Changes, new_row
 
 ORGANISATION_ROLES = (KeyRole.ADMIN, KeyRole.GATEWAY, KeyRole.SERVICE)
 """Whose keys speak for an organisation in custody. A device speaks for itself only."""
@@ -38,7 +38,8 @@ def apply_create(changes: Changes, context: Context, payload: LotCreate) -> byte
     own = [key for key in live_keys(changes, context) if key.organisation == context.sponsor]
     if all(key.device != scale for key in own):
         raise InvalidTransaction(Code.MISSING_SIGNATURE, "the scale that weighed it has to sign this too")
-    lot = Lot(
+    lot = new_row(
+        Lot,
         material=payload.material,
         mass_g=payload.mass_g,
         holder=context.sponsor,
@@ -75,7 +76,8 @@ def apply_transform(changes: Changes, context: Context, payload: LotTransform) -
     for output in payload.outputs:
         check_new_lot(changes, output.lot)
         postings.post(output.material, facility, made_g=output.mass_g, held_g=output.mass_g)
-        made = Lot(
+        made = new_row(
+            Lot,
             material=output.material,
             mass_g=output.mass_g,
             holder=facility,
