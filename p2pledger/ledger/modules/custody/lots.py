@@ -35,8 +35,7 @@ def apply_create(changes: Changes, context: Context, payload: LotCreate) -> byte
     if ahead_ms > FUTURE_MAX_MS:
         raise InvalidTransaction(Code.IN_FUTURE, f"the event lies {ahead_ms} ms ahead of the block")
     scale = apply_weighing(changes, context, payload.weighing)
-    own = [key for key in live_keys(changes, context) if key.organisation == context.sponsor]
-    if all(key.device != scale for key in own):
+    if all(key.device != scale or key.organisation != context.sponsor for key in live_keys(changes, context)):
         raise InvalidTransaction(Code.MISSING_SIGNATURE, "the scale that weighed it has to sign this too")
     lot = new_row(
         Lot,
