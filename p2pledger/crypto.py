@@ -7,7 +7,7 @@ half of s is accepted, so that a valid signature cannot be turned into a second 
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from coincurve import PrivateKey as _PrivateKey
 from coincurve import PublicKey as _PublicKey
@@ -45,6 +45,14 @@ class Domain:
             state.update(one)
             digests.append(state.digest())
         return digests  # type: ignore[return-value]
+
+
+class Signed(NamedTuple):
+    """A digest, and what is said to be a key's signature of it: `is_signed(*signed)` tells."""
+
+    key: PublicKey
+    digest: Hash
+    signature: Signature
 
 
 class Signer(Protocol):

@@ -1,6 +1,5 @@
 """One node as a process: opened, run until a signal, closed in order. Floor 8."""
 
-import gc
 import json
 import signal
 import sys
@@ -25,6 +24,7 @@ from p2pledger.ledger.modules import RULES
 from p2pledger.ledger.modules.records import PUBLISHED
 from p2pledger.metrics import Metrics
 from p2pledger.node.account import LoopAccount
+from p2pledger.node.collector import collecting_seldom
 from p2pledger.node.config import Configuration, ConfigurationError, Role, load_configuration
 from p2pledger.node.logs import set_up_logs
 from p2pledger.node.node import Node
@@ -34,9 +34,6 @@ from p2pledger.signer.guardfile import GuardFile, GuardMissing
 from p2pledger.signer.keyfile import KeyFileRefused, SecretRole, load_key_file
 from p2pledger.signer.local import LocalSigner
 from p2pledger.storage.sqlite import SqliteStore
-
-GC_THRESHOLD = 50_000
-"""Young objects before a collection: most of what a block makes is gone before the next."""
 
 THREAD_SWITCH_S = 0.0005
 """How long the event loop may hold the interpreter's lock against a thread that signs, stores or verifies:
@@ -65,10 +62,7 @@ def run(path: Path) -> int:
     try:
         with ExitStack() as stack:
             node = _open(configuration, genesis, metrics, stack)
-            gc.collect()
-            gc.freeze()  # 136,000 objects that stay: a full collection takes 2 ms without them, 52 with them
-            gc.set_threshold(GC_THRESHOLD, 20, 100)
-            gc.enable()  # who loaded this may have put it off
+            stack.enter_context(collecting_seldom())
             sys.setswitchinterval(THREAD_SWITCH_S)
             instruments = [LoopAccount(metrics)] if configuration.metrics.by_task else []
             trio.run(_run, node, configuration, metrics, instruments=instruments)

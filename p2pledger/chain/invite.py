@@ -16,7 +16,7 @@ from typing import Annotated
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.codec import Length, Pattern, Range, decode, encode
-from p2pledger.crypto import Domain, Signer
+from p2pledger.crypto import Domain, Signed, Signer
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, Millis, PublicKey, Signature
 
@@ -61,6 +61,11 @@ class Invite:
 
     terms: InviteTerms
     signature: Signature
+
+    @property
+    def signed(self) -> Signed:
+        """What the issuer is said to have signed."""
+        return Signed(self.terms.issuer, self.terms.sign_digest(), self.signature)
 
 
 def sign_invite(terms: InviteTerms, issuer: Signer) -> Invite:

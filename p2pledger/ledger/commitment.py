@@ -61,10 +61,11 @@ def _bucket_hash(entries: Sequence[Entry]) -> Hash:
 
 def packed_hash(bucket: bytes) -> Hash:
     """The hash of a bucket that is not split."""
-    return _bucket_hashes([bucket])[0]
+    return packed_hashes([bucket])[0]
 
 
-def _bucket_hashes(buckets: Collection[bytes]) -> list[Hash]:
+def packed_hashes(buckets: Collection[bytes]) -> list[Hash]:
+    """`packed_hash` of each."""
     hashes = _BUCKET_DOMAIN.hash_all(buckets)
     if all(buckets):
         return hashes
@@ -156,7 +157,7 @@ class Commitment:
                 whole[prefix] = now
             else:
                 view.put(prefix, _rehash(view, prefix, entries[prefix]))
-        view.put_all(zip(whole, _bucket_hashes(whole.values()), strict=True))
+        view.put_all(zip(whole, packed_hashes(whole.values()), strict=True))
         buckets = {int(prefix, 16): view.nodes[prefix] or EMPTY for prefix in entries}
         return Update(crown.grown(buckets), entries, view.nodes)
 

@@ -84,6 +84,14 @@ def place_in(bucket: bytes, path: bytes) -> tuple[int, bool]:
     return start, bucket[start : start + _PATH_BYTES] == path
 
 
+def holds(bucket: bytes, path: bytes) -> bool:
+    """Whether the entry of a path is in a packed bucket."""
+    start = bucket.find(path)
+    while start % _ENTRY_BYTES and start > 0:  # the same bytes across two entries, or as a leaf
+        start = bucket.find(path, start + 1)
+    return start >= 0
+
+
 def repacked(bucket: bytes, changed: Mapping[Hash, Entry | None]) -> bytes:
     """As `merged`, for a packed bucket: the changed entries are looked for, the others only copied."""
     if not bucket:

@@ -1,6 +1,5 @@
 """Executes blocks: a pure function from a state and transactions to everything that follows. Floor 4."""
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence, Set
 from typing import Any
 
@@ -12,13 +11,14 @@ from p2pledger.chain.payloads.governance import Parameter
 from p2pledger.chain.receipt import Result, leaves
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import IsSigned
-from p2pledger.codec import decode, decode_all
+from p2pledger.crypto import Signed
 from p2pledger.crypto import is_signed as is_really_signed
 from p2pledger.errors import Code, Fatal, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.execution import Built, Execution, Refusal
 from p2pledger.ledger.modules import RULES, governance, registry
 from p2pledger.ledger.modules.registry.rows import KEYS
+from p2pledger.ledger.payloads import Payloads
 from p2pledger.ledger.quota import Charges
 from p2pledger.ledger.rules import Context, IndexRow, Reads, Round, Rule
 from p2pledger.ledger.state import Changes, EmptyState, StateReader
@@ -27,7 +27,6 @@ from p2pledger.types import Hash, Height
 
 __all__ = ["Built", "Execution", "IndexRow", "Machine", "Refusal", "Round", "Trial"]
 
-PAYLOADS_DECODED_MAX = 16_384
 HEADER_BYTES_MAX = 512
 EVIDENCE_BYTES_MAX = 384
 SIGNATURE_ENCODED_BYTES = 66
@@ -42,18 +41,18 @@ BLOCK_PLACES = (
 
 
 class Machine:
-    """The ledger's rules over one genesis. Pure: all it remembers is how payloads read that it has read.
+    """The ledger's rules over one genesis. Pure: all it remembers follows from transactions' bytes.
 
-    `is_signed` verifies the signatures inside payloads (invites); those of transactions are the
-    caller's to verify, once, before they come here.
+    The signatures of transactions are the caller's to verify, once, before they come here. Those inside
+    payloads (an invite's, an enrolment's) the caller may verify with them: `signed_inside`, `note_proven`.
+    What was not noted the rule itself verifies, by `is_signed`, each time that it is carried out.
     """
 
     def __init__(self, genesis: Genesis, is_signed: IsSigned = is_really_signed) -> None:
         self.genesis = genesis
         self._is_signed = is_signed
         self._commitment = Commitment(genesis.parameters.state_buckets)
-        self._opened: OrderedDict[Hash, tuple[Rule, Any]] = OrderedDict()
-        """A payload is decoded once although it is looked at when it arrives, is proposed and is executed."""
+        self._payloads = Payloads(genesis.hash)
 
     @property
     def urgent_kinds(self) -> frozenset[str]:
@@ -88,23 +87,22 @@ class Machine:
 
         Raises: InvalidTransaction.
         """
-        self._open(transaction)
+        self._payloads.open(transaction)
 
     def check_forms(self, transactions: Sequence[Transaction]) -> None:
         """As `check_form` for each, with the payloads of each kind decoded together.
 
         Raises: InvalidTransaction for the first that is refused.
         """
-        genesis_hash, opened, unread = self.genesis.hash, self._opened, dict[str, list[Transaction]]()
-        for transaction in transactions:
-            body = transaction.body
-            if body.genesis_hash == genesis_hash and transaction.id not in opened:
-                unread.setdefault(body.kind, []).append(transaction)
-        for kind, some in unread.items():
-            self._read_all(RULES.get(kind), some)
-        for transaction in transactions:
-            if transaction.id not in opened or transaction.body.genesis_hash != genesis_hash:
-                self._open(transaction)  # which is refused, or there were too many to keep
+        self._payloads.open_all(transactions)
+
+    def signed_inside(self, transactions: Iterable[Transaction]) -> dict[Hash, Signed]:
+        """See `Payloads.signed_inside`: what to verify beside the transactions' own signatures."""
+        return self._payloads.signed_inside(transactions)
+
+    def note_proven(self, transaction_ids: Iterable[Hash]) -> None:
+        """See `Payloads.note_proven`: of `signed_inside`, those that were verified and hold."""
+        self._payloads.note_proven(transaction_ids)
 
     def trial(self, parent: StateReader, at: Round) -> "Trial":
         """A dry run of any number of transactions on one parent."""
@@ -127,11 +125,12 @@ class Machine:
             raise InvalidMessage(f"a block has at most {transactions_max} transactions")
         if sum(len(transaction.encoded) for transaction in transactions) > bytes_max:
             raise InvalidMessage(f"a block has at most {bytes_max} bytes of transactions")
-        known = [self._opened.get(transaction.id) for transaction in transactions]
+        payloads = self._payloads
+        known = [payloads.known.get(transaction.id) for transaction in transactions]
         work = _Work(self, parent, at, transactions)
         work.ground.read_ahead(transactions, [opened for opened in known if opened is not None])
         for transaction, opened in zip(transactions, known, strict=True):
-            work.apply(transaction, *(opened or self._open(transaction)))
+            work.apply(transaction, *(opened or payloads.open(transaction)))
         return work.finish(frontier)
 
     def build(
@@ -156,7 +155,7 @@ class Machine:
         opened: list[tuple[Transaction, Rule, Any]] = []
         for candidate in candidates:
             try:
-                opened.append((candidate, *self._open(candidate)))
+                opened.append((candidate, *self._payloads.open(candidate)))
             except InvalidTransaction as error:
                 refused.append(Refusal(candidate.id, error))
         work.ground.read_ahead(candidates, [(rule, payload) for _, rule, payload in opened])
@@ -189,42 +188,6 @@ class Machine:
         transactions_max = governance.value_at(parent, Parameter.BLOCK_TRANSACTIONS_MAX, first, height)
         return transactions_max, governance.value_at(parent, Parameter.BLOCK_BYTES_MAX, first, height)
 
-    def _open(self, transaction: Transaction) -> tuple[Rule, Any]:
-        """The rule and the payload of a transaction of this ledger."""
-        if transaction.body.genesis_hash != self.genesis.hash:
-            raise InvalidTransaction(Code.WRONG_GENESIS, "the transaction is for another ledger")
-        known = self._opened.get(transaction.id)
-        return self._read(transaction) if known is None else known
-
-    def _read(self, transaction: Transaction) -> tuple[Rule, Any]:
-        body = transaction.body
-        rule = RULES.get(body.kind)
-        if rule is None:
-            raise InvalidTransaction(Code.UNKNOWN_KIND, f"this ledger has no transactions {body.kind!r}")
-        try:
-            opened = rule, decode(rule.payload, body.payload)
-        except InvalidMessage as error:
-            raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
-        self._opened[transaction.id] = opened
-        self._drop_opened()
-        return opened
-
-    def _read_all(self, rule: Rule | None, transactions: Sequence[Transaction]) -> None:
-        """Read the payloads of transactions of one kind, unless there is one among them that is none."""
-        if rule is None:
-            return
-        try:
-            payloads = decode_all(rule.payload, [transaction.body.payload for transaction in transactions])
-        except InvalidMessage:
-            return
-        for transaction, payload in zip(transactions, payloads, strict=True):
-            self._opened[transaction.id] = rule, payload
-        self._drop_opened()
-
-    def _drop_opened(self) -> None:
-        while len(self._opened) > PAYLOADS_DECODED_MAX:
-            self._opened.popitem(last=False)
-
 
 class Trial:
     """Transactions tried out on one parent, each for itself: none sees what another would write.
@@ -240,7 +203,7 @@ class Trial:
 
     def read_ahead(self, transactions: Collection[Transaction]) -> None:
         """Read together what `check` is going to ask for: it answers as before, for less."""
-        opened = self._machine._opened
+        opened = self._machine._payloads.known
         known = [opened[transaction.id] for transaction in transactions if transaction.id in opened]
         self._ground.read_ahead(transactions, known)
         ids = {transaction.id for transaction in transactions}
@@ -255,7 +218,7 @@ class Trial:
 
         Raises: InvalidTransaction.
         """
-        rule, payload = self._machine._open(transaction)
+        rule, payload = self._machine._payloads.open(transaction)
         is_used = transaction.id not in self._unused and bool(self._parent.used([transaction.id]))
         _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
         changes = self._ground.changes
@@ -273,7 +236,8 @@ class Trial:
         Raises: InvalidTransaction when no state could accept it.
         """
         machine, ground, name = self._machine, self._ground, transaction.body.sponsor
-        rule, payload = machine._opened.get(transaction.id) or machine._open(transaction)
+        payloads = machine._payloads
+        rule, payload = payloads.known.get(transaction.id) or payloads.open(transaction)
         ground.context.turn_to(transaction)
         try:
             if name not in self._sponsors:  # all that is written here is undone: it stays the same
@@ -289,7 +253,7 @@ class _Ground:
 
     def __init__(self, machine: Machine, changes: Changes, at: Round) -> None:
         self.changes = changes
-        self.context = Context(machine.genesis, at, machine._is_signed)
+        self.context = Context(machine.genesis, at, machine._is_signed, machine._payloads.proven)
         window_ms = machine.genesis.parameters.quota_window_ms
         self.charges = Charges(changes, at.time_ms, window_ms)
 

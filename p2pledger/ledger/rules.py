@@ -5,13 +5,14 @@ may decide on. Either is a function over the state that does all of what the pay
 InvalidTransaction and leaves nothing behind.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import IsSigned, Offence
+from p2pledger.crypto import Signed
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Epoch, Hash, Height, Millis, PublicKey
@@ -40,16 +41,27 @@ class Round:
     """What the block's own evidence shows, checked before."""
 
 
+class SignedInside(Protocol):
+    """A payload that carries a signature of its own, beside those of the transaction's signers."""
+
+    def signed_inside(self, genesis_hash: Hash, sponsor: str) -> Signed:
+        """What it says was signed, and by whom; it follows from the transaction's bytes alone."""
+
+
 class Context:
     """What a rule may know beside its payload and the state: of one transaction, then of the next.
 
     Only `emit` and `turn_to` change it. `rows` are those of all transactions that were carried out.
     """
 
-    __slots__ = ("genesis", "is_signed", "keys", "round", "rows", "signers", "sponsor", "transaction_id")
+    __slots__ = (
+        "_is_signed", "_proven", "genesis", "keys", "round", "rows", "signers", "sponsor", "transaction_id",
+    )  # fmt: skip
 
-    def __init__(self, genesis: Genesis, round_: Round, is_signed: IsSigned) -> None:
-        self.genesis, self.round, self.is_signed = genesis, round_, is_signed
+    def __init__(
+        self, genesis: Genesis, round_: Round, is_signed: IsSigned, proven: Container[Hash] = frozenset()
+    ) -> None:
+        self.genesis, self.round, self._is_signed, self._proven = genesis, round_, is_signed, proven
         self.rows: list[IndexRow] = []
 
     def turn_to(self, transaction: Transaction) -> None:
@@ -64,6 +76,15 @@ class Context:
     def emit(self, name: str, key: bytes, value: bytes = b"") -> None:
         """Write an index row, once the block is final."""
         self.rows.append(_new_row(IndexRow, (name, key, value)))
+
+    def holds_inside(self, payload: SignedInside) -> bool:
+        """Whether the signature that this transaction's payload carries holds.
+
+        Verified here unless it was before, with the transaction's own: so no way into a block leads past it.
+        """
+        if self.transaction_id in self._proven:
+            return True
+        return self._is_signed(*payload.signed_inside(self.genesis.hash, self.sponsor))
 
     def check_signed_by(self, key: PublicKey, whose: str) -> None:
         """Refuse a transaction that this key did not sign. Raises: InvalidTransaction."""
@@ -103,6 +124,11 @@ class Rule:
     order: Order | None = None
     read_ahead: Reads | None = None
     is_urgent: Callable[[Any], bool] | None = None
+
+    @property
+    def is_signed_inside(self) -> bool:
+        """Whether payloads of this kind carry a signature (`SignedInside`)."""
+        return hasattr(self.payload, "signed_inside")
 
     @property
     def kind(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import fields
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import decode, encode
@@ -20,6 +20,7 @@ from p2pledger.ledger.record import Record, record_of
 from p2pledger.types import Hash, Height
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 GENESIS_HEIGHT = Height(0)
 ROWS_DECODED_MAX = 16_384
@@ -260,13 +261,28 @@ def with_fields(row: T, **changes: Any) -> T:
     balances spend more here than anywhere else. Raises: TypeError for a field that the row does not have.
     """
     kind: Any = type(row)
-    new = object.__new__(kind)
+    new: T = object.__new__(kind)
     values = new.__dict__
     values.update(row.__dict__)
     values.update(changes)
     if len(values) != _field_count(kind):
         raise TypeError(f"a row of {kind.__name__} has its fields alone, and not all of {', '.join(changes)}")
-    return cast("T", new)
+    return new
+
+
+def new_row(kind: Callable[P, T], *none: P.args, **fields: P.kwargs) -> T:
+    """`kind(**fields)` in a third of its time, for a class as in `with_fields`: every field by its name.
+
+    What a frozen dataclass's own `__init__` costs is a call of `object.__setattr__` for each field.
+    Raises: TypeError where one is missing or too many.
+    """
+    cls: Any = kind
+    new: T = object.__new__(cls)
+    values = new.__dict__
+    values.update(fields)
+    if none or len(values) != _field_count(cls):
+        raise TypeError(f"not the fields of {cls.__name__}, each by its name: {', '.join(fields)}")
+    return new
 
 
 @cache

@@ -31,7 +31,6 @@ from p2pledger.node.finals import GossipSeen
 from p2pledger.node.loop import Inbox
 from p2pledger.node.pool import AT_ONCE, Pool
 from p2pledger.node.reception import Reception
-from p2pledger.node.verifying import authentic
 from p2pledger.storage.store import Store
 from p2pledger.types import Millis, PeerId
 
@@ -97,7 +96,7 @@ class Exchange:
             transactions += some
             unknown += some_unknown
             await trio.lowlevel.checkpoint()
-        if not all(await authentic(unknown, self._metrics)):
+        if not all(await self._pool.authentic(unknown)):
             raise InvalidMessage("a transaction whose signatures are false", code="bad_signature")
         self._keep_checked(data, transactions)
         return Verdict.ACCEPT

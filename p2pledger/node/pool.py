@@ -129,7 +129,7 @@ class Pool:
     async def take_fetched(self, transactions: Sequence[Transaction], asked: Collection[Hash]) -> bool:
         """Keep bodies that were asked for; whoever takes a body verifies it. False: one was forged."""
         wanted = [t for t in self.lacking(transactions) if t.id in asked]
-        verdicts = await authentic(wanted, self._metrics)
+        verdicts = await self.authentic(wanted)
         self.keep([t for t, is_good in zip(wanted, verdicts, strict=True) if is_good])
         return all(verdicts)
 
@@ -184,6 +184,10 @@ class Pool:
         """Refuse what no node of this ledger could ever accept. Raises: InvalidTransaction for the first."""
         self._machine.check_forms(transactions)
 
+    async def authentic(self, transactions: Sequence[Transaction]) -> list[bool]:
+        """Which of these are signed by all their signers (`verifying.authentic`)."""
+        return await authentic(transactions, self._machine, self._metrics)
+
     async def _judge(
         self,
         answers: list[Transaction | Refusal],
@@ -197,7 +201,7 @@ class Pool:
 
         False: one was forged. `fresh`: by their places, those that are not pending.
         """
-        verdicts = [True] * len(fresh) if verified else await authentic([*fresh.values()], self._metrics)
+        verdicts = [True] * len(fresh) if verified else await self.authentic([*fresh.values()])
         with self._metrics.spending("admit"):
             is_news = self._admit(answers, fresh, verdicts, source)
         self._count(answers, fresh, source)

@@ -80,14 +80,14 @@ class Reception:
 
     def _check(self, peer: PeerId, invite: Invite) -> None:
         """Raises: InvalidTransaction; InvalidMessage for a signature that is not its issuer's."""
-        if not is_signed(invite.terms.issuer, invite.terms.sign_digest(), invite.signature):
+        if not is_signed(*invite.signed):
             raise InvalidMessage("an invite whose signature is false", code="bad_signature")
         tip = self._store.tip()
         epoch = tip.header.epoch if tip.header is not None else Epoch(0)
         at = Round(epoch, Height(tip.height + 1), self._now())
         if gateway_on_invite(self._store, invite, at.height) == peer:
             return  # it has come in and does not know yet
-        check_invite(self._store, self._genesis, at, invite, is_signed)
+        check_invite(self._store, self._genesis, at, invite)
 
     def _head(self, from_height: Height) -> FinalBlock | None:
         tip = self._store.tip().height

@@ -44,7 +44,7 @@ class Pool:
             is_final = known is not None and known.outcome is Outcome.FINAL
             if is_final or transaction.id in self.mempool or transaction.body.expires_ms < now:
                 continue
-            if not is_authentic(transaction, self._city.is_signed):
+            if not self._is_authentic(transaction):
                 continue
             share = self.mempool.share(transaction.body.sponsor, QUOTA)
             try:
@@ -55,9 +55,18 @@ class Pool:
 
     def keep(self, transactions: Iterable[Transaction], asked: Sequence[Hash]) -> bool:
         """Keep fetched bodies; whether one of them was asked for."""
-        found = [t for t in transactions if t.id in asked and is_authentic(t, self._city.is_signed)]
+        found = [t for t in transactions if t.id in asked and self._is_authentic(t)]
         self._fetched |= {t.id: t for t in found}
         return bool(found)
+
+    def _is_authentic(self, transaction: Transaction) -> bool:
+        """See `node.verifying.authentic`."""
+        machine, is_signed = self._city.machine, self._city.is_signed
+        if not is_authentic(transaction, is_signed):
+            return False
+        inside = machine.signed_inside([transaction])
+        machine.note_proven([id_ for id_, signed in inside.items() if is_signed(*signed)])
+        return True
 
     def suspect(self, transaction_ids: Iterable[Hash]) -> None:
         """See `node.pool.Pool.suspect`."""

@@ -5,7 +5,7 @@ only if nothing was committed meanwhile.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -37,15 +37,24 @@ class Cache(Generic[K, V]):
         """The value under a key, if it is kept; nothing is read, and its use does not count."""
         return self._kept.get(key)
 
-    def get_all(self, keys: Collection[K], read: Callable[[K], V]) -> dict[K, V]:
-        """As `get` of each key."""
-        kept, found = self._kept, dict[K, V]()
+    def get_all(self, keys: Iterable[K], read: Callable[[Sequence[K]], Mapping[K, V]]) -> dict[K, V]:
+        """As `get` of each key; those that are not kept are read together."""
+        kept, found, unread = self._kept, dict[K, V](), list[K]()
         for key in keys:
             try:
                 found[key] = kept[key]
                 kept.move_to_end(key)
             except KeyError:
-                found[key] = self._read(key, read)
+                unread.append(key)
+        if unread:
+            with self._lock:
+                generation = self._generation
+            values = read(unread)
+            with self._lock:
+                if generation == self._generation:
+                    for key, value in values.items():
+                        self._keep(key, value)
+            found.update(values)
         return found
 
     def _read(self, key: K, read: Callable[[K], V]) -> V:

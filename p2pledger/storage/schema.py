@@ -152,6 +152,8 @@ STATE_ENTRIES = "SELECT path, leaf FROM state WHERE path BETWEEN ? AND ? ORDER B
 
 BUCKET = "SELECT (SELECT hash FROM nodes WHERE prefix = ?), (SELECT entries FROM buckets WHERE number = ?)"
 """The node at a bucket's digits, and its entries; NULL for what is not there."""
+BUCKETS = "SELECT number, entries FROM buckets WHERE number IN (SELECT value FROM json_each(?))"
+"""Of many buckets, those that are there; looked for in the order of their numbers."""
 BUCKET_PUT = "INSERT OR REPLACE INTO buckets VALUES (?, ?)"
 BUCKET_REMOVE = "DELETE FROM buckets WHERE number = ?"
 

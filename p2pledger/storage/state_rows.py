@@ -14,18 +14,19 @@ from p2pledger.ledger.entries import (
     DIGITS,
     Entry,
     entry_of,
+    holds,
     lay_over,
     lay_over_buckets,
     merged,
     packed,
     path_of,
     path_range,
-    place_in,
     repacked,
     unpacked,
 )
 from p2pledger.ledger.machine import Execution
 from p2pledger.storage import schema
+from p2pledger.storage.buckets import Buckets
 from p2pledger.storage.cache import Cache
 from p2pledger.storage.database import Damaged, Database
 from p2pledger.storage.tail import Generation, Slice, Tail
@@ -51,9 +52,11 @@ class StateRows:
         self._database, self._tail, self._depth = database, tail, depth
         self._rows: Cache[bytes, bytes | None] = Cache(ROWS_BYTES_MAX, _row_bytes)
         self._buckets: Cache[str, bytes] = Cache(BUCKETS_BYTES_MAX, _bucket_bytes)
-        nodes: dict[str, Hash] = tail.over(lambda: dict(database.rows(schema.NODES)), _with_nodes)
+        stored: dict[str, Hash] = dict(database.rows(schema.NODES))
+        nodes = tail.over(stored.copy, _with_nodes)
         self._split = {prefix[:depth] for prefix in nodes if len(prefix) > depth}
         _check_split(nodes, depth)
+        self._stored = Buckets(database, stored, depth)
         buckets = {int(prefix, 16): node for prefix, node in nodes.items() if len(prefix) == depth}
         self.crown = Crown.empty(depth).grown(buckets)
 
@@ -63,6 +66,7 @@ class StateRows:
             # Buckets first: from what is kept of them may follow that there is no row (`_read`).
             self._buckets.revise(written.entries, repacked)
             self._rows.replace(written.values)
+            self._stored.replace(written.nodes)
         # Never taken out again: a bucket that is whole again only costs a look at the disk.
         self._split.update(prefix[: self._depth] for prefix in execution.nodes if len(prefix) > self._depth)
         self.crown = execution.crown
@@ -81,7 +85,7 @@ class StateRows:
             values = newer.values
             found.update({key: values[key] for key in keys if key in values})
             keys = [key for key in keys if key not in found]
-        found.update(self._rows.get_all(keys, self._read))
+        found.update(self._rows.get_all(keys, self._read_all))
         return found
 
     def _read(self, key: bytes) -> bytes | None:
@@ -89,11 +93,35 @@ class StateRows:
         prefix = path.hex()[: self._depth]
         # The bucket first: it is one row, it tells of a key that is not there, and it is kept, since what is
         # looked for is written next, as often as not. What is in it has to be there.
-        if (
-            prefix not in self._split
-            and not place_in(self._buckets.get(prefix, self._stored_bucket), path)[1]
-        ):
+        is_whole = prefix not in self._split
+        if is_whole and not holds(self._buckets.get(prefix, self._stored_bucket), path):
             return None
+        return self._read_row(key, path, prefix)
+
+    def _read_all(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        paths = [path_of(key) for key in keys]
+        prefixes = [path.hex()[: self._depth] for path in paths]
+        buckets, found = self._whole(set(prefixes)), dict[bytes, bytes | None]()
+        for key, path, prefix in zip(keys, paths, prefixes, strict=True):
+            is_absent = prefix in buckets and not holds(buckets[prefix], path)
+            found[key] = None if is_absent else self._read_row(key, path, prefix)
+        return found
+
+    def _whole(self, prefixes: Collection[str]) -> dict[str, bytes]:
+        """The entries of those of these buckets that are not split."""
+        return self._buckets.get_all(
+            [prefix for prefix in prefixes if prefix not in self._split], self._stored_buckets
+        )
+
+    def _stored_buckets(self, prefixes: Sequence[str]) -> dict[str, bytes]:
+        if len(prefixes) == 1:
+            return {prefix: self._stored_bucket(prefix) for prefix in prefixes}
+        found = self._stored.read(prefixes)
+        return {
+            prefix: found[prefix] if prefix in found else self._stored_bucket(prefix) for prefix in prefixes
+        }
+
+    def _read_row(self, key: bytes, path: Hash, prefix: str) -> bytes | None:
         for _ in range(3):  # a commit may have changed it between two looks
             if rows := self._database.rows(schema.STATE_GET, path):
                 leaf, stored, value = rows[0]
@@ -103,7 +131,7 @@ class StateRows:
             if prefix in self._split:
                 is_there = any(entry.path == path for entry in self._stored_entries(prefix))
             else:
-                is_there = place_in(self._stored_bucket(prefix), path)[1]
+                is_there = holds(self._stored_bucket(prefix), path)
             if not is_there:
                 return None
         raise Damaged("a row of the state")
@@ -120,8 +148,7 @@ class StateRows:
         """See `StateReader.buckets`."""
 
         def read() -> dict[str, bytes | None]:
-            split, kept, stored = self._split, self._buckets.get, self._stored_bucket
-            return {prefix: None if prefix in split else kept(prefix, stored) for prefix in prefixes}
+            return dict[str, bytes | None].fromkeys(prefixes) | self._whole(prefixes)
 
         def laid_over(found: dict[str, bytes | None], newer: Generation) -> dict[str, bytes | None]:
             lay_over_buckets(found, newer.entries)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from p2pledger.chain.payloads import RecordAppend
 from p2pledger.chain.transaction import Body
-from p2pledger.ledger.machine import Machine, Trial
+from p2pledger.ledger.machine import Trial
+from p2pledger.ledger.payloads import Payloads
 from p2pledger.ledger.quota import Charges
 from p2pledger.storage import rows
 from tests.benchmarks import counted
@@ -53,7 +54,7 @@ CALLED = {
     "check_form": (RecordAppend, "__post_init__"),
     "dry run": (Trial, "check"),
     "mempool": (Trial, "quota"),
-    "build": (Machine, "_open"),
+    "build": (Payloads, "open"),
     "execute": (Charges, "add"),
     "commit": (rows, "crc32"),
 }

@@ -11,13 +11,14 @@ from statistics import median
 from p2pledger.bench.devices import Device
 from p2pledger.bench.modules import consent, custody, governance, programs, records, registry
 from p2pledger.bench.modules.report import Cost, Report, State
-from p2pledger.bench.modules.rules import rule_costs_us
+from p2pledger.bench.modules.rules import parse_keys, prove, rule_costs_us
 from p2pledger.bench.modules.turn import Turn
 from p2pledger.bench.solo import SPONSOR, Solo, admin, solo
 from p2pledger.chain.transaction import Transaction, decode_transaction
 from p2pledger.crypto import is_signed
 from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.modules import RULES
+from p2pledger.node.collector import collecting_seldom
 from p2pledger.types import Hash
 
 SIGNATURES = 200
@@ -72,6 +73,8 @@ class _Subject:
         """Execute a block of one kind as a node does that has nothing else to do with it."""
         transactions = [decode_transaction(one.encoded) for one in made]
         self.ledger.machine.check_forms(transactions)
+        parse_keys(transactions)
+        prove(self.ledger, transactions)
         clock = _Clock(len(made))
         block = self.ledger.execute(transactions)
         self.straight_us.setdefault(made[0].body.kind, []).append(clock.lap_us())
@@ -110,6 +113,7 @@ def measure(
             _prepare(ledger)
             # No two ledgers have a device or a turn's number in common: rows are kept decoded by content.
             subjects.append(_Subject(ledger, keys, ledger.enrol(devices, b"bench %d" % keys)))
+        stack.enter_context(collecting_seldom())
         for number in range(2 * rounds):
             turns = [subject.blocks(number + 2 * rounds * i, count) for i, subject in enumerate(subjects)]
             for i, blocks in enumerate(zip(*turns, strict=True)):
@@ -124,11 +128,14 @@ def _cost(ledger: Solo, made: Sequence[Transaction]) -> Cost:
     """The cost of each step for a block of one kind."""
     transactions = [decode_transaction(one.encoded) for one in made]
     machine, at, (state, frontier) = ledger.machine, ledger.next_round, ledger.parent()
+    parse_keys(transactions)
     rules = rule_costs_us(ledger, transactions)
     clock = _Clock(len(made))
     for one in transactions:
         machine.check_form(one)
     check_form = clock.lap_us()
+    prove(ledger, transactions)
+    signed_inside = clock.lap_us()
     trial = machine.trial(state, at)
     for one in transactions:
         trial.check(one)
@@ -144,7 +151,17 @@ def _cost(ledger: Solo, made: Sequence[Transaction]) -> Cost:
     ledger.commit(block)
     commit = clock.lap_us()
     rules_us, reads_us = zip(*rules, strict=True)
-    steps = (check_form, median(rules_us), median(reads_us), dry_run, build, execute, state_root, commit)
+    steps = (
+        check_form,
+        signed_inside,
+        median(rules_us),
+        median(reads_us),
+        dry_run,
+        build,
+        execute,
+        state_root,
+        commit,
+    )
     return Cost(*steps)
 
 

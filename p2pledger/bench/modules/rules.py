@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence, Set
 from p2pledger.bench.solo import Solo
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import decode
-from p2pledger.crypto import is_signed
+from p2pledger.crypto import is_public_key, is_signed
 from p2pledger.ledger.modules import RULES
 from p2pledger.ledger.modules.registry.rows import KEYS
 from p2pledger.ledger.record import Record
@@ -59,20 +59,35 @@ def module_of(kind: str) -> str:
     return RULES[kind].apply.__module__.removeprefix("p2pledger.ledger.modules.").partition(".")[0]
 
 
+def parse_keys(transactions: Sequence[Transaction]) -> None:
+    """Know the signers' keys, as whoever has verified the transactions' signatures does."""
+    assert all(is_public_key(key) for one in transactions for key in one.body.signers), "they are true keys"
+
+
+def prove(ledger: Solo, transactions: Sequence[Transaction]) -> None:
+    """Verify what is signed inside the payloads, as a node does with the transactions' own signatures."""
+    inside = ledger.machine.signed_inside(transactions)
+    assert all(is_signed(*signed) for signed in inside.values()), (
+        "what the bench signs inside payloads is true"
+    )
+    ledger.machine.note_proven(inside)
+
+
 def rule_costs_us(ledger: Solo, transactions: Sequence[Transaction]) -> list[tuple[float, float]]:
     """For each transaction of a block of one kind: what its rule costs, and the store's answers to it.
 
-    The rule's are `check_signers` and `apply`, with what they decode of rows, emit, and verify of signatures
-    inside payloads, and an even share of reading ahead the signers' keys and the rows that the rule names.
-    The store's answers are what `get`, `get_all`, `record` and `records` take, in none of the former. In
-    neither are decoding the payload, looking at the sponsor and its quota, encoding rows, hashing, roots and
-    committing.
+    The rule's are `check_signers` and `apply`, with what they decode of rows and emit, and an even share of
+    reading ahead the signers' keys and the rows that the rule names. The store's answers are what `get`,
+    `get_all`, `record` and `records` take, in none of the former. In neither are decoding the payload,
+    looking at the sponsor and its quota, encoding rows, hashing, roots and committing; nor the signatures
+    inside payloads, which a node verifies with the transactions' own: `prove` does it before.
     """
     rule = RULES[transactions[0].body.kind]
     payloads = [decode(rule.payload, one.body.payload) for one in transactions]
     carried_out: dict[Hash, Transaction] = {}
     at, reads = ledger.next_round, TimedReads(ledger.parent()[0])
-    changes, context = Changes(reads, at.height, carried_out), Context(ledger.genesis, at, is_signed)
+    changes = Changes(reads, at.height, carried_out)
+    context = Context(ledger.genesis, at, is_signed, {one.id for one in transactions})
     began = time.thread_time()
     KEYS.read_ahead(changes, {signer for one in transactions for signer in one.body.signers})
     if rule.read_ahead is not None:

@@ -8,7 +8,7 @@ from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.payloads.words import Name
 from p2pledger.chain.transaction import Kind
 from p2pledger.codec import U64, Length, Range
-from p2pledger.crypto import Domain, Signer
+from p2pledger.crypto import Domain, Signed, Signer
 from p2pledger.types import Hash, Height, Millis, PeerId, PublicKey, Signature
 
 MEASURE_BYTES_MAX = 8 * 1024
@@ -75,6 +75,10 @@ class AuthorityReady:
     height: Height
     digest: Hash
     proof: Signature
+
+    def signed_inside(self, genesis_hash: Hash, sponsor: OrganisationId) -> Signed:
+        """The consensus key's word, whoever pays for the transaction."""
+        return Signed(self.key, ready_digest(genesis_hash, self.key, self.height, self.digest), self.proof)
 
 
 def ready_digest(genesis_hash: Hash, key: PublicKey, height: Height, digest: Hash) -> Hash:

@@ -11,7 +11,7 @@ from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.payloads.words import Name
 from p2pledger.chain.period import PeriodNumber
 from p2pledger.codec import U32, Length, Pattern, Range, encode
-from p2pledger.crypto import Domain, Signer
+from p2pledger.crypto import Domain, Signed, Signer
 from p2pledger.types import Hash, PublicKey, Signature
 
 POINTS_MAX = 2**48
@@ -135,6 +135,11 @@ class AccountEnroll:
     issuer_key: PublicKey
     signature: Signature
 
+    def signed_inside(self, genesis_hash: Hash, sponsor: OrganisationId) -> Signed:
+        """The issuer's signature, whoever pays for the transaction."""
+        terms = Enrolment(genesis_hash, self.program, self.account, self.nullifier)
+        return Signed(self.issuer_key, terms.sign_digest(), self.signature)
+
 
 def sign_enrolment(enrolment: Enrolment, issuer: Signer) -> AccountEnroll:
     """The enrolment that an issuer hands to a resident."""
@@ -257,6 +262,11 @@ class ClaimAudit:
     """As recomputed from the trace."""
     grant: Signature
     """The account's, of the `AuditGrant`."""
+
+    def signed_inside(self, genesis_hash: Hash, sponsor: OrganisationId) -> Signed:
+        """The account's grant to the organisation that sponsors the audit."""
+        terms = AuditGrant(genesis_hash, self.account, self.period, sponsor)
+        return Signed(self.account, terms.sign_digest(), self.grant)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from p2pledger.chain.invite import Invite
 from p2pledger.chain.payloads.words import DeviceId, Name, Word
 from p2pledger.chain.schema import FieldClass, FieldName, SchemaClass, SchemaId
 from p2pledger.codec import Length, Pattern, Range
+from p2pledger.crypto import Signed
 from p2pledger.types import Hash, Height, PeerId, PublicKey
 
 SCHEMA_FIELDS_MAX = 64
@@ -117,6 +118,10 @@ class GatewayJoin:
     key: PublicKey
     peer: PeerId
     invite: Invite
+
+    def signed_inside(self, genesis_hash: Hash, sponsor: OrganisationId) -> Signed:
+        """The admin's signature of the invite, which names its ledger and organisation itself."""
+        return self.invite.signed
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from p2pledger.ledger.entries import Entry, merged, packed, place_in, repacked, unpacked
+from p2pledger.ledger.entries import Entry, holds, merged, packed, place_in, repacked, unpacked
 from p2pledger.types import Hash
 
 
@@ -40,3 +40,13 @@ def test_an_entry_is_found_where_it_stands_and_nowhere_else(entries, number):
     before = [entry for entry in entries if entry.path < path(number)]
     assert start == len(packed(before))
     assert is_there == any(entry.path == path(number) for entry in entries)
+    assert holds(packed(entries), path(number)) == is_there
+
+
+@given(BUCKETS, st.binary(min_size=32, max_size=32))
+def test_what_lies_across_two_entries_is_no_entry(entries, some):
+    bucket = packed(entries)
+    paths = {entry.path for entry in entries}
+    assert not holds(bucket, some) or some in paths
+    for start in range(len(bucket) - 31):
+        assert holds(bucket, bucket[start : start + 32]) == (bucket[start : start + 32] in paths)

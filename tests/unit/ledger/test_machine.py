@@ -11,7 +11,7 @@ from p2pledger.chain.payloads import Action, CorrectionReason, Item, RecordAppen
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.errors import InvalidMessage, InvalidTransaction
-from p2pledger.ledger import machine as machine_module
+from p2pledger.ledger import payloads as payloads_module
 from p2pledger.ledger.commitment import Commitment, check_state_proof
 from p2pledger.ledger.machine import BLOCK_PLACES, Machine
 from p2pledger.ledger.overlay import Overlay
@@ -121,7 +121,7 @@ def test_forms_are_checked_together_as_each_is(ledger):
 def test_payloads_decoded_together_are_not_decoded_again(ledger, monkeypatch):
     good = [transaction(ledger.genesis, ACT, "city", "city 1") for _ in range(3)]
     ledger.machine.check_forms(good)
-    monkeypatch.setattr(machine_module, "decode", None)
+    monkeypatch.setattr(payloads_module, "decode", None)
     ledger.block(*good)
 
 

@@ -5,7 +5,7 @@ from p2pledger.codec import encode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.entries import path_range
 from p2pledger.ledger.quota import Usage
-from p2pledger.ledger.state import Changes, EmptyState, Table
+from p2pledger.ledger.state import Changes, EmptyState, Table, new_row
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,15 @@ def test_tables_do_not_run_into_each_other():
     assert Table("ab", Usage).get(changes, b"") is None
     with pytest.raises(ValueError):
         Table("a/b", Usage)
+
+
+def test_a_new_row_is_what_its_class_makes_of_the_same_fields():
+    fields = {"window": 1, "transactions": 2, "size_bytes": 3}
+    row = new_row(Usage, **fields)
+    assert row == Usage(1, 2, 3) and hash(row) == hash(Usage(1, 2, 3))
+    assert encode(row) == encode(Usage(1, 2, 3))
+    for wrong in ({"window": 1}, fields | {"colour": "red"}):
+        with pytest.raises(TypeError):
+            new_row(Usage, **wrong)
+    with pytest.raises(TypeError):
+        new_row(Usage, 1, **fields)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from p2pledger.errors import Fatal
-from p2pledger.ledger.entries import path_of
+from p2pledger.ledger.entries import DIGITS, path_of
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.storage.sqlite import CHAIN_FILE, OtherGenesis, SqliteStore
@@ -214,6 +214,8 @@ SPOIL_TILE = "UPDATE result_tiles SET leaves = zeroblob(128) WHERE number = "
                 lambda s, t: s.get(b"height"),
                 lambda s, t: s.get(b"not there") or s.entries(""),
                 lambda s, t: s.entries(""),
+                lambda s, t: s.buckets(DIGITS),
+                lambda s, t: s.get_all([b"key %d" % n for n in range(100)]),
             )
         ],
         (

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from p2pledger.ledger.entries import BUCKET_ENTRIES_MAX, DIGITS, entry_of, packed
+from p2pledger.ledger.entries import BUCKET_BYTES_MAX, BUCKET_ENTRIES_MAX, DIGITS, entry_of, packed
 from p2pledger.ledger.machine import IndexRow
 from p2pledger.storage import tail
 from p2pledger.storage.database import Damaged
@@ -72,6 +72,14 @@ def check_buckets(store, oracle) -> None:
         assert bucket is None or len(whole) <= BUCKET_ENTRIES_MAX
 
 
+def check_read_together(store: SqliteStore) -> None:
+    """Read together, buckets are what each is by itself, and none but those that are split is left out."""
+    state = store._state
+    alone = {digit: state._stored_bucket(digit) for digit in DIGITS}
+    whole = {digit: one for digit, one in alone.items() if len(one) <= BUCKET_BYTES_MAX}
+    assert state._stored.read(DIGITS) == whole
+
+
 def stored_rows(store: SqliteStore) -> int:
     """How many index rows are in the tables, those of a generation that is going there too."""
     return sum(len(unpacked(row)) for row in store._database.rows("SELECT * FROM index_parcels"))
@@ -87,6 +95,7 @@ def test_after_a_crash_at_any_height_all_is_there(tmp_path):
                 each.commit(*step.everything)
             assert state_of(store) == state_of(oracle)
             check_buckets(store, oracle)
+            check_read_together(store)
             shutil.copytree(tmp_path / "first", tmp_path / "image")
             with closing(opened(tmp_path / "image")) as image:
                 assert state_of(image) == state_of(oracle)
@@ -106,6 +115,7 @@ def test_opened_again_and_again_it_goes_on(tmp_path):
             store.close()
             store = opened(tmp_path)
         check_buckets(store, oracle)
+        check_read_together(store)
     assert state_of(store) == state_of(oracle)
     assert any(bucket is not None for bucket in store.buckets(DIGITS).values())
     store.close()
@@ -151,7 +161,7 @@ def test_a_slice_of_every_size_is_written_while_the_next_generation_grows(tmp_pa
 
 def test_readers_see_whole_buckets_and_all_rows_while_rows_move(tmp_path):
     store, chain, is_done, faults = opened(tmp_path), Chain(), threading.Event(), []
-    written = 20
+    written, all_bytes = 20, len(packed([entry_of(b"", b"")])) * (len(KEYS) + 1)
     chain.commit(store, writes=dict.fromkeys(KEYS, b"0"))
     chain.commit(store, index_rows=tuple(IndexRow("i", b"%04d" % i, b"") for i in range(written)))
 
@@ -161,6 +171,9 @@ def test_readers_see_whole_buckets_and_all_rows_while_rows_move(tmp_path):
                 known = written
                 assert len(store.entries("")) == len(KEYS) + 1
                 assert all(store.get(key) is not None for key in KEYS)
+                together = store.get_all([*KEYS, b"not there"])
+                assert together.pop(b"not there") is None and None not in together.values()
+                assert sum(len(bucket or b"") for bucket in store.buckets(DIGITS).values()) == all_bytes
                 keys = [key for key, _ in store.scan("i", b"", b"", 10_000)]
                 assert keys == sorted(set(keys)) and len(keys) >= known
                 assert [key for key, _ in store.scan("i", b"", b"0004", 3)] == [b"0005", b"0006", b"0007"]

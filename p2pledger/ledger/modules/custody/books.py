@@ -34,7 +34,7 @@ from p2pledger.ledger.modules.records import corrected_by, read_corrected_ahead
 from p2pledger.ledger.modules.registry.rows import DEVICES
 from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context
-from p2pledger.ledger.state import Changes, with_fields
+from p2pledger.ledger.state import Changes, new_row, with_fields
 from p2pledger.types import Hash
 
 SCALES: Final = frozenset({"scale", "weighbridge"})
@@ -68,12 +68,13 @@ class Postings:
             if before is None:
                 context.emit(MATERIALS, key)
                 before = Balance()
-            sums = vars(before)
-            after = {field: sums[field] + more for field, more in grams.items()}
-            if max(after.values()) > TOTAL_G_MAX:
-                raise InvalidTransaction(
-                    Code.TOO_MUCH_MASS, f"the balance of {material} would exceed {TOTAL_G_MAX} g"
-                )
+            sums, after = vars(before), dict[str, int]()
+            for field, more in grams.items():
+                after[field] = sum_g = sums[field] + more
+                if sum_g > TOTAL_G_MAX:
+                    raise InvalidTransaction(
+                        Code.TOO_MUCH_MASS, f"the balance of {material} would exceed {TOTAL_G_MAX} g"
+                    )
             BALANCES.put(changes, key, with_fields(before, **after))
 
 
@@ -84,7 +85,8 @@ def apply_event(
     lot = with_fields(before, events=before.events + 1, **after)
     LOTS.put(changes, lot_id, lot)
     at = context.round
-    link = LotEvent(
+    link = new_row(
+        LotEvent,
         event=event,
         transaction_id=context.transaction_id,
         height=at.height,

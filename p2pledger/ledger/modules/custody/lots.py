@@ -20,7 +20,7 @@ from p2pledger.ledger.modules.records import FUTURE_MAX_MS
 from p2pledger.ledger.modules.registry import live_keys
 from p2pledger.ledger.modules.registry.rows import signed_in_role
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes
+from p2pledger.ledger.state import Changes, new_row
 
 ORGANISATION_ROLES = (KeyRole.ADMIN, KeyRole.GATEWAY, KeyRole.SERVICE)
 """Whose keys speak for an organisation in custody. A device speaks for itself only."""
@@ -35,10 +35,10 @@ def apply_create(changes: Changes, context: Context, payload: LotCreate) -> byte
     if ahead_ms > FUTURE_MAX_MS:
         raise InvalidTransaction(Code.IN_FUTURE, f"the event lies {ahead_ms} ms ahead of the block")
     scale = apply_weighing(changes, context, payload.weighing)
-    own = [key for key in live_keys(changes, context) if key.organisation == context.sponsor]
-    if all(key.device != scale for key in own):
+    if all(key.device != scale or key.organisation != context.sponsor for key in live_keys(changes, context)):
         raise InvalidTransaction(Code.MISSING_SIGNATURE, "the scale that weighed it has to sign this too")
-    lot = Lot(
+    lot = new_row(
+        Lot,
         material=payload.material,
         mass_g=payload.mass_g,
         holder=context.sponsor,
@@ -75,7 +75,8 @@ def apply_transform(changes: Changes, context: Context, payload: LotTransform) -
     for output in payload.outputs:
         check_new_lot(changes, output.lot)
         postings.post(output.material, facility, made_g=output.mass_g, held_g=output.mass_g)
-        made = Lot(
+        made = new_row(
+            Lot,
             material=output.material,
             mass_g=output.mass_g,
             holder=facility,

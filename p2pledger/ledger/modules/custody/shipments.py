@@ -211,9 +211,9 @@ def _emit_discrepancy(context: Context, manifest_id: bytes, row: Manifest) -> No
         accepted_mass_g=row.accepted_mass_g,
         reason=row.reason,
     )
-    when = b"\0" + row.received_height.to_bytes(8, "big") + manifest_id
+    when, encoded = b"\0" + row.received_height.to_bytes(8, "big") + manifest_id, encode(value)
     for name in sorted({ALL, row.shipper, row.consignee}):
-        context.emit(DISCREPANCIES, name.encode() + when, encode(value))
+        context.emit(DISCREPANCIES, name.encode() + when, encoded)
 
 
 def _read_offered_ahead(changes: Changes, payloads: Collection[ShipOffer]) -> None:

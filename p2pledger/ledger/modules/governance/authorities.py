@@ -4,7 +4,7 @@ The boundary block of epoch e decides on the list of e + 2: that of e + 1 with a
 never fewer than four members through a removal (PROTOCOL, "epochs"). What finds no room waits.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from p2pledger.chain.authority import AUTHORITIES_MAX, Authority, AuthoritySet
 from p2pledger.chain.genesis import Genesis, KeyRole
@@ -13,7 +13,6 @@ from p2pledger.chain.payloads.governance import (
     AuthorityReady,
     AuthorityRemove,
     AuthorityRotate,
-    ready_digest,
 )
 from p2pledger.chain.vote import Offence
 from p2pledger.crypto import is_public_key
@@ -36,12 +35,14 @@ from p2pledger.ledger.modules.governance.rows import (
     sitting,
     waiting,
 )
+from p2pledger.ledger.modules.registry.keys import read_unowned_ahead
 from p2pledger.ledger.modules.registry.rows import (
     CONSENSUS_KEYS,
     KEYS,
     Office,
     check_organisation,
     peer_is_free,
+    read_peers_ahead,
     signed_in_role,
     take_office,
 )
@@ -210,15 +211,19 @@ def apply_ready(changes: Changes, context: Context, payload: AuthorityReady) -> 
         raise InvalidTransaction(
             Code.NOT_RECENT, f"block {payload.height} is not one of the {epoch_blocks} before this one"
         )
-    digest = ready_digest(context.genesis.hash, payload.key, payload.height, payload.digest)
-    if not context.is_signed(payload.key, digest, payload.proof):
+    if not context.holds_inside(payload):
         raise InvalidTransaction(Code.PROOF_INVALID, "the consensus key has not signed that it is ready")
     READINESS.put(changes, payload.key, Readiness(height))
     return b""
 
 
+def _read_offices_ahead(changes: Changes, payloads: Collection[AuthorityRotate]) -> None:
+    read_unowned_ahead(changes, {payload.key for payload in payloads})
+    read_peers_ahead(changes, {payload.peer for payload in payloads})
+
+
 RULES = (
-    Rule(AuthorityRotate, signed_in_role(KeyRole.ADMIN), apply_rotate),
+    Rule(AuthorityRotate, signed_in_role(KeyRole.ADMIN), apply_rotate, read_ahead=_read_offices_ahead),
     Rule(AuthorityReady, signed_in_role(KeyRole.ADMIN, KeyRole.SERVICE, KeyRole.GATEWAY), apply_ready),
 )
 MEASURES = (Measure(AuthorityAdd, enact_add), Measure(AuthorityRemove, enact_remove))

@@ -6,7 +6,7 @@ Points are not transferable: no rule moves them from one account to another.
 from collections.abc import Collection, Iterable
 
 from p2pledger.chain.genesis import KeyRole
-from p2pledger.chain.payloads import AccountEnroll, Enrolment, PointsRedeem
+from p2pledger.chain.payloads import AccountEnroll, PointsRedeem
 from p2pledger.chain.period import period_at
 from p2pledger.codec import encode
 from p2pledger.errors import Code, InvalidTransaction
@@ -88,8 +88,7 @@ def _check_enrolment(changes: Changes, context: Context, program: Program, paylo
         )
     if owner.role not in (KeyRole.ADMIN, KeyRole.SERVICE):
         raise InvalidTransaction(Code.ENROLMENT_INVALID, "an admin or service key of the issuer has to sign")
-    terms = Enrolment(context.genesis.hash, payload.program, payload.account, payload.nullifier)
-    if not context.is_signed(payload.issuer_key, terms.sign_digest(), payload.signature):
+    if not context.holds_inside(payload):
         raise InvalidTransaction(Code.ENROLMENT_INVALID, "the issuer's signature does not hold")
 
 

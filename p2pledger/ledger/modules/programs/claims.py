@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import (
-    AuditGrant,
     ClaimAudit,
     Earned,
     EnergyParameters,
@@ -40,6 +39,7 @@ from p2pledger.ledger.modules.programs.rows import (
     Settlement,
     Supplied,
     Version,
+    by_period,
     check_account,
     check_program,
     claim_key,
@@ -110,10 +110,10 @@ def _credit(
     """Put minted points into the account's bucket of the period, the only ones that it ever gets for it."""
     live = account.live(at.now)
     # A period that takes claims is one whose points have not expired: its bucket cannot have been dropped.
-    if any(bucket.period == at.period for bucket in live):
+    if at.period in map(by_period, live):
         raise InvalidTransaction(Code.ALREADY_CLAIMED, f"the account had its points for period {at.period}")
     bucket = Bucket(at.period, at.last_period, what.points)
-    buckets = tuple(sorted((*live, bucket), key=lambda one: one.period))
+    buckets = tuple(sorted((*live, bucket), key=by_period))
     entry = book(changes, context, key, with_fields(account, buckets=buckets), what)
     context.emit(BY_PERIOD, period_key(at.program, at.period) + key, entry)
 
@@ -193,8 +193,7 @@ def apply_audit(changes: Changes, context: Context, payload: ClaimAudit) -> byte
     program = check_program(changes, account.program)
     if context.sponsor != program.auditor:
         raise InvalidTransaction(Code.NOT_ENTITLED, f"{program.auditor!r} audits this program")
-    terms = AuditGrant(context.genesis.hash, payload.account, payload.period, context.sponsor)
-    if not context.is_signed(payload.account, terms.sign_digest(), payload.grant):
+    if not context.holds_inside(payload):
         raise InvalidTransaction(
             Code.AUDIT_NOT_GRANTED,
             f"the account has not let {context.sponsor!r} audit {payload.period}",
@@ -208,7 +207,7 @@ def apply_audit(changes: Changes, context: Context, payload: ClaimAudit) -> byte
     if payload.is_match and payload.root != claim.root:
         raise InvalidTransaction(Code.AUDIT_CONTRADICTORY, "a trace of another root does not match the claim")
     live = account.live(now_in(context, program))
-    if not any(bucket.period == payload.period for bucket in live):
+    if payload.period not in map(by_period, live):
         raise InvalidTransaction(Code.PERIOD_NOT_OPEN, f"the points of period {payload.period} have expired")
     own_first = sorted(live, key=lambda one: (one.period != payload.period, one.last_period, one.period))
     buckets, taken = draw(own_first, 0 if payload.is_match else claim.points)

@@ -6,6 +6,7 @@ ago, which is seen when it is read: no block is needed for it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated
 
 from p2pledger.chain.authority import OrganisationId
@@ -22,7 +23,7 @@ from p2pledger.chain.payloads import (
 from p2pledger.chain.period import Period, PeriodNumber
 from p2pledger.codec import U32, U64, Length, Range
 from p2pledger.errors import Code, InvalidTransaction
-from p2pledger.ledger.state import Readable, Table
+from p2pledger.ledger.state import Readable, Table, with_fields
 from p2pledger.types import Hash, Height, PublicKey
 
 VERSIONS_MAX = 32
@@ -97,7 +98,7 @@ class Account:
 
     def live(self, period: int) -> tuple[Bucket, ...]:
         """The buckets that may be redeemed from in this period."""
-        return tuple(bucket for bucket in self.buckets if period <= bucket.last_period)
+        return tuple([bucket for bucket in self.buckets if period <= bucket.last_period])
 
 
 @dataclass(frozen=True)
@@ -279,6 +280,10 @@ def check_account(reader: Readable, key: PublicKey) -> Account:
     return row
 
 
+by_period = attrgetter("period")
+"""The order of an account's buckets."""
+
+
 def draw(buckets: Iterable[Bucket], points: int) -> tuple[tuple[Bucket, ...], tuple[Taken, ...]]:
     """Take points out of buckets, in their order; what is left by ascending period, and what was taken.
 
@@ -287,8 +292,10 @@ def draw(buckets: Iterable[Bucket], points: int) -> tuple[tuple[Bucket, ...], tu
     left, taken = [], []
     for bucket in buckets:
         part = min(points, bucket.points)
-        points -= part
-        left.append(Bucket(bucket.period, bucket.last_period, bucket.points - part))
         if part:
+            points -= part
             taken.append(Taken(bucket.period, part))
-    return tuple(sorted(left, key=lambda bucket: bucket.period)), tuple(taken)
+            bucket = with_fields(bucket, points=bucket.points - part)
+        left.append(bucket)
+    left.sort(key=by_period)
+    return tuple(left), tuple(taken)

@@ -5,7 +5,6 @@ from collections.abc import Collection
 from p2pledger.chain.genesis import Genesis, KeyRole
 from p2pledger.chain.invite import Invite
 from p2pledger.chain.payloads import DeviceEnroll, DeviceRetire, DeviceTransfer, GatewayJoin
-from p2pledger.chain.vote import IsSigned
 from p2pledger.codec import encode
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.modules.registry.keys import check_unowned, read_unowned_ahead
@@ -37,16 +36,17 @@ One that was transferred names another organisation in the row of the first.
 """
 
 
-def check_invite(reader: Readable, genesis: Genesis, at: Round, invite: Invite, is_signed: IsSigned) -> None:
-    """Refuse an invite that lets nobody in, in a block at this place. Raises: InvalidTransaction."""
+def check_invite(reader: Readable, genesis: Genesis, at: Round, invite: Invite) -> None:
+    """Refuse an invite that lets nobody in, in a block at this place. Raises: InvalidTransaction.
+
+    Whether its signature holds is the caller's to verify.
+    """
     terms = invite.terms
     issuer = live_key(reader, terms.issuer, at.height)
     if issuer is None or issuer.role is not KeyRole.ADMIN or issuer.organisation != terms.organisation:
         raise InvalidTransaction(Code.INVITE_INVALID, "the invite is not signed by an admin of that time")
     if terms.role is not KeyRole.GATEWAY or terms.genesis_hash != genesis.hash:
         raise InvalidTransaction(Code.INVITE_INVALID, "the invite is for another role or another ledger")
-    if not is_signed(terms.issuer, terms.sign_digest(), invite.signature):
-        raise InvalidTransaction(Code.INVITE_INVALID, "the invite's signature does not hold")
     if at.time_ms > terms.expires_ms:
         raise InvalidTransaction(Code.INVITE_EXPIRED, f"the invite ended at {terms.expires_ms} ms")
     if INVITES.get(reader, terms.id) is not None:
@@ -69,7 +69,9 @@ def _check_invite(changes: Changes, context: Context, payload: GatewayJoin) -> N
     terms = payload.invite.terms
     if terms.organisation != context.sponsor:
         raise InvalidTransaction(Code.INVITE_INVALID, f"the invite is of {terms.organisation!r}")
-    check_invite(changes, context.genesis, context.round, payload.invite, context.is_signed)
+    if not context.holds_inside(payload):
+        raise InvalidTransaction(Code.INVITE_INVALID, "the invite's signature does not hold")
+    check_invite(changes, context.genesis, context.round, payload.invite)
     context.check_signed_by(payload.key, "the gateway's key")
 
 

@@ -4,6 +4,7 @@ A published schema never changes, so that a record can be read by it for ever: w
 under a new id. Invariant: a schema's id, owner and fields are what they were when it was published.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -70,4 +71,15 @@ def apply_schema_publish(changes: Changes, context: Context, payload: SchemaPubl
     return b""
 
 
-RULES = (Rule(SchemaPublish, signed_in_role(KeyRole.ADMIN, KeyRole.SERVICE), apply_schema_publish),)
+def _read_schemas_ahead(changes: Changes, payloads: Collection[SchemaPublish]) -> None:
+    SCHEMAS_PUBLISHED.read_ahead(changes, {payload.id.encode() for payload in payloads})
+
+
+RULES = (
+    Rule(
+        SchemaPublish,
+        signed_in_role(KeyRole.ADMIN, KeyRole.SERVICE),
+        apply_schema_publish,
+        read_ahead=_read_schemas_ahead,
+    ),
+)
