@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -172,6 +173,10 @@ def _open_signer(
 
 
 async def _run(node: Node, configuration: Configuration, metrics: Metrics) -> None:
+    """Run until a signal, then stop in order: no longer ready, no longer served, handed on, closed.
+
+    A second signal cuts this short: the node is closed at once.
+    """
     api, exporter = configuration.api, configuration.metrics
     shutdown = trio.Event()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -179,12 +184,21 @@ async def _run(node: Node, configuration: Configuration, metrics: Metrics) -> No
             await nursery.start(node.run)
             bind, metrics_bind = f"{api.host}:{api.port}", f"{exporter.host}:{exporter.port}"
             listen = partial(serve, node, bind, metrics_bind, metrics, shutdown=shutdown)
-            addresses = await nursery.start(listen)
-            if configuration.node.clock_offset_ms:
-                _log.warning("clock_offset", wrong_by_ms=configuration.node.clock_offset_ms)
-            _log.info("started", api=addresses.api, metrics=addresses.metrics, peer=node.status().peer)
-            async for _ in signals:
-                break
-            _log.info("stopping")
-            shutdown.set()
+            async with trio.open_nursery() as serving:
+                addresses = await serving.start(listen)
+                if configuration.node.clock_offset_ms:
+                    _log.warning("clock_offset", wrong_by_ms=configuration.node.clock_offset_ms)
+                _log.info("started", api=addresses.api, metrics=addresses.metrics, peer=node.status().peer)
+                await anext(signals)
+                _log.info("stopping")
+                node.begin_to_stop()
+                nursery.start_soon(_cut_short, signals, nursery.cancel_scope)
+                await trio.sleep(api.drain_ms / 1_000)
+                shutdown.set()
+            await node.hand_on()
             nursery.cancel_scope.cancel()
+
+
+async def _cut_short(signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
+    await anext(signals)
+    everything.cancel()

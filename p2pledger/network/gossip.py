@@ -116,6 +116,11 @@ class Bus(Pubsub):
             await self.router.join(name)
         await super().run()
 
+    @property
+    def unsent(self) -> int:
+        """How many messages wait in all outboxes."""
+        return sum(len(outbox) for outbox in self.peer_queues.values() if isinstance(outbox, Outbox))
+
     async def publish(self, topic_id: str | list[str], data: bytes) -> None:
         """Sign `data` and send it to the mesh."""
         assert isinstance(topic_id, str) and self.sign_key is not None

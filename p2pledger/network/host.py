@@ -129,6 +129,7 @@ class Host:
         self._dial: dict[ID, PeerAddress] = {}
         self._redial: dict[ID, _Redial] = {}
         self._met: frozenset[ID] = frozenset()
+        self._beats_s: dict[str, float] = {}
         self._standing = Standing(self._topics, self._on_ban, ban_s)
         self._lobby = Lobby(handler, meter, lambda peer: peer in self._allowed, self._on_fatal)
         upgrader = Upgrader(key_pair, self._is_admitted, self, self._lobby.is_open_to)
@@ -160,6 +161,16 @@ class Host:
     def protocols(self) -> tuple[str, ...]:
         """The ids of the protocols that a peer may open with us; gossip's is among them once we run."""
         return self._switchboard.protocols
+
+    @property
+    def unsent(self) -> int:
+        """How many gossip messages wait to leave for one peer or another."""
+        return self._bus.unsent
+
+    @property
+    def beats_s(self) -> Mapping[str, float]:
+        """When each of our long-lived tasks last gave a sign, by trio's clock; infinite before the first."""
+        return {**self._beats_s, "the gossip": self._router.beat_s}
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop` is called or the caller cancels; either way everything is closed in order.
@@ -321,6 +332,7 @@ class Host:
     async def _keep_meeting(self) -> None:
         """Tell of new connections. The library tells too early, before anything can be sent on one."""
         while True:
+            self._beats_s["the meeting of peers"] = trio.current_time()
             now = frozenset(peer for peer, conns in self._swarm.connections.items() if conns)
             for peer in now - self._allowed.keys():  # it was on its way in while the list changed
                 self._cut_off(peer)
@@ -333,7 +345,7 @@ class Host:
 
     async def _keep_dialling(self, nursery: trio.Nursery) -> None:
         while True:
-            now = trio.current_time()
+            now = self._beats_s["the dialling of peers"] = trio.current_time()
             for peer, redial in self._redial.items():
                 if redial.is_dialling or redial.due_at > now or not self._is_admitted(peer):
                     continue

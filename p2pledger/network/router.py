@@ -4,6 +4,7 @@ Messages go out encoded once, through a bounded outbox for each peer.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -89,6 +90,12 @@ class Router(GossipSub):
         self._meter = meter
         self._last_rpc: tuple[rpc_pb2.RPC, bytes] | None = None
         self._circle: frozenset[bytes] = frozenset()
+        self.beat_s = math.inf
+        """When the heartbeat last went round, by trio's clock; infinite before the first time."""
+
+    def fanout_heartbeat(self) -> None:
+        self.beat_s = trio.current_time()
+        super().fanout_heartbeat()
 
     def join_circle(self, circle: frozenset[ID]) -> None:
         """Say which peers all stay connected to each other (`seam.Network.admit`)."""

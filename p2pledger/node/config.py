@@ -3,7 +3,7 @@
     [node]     data_dir, guard_dir, genesis, role, clock_offset_ms
     [keys]     consensus, identity, transaction, passphrase_file
     [network]  listen, peers, allow_peers
-    [api]      host, port
+    [api]      host, port, drain_ms
     [metrics]  host, port, by_task
     [log]      level, format
     [mempool]  transactions_max, bytes_max
@@ -202,6 +202,8 @@ class ApiSection:
 
     host: Annotated[str, _text] = "127.0.0.1"
     port: Annotated[int, _integer(0, 65_535)] = 7_100
+    drain_ms: Annotated[int, _integer(0, 60_000)] = 0
+    """How long a node that was told to stop goes on answering, while its probe says that it is not ready."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Blocks are stored one after the other by one task, on another thread, while the 
 layer of a block stays until the store holds it, so a crash at any point finds either height whole.
 """
 
-import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -20,6 +19,7 @@ from p2pledger.metrics import Metrics
 from p2pledger.network.seam import GOSSIP_BYTES_MAX, Network, Topic
 from p2pledger.node import offences
 from p2pledger.node.census import Census
+from p2pledger.node.health import Pulse
 from p2pledger.node.layers import Layer, Layers
 from p2pledger.node.pool import Pool
 from p2pledger.node.service import FinalEvent
@@ -92,8 +92,7 @@ class Finals:
         self.on_stored: Callable[[FinalBlock], None] = lambda block: None
         self.tidy: Callable[[], None] = lambda: None
         """Called after each commit, in the thread that commits."""
-        self.beat_s = math.inf
-        self.is_idle = True
+        self.pulse = Pulse("the storing of blocks")
 
     async def put(self, final: Final) -> None:
         """The next final block; waits while FINALS_MAX are still to be stored.
@@ -111,14 +110,13 @@ class Finals:
         """Store for ever. Raises: Fatal."""
         async with trio.open_nursery() as relaying:
             async for final in self._receive:
-                self.is_idle = False
+                self.pulse.beat()
                 # Its certificate proves it, whatever becomes of our disk: others need not wait for that.
                 is_fresh = self._now() - final.block.header.time_ms < RELAY_AGE_MS
                 if final.relay_rank is not None and is_fresh:
                     relaying.start_soon(self._relay, final.block, final.relay_rank)
                 await self._store_one(final.block)
-                self.beat_s = trio.current_time()
-                self.is_idle = True
+                self.pulse.rest()
 
     async def _store_one(self, block: FinalBlock) -> None:
         layer = self._layers.get(block.header.digest)

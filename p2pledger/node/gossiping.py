@@ -12,6 +12,7 @@ import trio
 from p2pledger.chain.transaction import BATCH_BYTES_MAX, Spread, Transaction
 from p2pledger.codec import encode
 from p2pledger.network.seam import Network, Topic
+from p2pledger.node.health import Pulse
 from p2pledger.node.pool import Pool
 from p2pledger.types import Millis
 
@@ -36,6 +37,7 @@ class Batcher:
         self._network, self._pool, self._now = network, pool, now
         self._waiting: deque[Transaction] = deque()
         self._news = trio.Event()
+        self.pulses = Pulse("the gossip of transactions"), Pulse("the gossip of what waits long")
 
     def put(self, transactions: Sequence[Transaction]) -> None:
         """Have what came in here gossiped soon. Until then nobody else can execute a block that holds it."""
@@ -49,26 +51,36 @@ class Batcher:
 
     async def run(self) -> None:
         """Gossip what waits, for ever."""
+        pulse, _ = self.pulses
         due_s, said_s, said_bytes = -math.inf, -math.inf, 0
         while True:
+            pulse.rest()
             await self._news.wait()
+            pulse.beat()
             if trio.current_time() - said_s > 2 * LINGER_MS_MAX / 1_000:
                 said_bytes = 0
             linger_ms = LINGER_MS + (LINGER_MS_MAX - LINGER_MS) * min(1.0, said_bytes / LARGE_BYTES)
             await trio.sleep(max(linger_ms / 1_000, due_s - trio.current_time()))
             due_s = max(due_s, trio.current_time() - BURST * GAP_MS / 1_000) + GAP_MS / 1_000
-            said_s, said_bytes = trio.current_time(), 0
-            while self._waiting:
-                some = self._take()
-                data = encode(Spread(self._now(), tuple(transaction.encoded for transaction in some)))
-                said_bytes += len(data)
-                await self._network.publish(Topic.TRANSACTIONS, data)
-                self._pool.release(transaction.id for transaction in some)
+            said_s, said_bytes = trio.current_time(), await self.say()
             self._news = trio.Event()
+
+    async def say(self) -> int:
+        """Gossip all that waits, now; how many bytes that were."""
+        said_bytes = 0
+        while self._waiting:
+            some = self._take()
+            data = encode(Spread(self._now(), tuple(transaction.encoded for transaction in some)))
+            said_bytes += len(data)
+            await self._network.publish(Topic.TRANSACTIONS, data)
+            self._pool.release(transaction.id for transaction in some)
+        return said_bytes
 
     async def run_again(self) -> None:
         """Gossip anew what did not become final, for ever: this node may have been alone when it was sent."""
+        _, pulse = self.pulses
         while True:
+            pulse.beat()
             await trio.sleep(AGAIN_S)
             if not self._waiting:
                 self._put(self._pool.unspread())

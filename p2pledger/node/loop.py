@@ -6,7 +6,6 @@ A vote is asked of the signer in a thread; while the disk syncs, nothing else st
 signer gives back is the very next event, and only that step's output holds the vote to be sent.
 """
 
-import math
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -31,6 +30,7 @@ from p2pledger.metrics import Metrics
 from p2pledger.network.seam import Network, Topic, Unreachable
 from p2pledger.node.clock import Clock
 from p2pledger.node.executor import Executor
+from p2pledger.node.health import Pulse
 from p2pledger.node.pace import Pace
 from p2pledger.node.pool import Pool
 from p2pledger.node.trail import Trail
@@ -104,7 +104,7 @@ class Loop:
         self._patience_ms = self._patience_ms_min = min(
             ASK_MS_MAX, FIRST_REPLY_DELTAS * genesis.parameters.delta_ms
         )
-        self.beat_s = math.inf
+        self.pulse = Pulse("the agreement loop")
         self.trail = Trail()
         self.on_clock_set: Callable[[], None] = lambda: None
         pool.on_news = self._on_news
@@ -114,7 +114,6 @@ class Loop:
         async with trio.open_nursery() as asking:
             await self._process(events.Tick(), asking)
             while True:
-                self.beat_s = trio.current_time()
                 event = await self._next()
                 if (by_ms := self._clock.correct()) != 0:
                     _log.warning("clock_set", by_ms=by_ms)
@@ -136,6 +135,7 @@ class Loop:
     async def _process(self, event: events.Event, asking: trio.Nursery) -> None:
         waiting = deque([event])
         while waiting:
+            self.pulse.beat()
             output = self._step(waiting.popleft())
             for sign in output.sign:
                 answer = await self._sign(sign)

@@ -1,6 +1,6 @@
 """A node, put together: what it runs on, what it runs, and what the API may ask of it. Floor 6."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ from p2pledger.node.executor import Executor
 from p2pledger.node.finals import Finals, GossipSeen
 from p2pledger.node.gauges import NetworkMeter, keep_gauges
 from p2pledger.node.gossiping import Batcher
+from p2pledger.node.health import Condition, Pulse, health_of
 from p2pledger.node.layers import Layers
 from p2pledger.node.loop import Inbox, Loop
 from p2pledger.node.pool import Pool, Refusal
@@ -49,11 +50,11 @@ from p2pledger.signer.local import VoteSigner
 from p2pledger.storage.store import Store
 from p2pledger.types import Epoch, Hash, Height, Millis, PeerId, PublicKey
 
+HAND_ON_S = 2.0
+HAND_ON_TICK_S = 0.01
+
 QUERY_THREADS = 2
 """So many queries are answered at once; more would only take turns."""
-
-STALLED_S = 30.0
-"""A long-lived task that gave no sign for so long is stuck: the liveness probe fails."""
 
 _log = structlog.get_logger("p2pledger.node")
 
@@ -131,7 +132,7 @@ class Node:
         self._loop.on_clock_set = self._clock_offset.forget
         self._leave(Trail(is_told=configuration.log.level == "debug", tracer=tracer))
         self._asking = trio.CapacityLimiter(QUERY_THREADS)
-        self._started, self._said = False, ""
+        self._started, self._is_stopping, self._said, self._gauging = False, False, "", Pulse("the gauges")
         self._admitted: tuple[object, ...] = ()
         metrics.mempool_capacity_bytes.set(limits.bytes_max)
         metrics.mempool_capacity_txs.set(limits.transactions_max)
@@ -150,6 +151,20 @@ class Node:
             nursery.start_soon(keep_gauges, self)
             self._started = True
             task_status.started()
+
+    def begin_to_stop(self) -> None:
+        """Say that this node is not ready any more, and go on with everything else."""
+        self._is_stopping = True
+
+    async def hand_on(self) -> None:
+        """Once nothing comes in by the API any more: have others hold what came, within HAND_ON_S.
+
+        Its submitter would hand it in elsewhere, but only after having waited for it in vain.
+        """
+        with trio.move_on_after(HAND_ON_S):
+            await self._batcher.say()
+            while self._network.unsent:  # noqa: ASYNC110 - nothing tells of an outbox that is empty
+                await trio.sleep(HAND_ON_TICK_S)
 
     def _leave(self, trail: Trail) -> None:
         """Have all that happens to transactions and blocks told there."""
@@ -276,20 +291,20 @@ class Node:
         return offences.page(self._store, self.genesis, from_epoch)
 
     def health(self) -> Health:
-        """See `Service.health`. Live: every long-lived task gives signs; syncing or idling is not death."""
-        now, reasons = trio.current_time(), []
-        if now - self._loop.beat_s > STALLED_S:
-            reasons.append("the agreement loop gives no sign of life")
-        if not self._finals.is_idle and now - self._finals.beat_s > STALLED_S:
-            reasons.append("storing a block takes too long")
-        is_live = not reasons
-        if not self._started:
-            reasons.append("starting")
-        elif not self._is_in_sync():
-            reasons.append("catching up with the chain")
-        if not self._network.connected() and len(self.genesis.authorities) > 1:
-            reasons.append("no peer is connected")
-        return Health(self._started, is_live, not reasons, tuple(reasons))
+        """See `Service.health`."""
+        condition = Condition(
+            is_started=self._started,
+            is_stopping=self._is_stopping,
+            is_in_sync=self._is_in_sync(),
+            is_listening=self._core.situation.voice.is_waiting,
+            is_connected=bool(self._network.connected()) or len(self.genesis.authorities) == 1,
+        )
+        return health_of(self._pulses(), condition, trio.current_time())
+
+    def _pulses(self) -> Iterator[Pulse]:
+        yield from (self._loop.pulse, self._finals.pulse, *self._batcher.pulses, self._gauging)
+        for task, beat_s in self._network.beats_s.items():
+            yield Pulse(task, beat_s)
 
     def _head_time_ms(self) -> Millis:
         header = self._store.tip().header
@@ -321,6 +336,7 @@ class Node:
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
+        self._gauging.beat()
         metrics, s = self._metrics, self._core.situation
         metrics.consensus_view.set(s.view)
         metrics.consensus_epoch.set(s.epoch)

@@ -1,6 +1,6 @@
-"""Every node of a ledger is restarted, one after the other, as a StatefulSet does it, while it is written to.
+"""Every node of a ledger is restarted under load, one after the other, as a StatefulSet does it.
 
-Stopped by SIGTERM, started again, waited for until its own probe says that it is ready, and then the next one.
+Stopped by SIGTERM, started again, waited for until its own probe says that it is ready; then the next one.
 Who writes must not notice: neither through gateways nor through the authorities themselves is a submission
 lost, doubled or failed for good, and the slowest in a hundred is final within three seconds.
 
@@ -99,7 +99,7 @@ async def restart(fleet: Fleet, http: httpx.AsyncClient, name: str) -> Restart:
     stopped = trio.current_time()
     await fleet.processes.launch(name)
     with trio.fail_after(READY_S):
-        while not await is_ready(fleet, http, name):  # noqa: ASYNC110 - a probe is asked again and again
+        while not await is_ready(fleet, http, name):
             await trio.sleep(POLL_S)
     return Restart(name, how, stopped - began, trio.current_time() - stopped)
 
