@@ -71,7 +71,7 @@ def run(path: Path) -> int:
         _log.error("cannot_start", why=str(error))
         return 2
     except Fatal as error:
-        _log.critical("fatal", why=str(error))
+        _log.critical("fatal", why=str(error), code=error.code)
         return 1
     except BaseExceptionGroup as group:
         foreseen, others = group.split((Fatal, OSError))
@@ -82,8 +82,8 @@ def run(path: Path) -> int:
             return 1
         leaves = _leaves(foreseen)
         why = "; ".join(str(error) for error in leaves)
-        if any(isinstance(error, Fatal) for error in leaves):
-            _log.critical("fatal", why=why)
+        if fatal := next((error for error in leaves if isinstance(error, Fatal)), None):
+            _log.critical("fatal", why=why, code=fatal.code)
             return 1
         _log.error("cannot_go_on", why=why)
         return 2

@@ -172,4 +172,9 @@ class InvalidTransaction(Exception):
 
 
 class Fatal(Exception):
-    """Our own state cannot be trusted: the process stops and answers nothing more."""
+    """Our own state cannot be trusted: the process stops and answers nothing more.
+
+    `code` is stable (docs/errors.md, "What ends a node"); the message holds the cure.
+    """
+
+    code = "fatal"

@@ -1,13 +1,11 @@
 """How the guard's SQLite file is opened and locked, and what its errors ask for. Floor 5."""
 
-import fcntl
-import os
 import sqlite3
 from pathlib import Path
 
 from p2pledger.errors import Fatal
+from p2pledger.holding import Held, hold
 
-LOCK_FILE = "lock"
 REPLACE_KEY = (
     "stop, do not put an old copy in its place, and replace this authority's key; until then the node"
     " runs as a follower with an empty guard directory"
@@ -44,15 +42,11 @@ def lock(directory: Path) -> int:
     Raises: Fatal when another process holds it, or nobody can.
     """
     try:
-        descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return hold(directory)
+    except Held:
+        raise Held(f"{directory} is held by another process: one key signs in one place only") from None
     except OSError as error:
         raise Fatal(
             f"{directory}: {error.strerror}: the guard must be written; see who owns its directory, and"
             " whether its volume is mounted read-only"
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise Fatal(f"{directory} is held by another process: one key signs in one place only") from error
-    return descriptor

@@ -10,6 +10,7 @@ from typing import Any
 
 from p2pledger import wal
 from p2pledger.errors import Fatal
+from p2pledger.holding import hold
 
 PAGE_CACHE_KB = 32 * 1024
 READER_CACHE_KB = 4 * 1024
@@ -36,6 +37,8 @@ _MEANINGS = (
 class Damaged(Fatal):
     """What is read from a file is not what was written."""
 
+    code = "damaged"
+
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} in chain.db is not what was written; {_DAMAGED}")
 
@@ -46,6 +49,7 @@ class Database:
     Durable: when `writing` ends, what was written survives a power loss (the log is synced at every
     commit: synchronous=FULL). After one failed write every later one is refused, because a sync that
     failed once may seem to succeed when it is tried again.
+    Its directory is held: a second one on it is refused (`Held`), in this process or another.
     Raises: Fatal, from every method, when the file or its disk fails; the message says how to go on.
     """
 
@@ -57,16 +61,26 @@ class Database:
         self._failed: BaseException | None = None
         with self._failing():
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = self._open(PAGE_CACHE_KB)
+            self._held = hold(file.parent)
+        try:
+            self._writer = self._open_writer()
+        except BaseException:
+            os.close(self._held)
+            raise
+
+    def _open_writer(self) -> sqlite3.Connection:
+        with self._failing():
+            writer = self._open(PAGE_CACHE_KB)
         try:
             with self._failing():
-                wal.rewrite_log(self._writer, file)
-                wal.settle(self._writer, file)
-                self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-                self._writer.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
+                wal.rewrite_log(writer, self.file)
+                wal.settle(writer, self.file)
+                writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+                writer.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
         except Fatal:
-            self._writer.close()
+            writer.close()
             raise
+        return writer
 
     def _open(self, cache_kb: int) -> sqlite3.Connection:
         connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False)
@@ -163,6 +177,13 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; the last one moves the log into the file."""
-        with self._lock, self._failing():
-            for connection in (*self._readers, self._writer):
-                connection.close()
+        with self._lock:
+            if self._held < 0:
+                return
+            try:
+                with self._failing():
+                    for connection in (*self._readers, self._writer):
+                        connection.close()
+            finally:
+                os.close(self._held)
+                self._held = -1

@@ -56,6 +56,8 @@ NUMBER_MAX = 2**63 - 1
 class OtherGenesis(Fatal):
     """The data directory holds another ledger than the genesis file names."""
 
+    code = "other_genesis"
+
 
 class SqliteStore:
     """A `Store` in `directory`/chain.db. A new file begins with what the genesis file itself writes.
