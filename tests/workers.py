@@ -12,6 +12,7 @@ LEDGERS_OF_PROCESSES = {
     "tests/dashboards/test_live.py",
     "tests/faults/test_bad_input.py",
     "tests/faults/test_catching_up.py",
+    "tests/faults/test_confined.py",
     "tests/faults/test_crashes.py",
     "tests/faults/test_fault_command.py",
     "tests/faults/test_faults.py",

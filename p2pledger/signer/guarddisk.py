@@ -33,6 +33,7 @@ def connect(file: Path) -> sqlite3.Connection:
         f"{file.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
     )
     connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")  # nothing but its directories may be writable
     return connection
 
 

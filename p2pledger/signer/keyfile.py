@@ -191,12 +191,25 @@ def _key(sealed: _Sealed, passphrase: bytes) -> bytes:
     return Scrypt(salt=sealed.salt, length=32, n=sealed.n, r=_SCRYPT_R, p=_SCRYPT_P).derive(passphrase)
 
 
+def is_private(mode: int, owner: int, user: int) -> bool:
+    """Whether a secret's file, which this user could open, is nobody else's to read.
+
+    What a Secret of Kubernetes mounts belongs to root, and to the pod by its group (`fsGroup`), which nobody
+    else is in: there the group may read. A file of our own needs no group, so there the group is others.
+    """
+    others = stat.S_IRWXO | (stat.S_IRWXG if owner == user else stat.S_IWGRP | stat.S_IXGRP)
+    return not mode & others
+
+
 def _read_private(path: Path, limit: int) -> bytes:
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise KeyFileRefused(f"{path} is open to others than its owner: `chmod 600 {path}`")
+            status = os.fstat(file.fileno())
+            if not is_private(status.st_mode, status.st_uid, os.geteuid()):
+                raise KeyFileRefused(
+                    f"{path} is open to others than its owner: `chmod 600 {path}`, or, where it is mounted"
+                    " and belongs to another user, mode 0440 and a group of its own"
+                )
             data = file.read(limit + 1)
     except OSError as error:
         raise KeyFileRefused(f"{path}: {error.strerror}") from error

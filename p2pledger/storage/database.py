@@ -88,6 +88,7 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute(f"PRAGMA cache_size = -{cache_kb}")
+            connection.execute("PRAGMA temp_store = MEMORY")  # nothing but its directories may be writable
         except BaseException:
             connection.close()
             raise

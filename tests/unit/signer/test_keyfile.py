@@ -1,5 +1,9 @@
 import json
 import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,6 +14,7 @@ from p2pledger.signer.keyfile import (
     Secret,
     SecretRole,
     create_secret,
+    is_private,
     load_key_file,
     read_passphrase,
     read_public_key,
@@ -138,6 +143,42 @@ def test_a_file_that_others_may_open(path, mode):
     path.chmod(mode)
     with pytest.raises(KeyFileRefused, match="chmod 600"):
         load_key_file(path, SecretRole.CONSENSUS, PASSPHRASE)
+
+
+@pytest.mark.parametrize("mode", range(0o1000))
+def test_a_mounted_secret_may_be_read_by_its_group_and_a_file_of_ones_own_may_not(mode):
+    is_mine = is_private(mode, 1_000, 1_000)
+    assert is_mine == (mode & 0o077 == 0)
+    assert is_private(mode, 0, 1_000) == (mode & 0o037 == 0)
+
+
+POD_USER, FS_GROUP = 10_001, 20_002
+READS = f"""
+import os, sys
+from pathlib import Path
+from p2pledger.signer.keyfile import SecretRole, load_key_file
+os.setgroups([{FS_GROUP}])
+os.setgid({POD_USER})
+os.setuid({POD_USER})
+print(load_key_file(Path(sys.argv[1]), SecretRole.CONSENSUS, sys.argv[2].encode()).public_key.hex())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize(("mode", "is_read"), [(0o440, True), (0o400, False), (0o460, False), (0o444, False)])
+def test_a_secret_as_a_pod_sees_it(mode, is_read):
+    """Of root and of the pod's group; read by a process that is another user and has that group besides."""
+    with tempfile.TemporaryDirectory() as place:  # pytest's own directories are closed to other users
+        Path(place).chmod(0o755)
+        path, secret = Path(place) / "consensus.key", create_secret(SecretRole.CONSENSUS)
+        write_key_file(path, secret, PASSPHRASE, scrypt_n=CHEAP)
+        os.chown(path, 0, FS_GROUP)
+        path.chmod(mode)
+        command = [sys.executable, "-c", READS, str(path), PASSPHRASE.decode()]
+        read = subprocess.run(command, capture_output=True, text=True)
+    assert (read.returncode == 0) is is_read, read.stderr
+    assert read.stdout.strip() == (secret.public_key.hex() if is_read else "")
+    assert is_read or "KeyFileRefused" in read.stderr
 
 
 def test_a_key_is_never_overwritten(path):
