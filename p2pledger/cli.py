@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from p2pledger import __version__
+from p2pledger.backup_command import backup, restore
 from p2pledger.bench.command import bench
 from p2pledger.governance_command import authority, propose, vote
 from p2pledger.monitoring_command import monitoring
@@ -22,6 +23,8 @@ def main() -> None:
     """A permissioned ledger that a city can run without an owner."""
 
 
+main.add_command(backup)
+main.add_command(restore)
 main.add_command(bench)
 main.add_command(query)
 main.add_command(verify_chain)

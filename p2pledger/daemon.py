@@ -13,7 +13,7 @@ import trio
 
 from p2pledger import __version__
 from p2pledger.api.routes import ROUTES
-from p2pledger.api.server import serve
+from p2pledger.api.server import serve, serve_admin
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.schema import SCHEMAS
 from p2pledger.codec import from_json
@@ -34,6 +34,7 @@ from p2pledger.node.trail import Tracer
 from p2pledger.signer.guardfile import GuardFile, GuardMissing
 from p2pledger.signer.keyfile import KeyFileRefused, SecretRole, load_key_file
 from p2pledger.signer.local import LocalSigner
+from p2pledger.storage.snapshot import Snapshots
 from p2pledger.storage.sqlite import SqliteStore
 
 THREAD_SWITCH_S = 0.0005
@@ -186,9 +187,11 @@ async def _run(node: Node, configuration: Configuration, metrics: Metrics) -> No
             listen = partial(serve, node, bind, metrics_bind, metrics, shutdown=shutdown)
             async with trio.open_nursery() as serving:
                 addresses = await serving.start(listen)
+                admin = await _serve_admin(node, configuration, shutdown, serving)
                 if configuration.node.clock_offset_ms:
                     _log.warning("clock_offset", wrong_by_ms=configuration.node.clock_offset_ms)
-                _log.info("started", api=addresses.api, metrics=addresses.metrics, peer=node.status().peer)
+                told = {"api": addresses.api, "metrics": addresses.metrics, **admin}
+                _log.info("started", **told, peer=node.status().peer)
                 await anext(signals)
                 _log.info("stopping")
                 node.begin_to_stop()
@@ -197,6 +200,19 @@ async def _run(node: Node, configuration: Configuration, metrics: Metrics) -> No
                 shutdown.set()
             await node.hand_on()
             nursery.cancel_scope.cancel()
+
+
+async def _serve_admin(
+    node: Node, configuration: Configuration, shutdown: trio.Event, serving: trio.Nursery
+) -> dict[str, str]:
+    """Serve backups, where the configuration names a port; what is told of it."""
+    admin = configuration.admin
+    if admin.port is None:
+        return {}
+    snapshots = Snapshots(configuration.node.data_dir, node.genesis, __version__)
+    bind = f"{admin.host}:{admin.port}"
+    listen = partial(serve_admin, snapshots, node.genesis, bind, shutdown=shutdown)
+    return {"admin": await serving.start(listen)}
 
 
 async def _cut_short(signals: AsyncIterator[int], everything: trio.CancelScope) -> None:

@@ -15,16 +15,22 @@ from hypercorn.config import Config, Sockets
 from hypercorn.trio import serve as serve_asgi
 from starlette.types import ASGIApp
 
+from p2pledger.api.admin import make_admin
 from p2pledger.api.app import make_app, make_exporter
+from p2pledger.chain.genesis import Genesis
 from p2pledger.errors import Fatal
 from p2pledger.metrics import Metrics
 from p2pledger.node.service import Service
+from p2pledger.storage.snapshot import Snapshots
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
 UNREAD_MS_MAX = 5_000
 """How long a client may leave unread what was sent to it."""
+
+ADMIN_UNREAD_MS_MAX = 120_000
+"""The same for an operator, whose disk may be slow."""
 
 GRACE_S = 3.0
 """How long requests may go on once the stop was asked for."""
@@ -81,14 +87,32 @@ async def serve(
         raise fatals[0]
 
 
-def _listen(bind: str) -> socket.socket:
+async def serve_admin(
+    snapshots: Snapshots,
+    genesis: Genesis,
+    bind: str,
+    *,
+    shutdown: trio.Event,
+    task_status: "TaskStatus[str]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve what only a node's operator may ask on `bind` until `shutdown`; started with the address.
+
+    Raises: OSError when it cannot be bound.
+    """
+    with _listen(bind, ADMIN_UNREAD_MS_MAX) as listening:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_serve_on, listening, make_admin(snapshots, genesis, shutdown), shutdown)
+            task_status.started(_address(listening))
+
+
+def _listen(bind: str, unread_ms_max: int | None = None) -> socket.socket:
     host, _, port = bind.rpartition(":")
     host = host.strip("[]")
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS_MAX)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms_max or UNREAD_MS_MAX)
         listening.bind((host, int(port)))
         listening.setblocking(False)
     except OSError as error:

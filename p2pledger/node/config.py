@@ -9,6 +9,7 @@
     [mempool]  transactions_max, bytes_max
     [storage]  bodies_kept_blocks
     [traces]   endpoint, one_in
+    [admin]    host, port
 
 `P2PLEDGER_API_PORT` stands over `port` in `[api]`, and so on for every key; a list is written with
 commas between its items. Nothing is guessed: an unknown key or variable is refused, and everything
@@ -217,6 +218,14 @@ class MetricsSection:
 
 
 @dataclass(frozen=True)
+class AdminSection:
+    """Where backups are asked for: whoever reaches it may have the whole chain. Without a port, nowhere."""
+
+    host: Annotated[str, _text] = "127.0.0.1"
+    port: Annotated[int | None, _integer(0, 65_535)] = None
+
+
+@dataclass(frozen=True)
 class LogSection:
     """What is logged, to standard error, and how it looks."""
 
@@ -263,6 +272,7 @@ class Configuration:
     mempool: MempoolSection
     storage: StorageSection
     traces: TracesSection = TracesSection()
+    admin: AdminSection = AdminSection()
 
 
 _SECTIONS: dict[str, type] = get_type_hints(Configuration)
@@ -339,7 +349,7 @@ def _from_text(annotation: Any, text: str) -> Any:
         return [item.strip() for item in text.split(",") if item.strip()]
     if annotation is bool:
         return {"true": True, "false": False}.get(text, text)
-    return int(text) if annotation is int and re.fullmatch("-?[0-9]{1,18}", text) else text
+    return int(text) if annotation in (int, int | None) and re.fullmatch("-?[0-9]{1,18}", text) else text
 
 
 def _section(name: str, document: Mapping[str, Any], base: Path, faults: list[str]) -> Any:
