@@ -190,8 +190,8 @@ async def _run(node: Node, configuration: Configuration, metrics: Metrics) -> No
                 admin = await _serve_admin(node, configuration, shutdown, serving)
                 if configuration.node.clock_offset_ms:
                     _log.warning("clock_offset", wrong_by_ms=configuration.node.clock_offset_ms)
-                told = {"api": addresses.api, "metrics": addresses.metrics, **admin}
-                _log.info("started", **told, peer=node.status().peer)
+                api_at, metrics_at, peer = addresses.api, addresses.metrics, node.status().peer
+                _log.info("started", api=api_at, metrics=metrics_at, admin=admin, peer=peer)
                 await anext(signals)
                 _log.info("stopping")
                 node.begin_to_stop()
@@ -204,15 +204,16 @@ async def _run(node: Node, configuration: Configuration, metrics: Metrics) -> No
 
 async def _serve_admin(
     node: Node, configuration: Configuration, shutdown: trio.Event, serving: trio.Nursery
-) -> dict[str, str]:
-    """Serve backups, where the configuration names a port; what is told of it."""
+) -> str:
+    """Serve backups, where the configuration names a port; at which address, or nothing."""
     admin = configuration.admin
     if admin.port is None:
-        return {}
+        return ""
     snapshots = Snapshots(configuration.node.data_dir, node.genesis, __version__)
     bind = f"{admin.host}:{admin.port}"
     listen = partial(serve_admin, snapshots, node.genesis, bind, shutdown=shutdown)
-    return {"admin": await serving.start(listen)}
+    address: str = await serving.start(listen)
+    return address
 
 
 async def _cut_short(signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
