@@ -17,6 +17,7 @@ LEDGERS_OF_PROCESSES = {
     "tests/faults/test_fault_command.py",
     "tests/faults/test_faults.py",
     "tests/faults/test_idle.py",
+    "tests/faults/test_restore.py",
     "tests/faults/test_rolling.py",
     "tests/faults/test_starting_and_stopping.py",
     "tests/faults/test_why_stalled.py",

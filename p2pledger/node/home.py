@@ -112,6 +112,11 @@ def prepare(
     if genesis is None:
         return [*said, "Give these to those who write the genesis file; then run this again with --genesis."]
     ledger: Genesis = from_json(Genesis, json.loads(genesis.read_text()))
+    if (home / CONFIGURATION).exists():
+        raise FileExistsError(
+            f"{home} is set up already, see its {CONFIGURATION}: nothing in it is made over, and a lost guard"
+            " is not made anew; replace the key by governance, with a home of its own"
+        )
     if role is Role.AUTHORITY:
         create_guard(home, PublicKey(key), ledger.hash)
     path = write_configuration(
