@@ -33,6 +33,7 @@ from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.network import mending as mending  # before anything of the library is used
 from p2pledger.network.gossip import Bus
 from p2pledger.network.lobby import JOIN, Intrusion, Lobby
+from p2pledger.network.names import LookUp, Names, look_up
 from p2pledger.network.router import Router
 from p2pledger.network.seam import FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, Handler, Meter, PeerAddress, Topic
 from p2pledger.network.standing import BAN_S, Offence, Standing
@@ -71,27 +72,6 @@ def topic_name(chain_tag: str, topic: Topic) -> str:
     return f"/p2pledger/{chain_tag}/{topic.value}/1"
 
 
-async def resolve(address: str) -> list[Multiaddr]:
-    """Turn a multiaddr that begins with a DNS name into ones that begin with its addresses of now.
-
-    Asks the operating system, so that a hosts file and search domains count; the library asks name
-    servers only. Raises: OSError, MultiaddrError.
-    """
-    parsed = Multiaddr(address)
-    kind, *_ = (protocol.name for protocol in parsed.protocols())
-    family = {"dns": trio.socket.AF_UNSPEC, "dns4": trio.socket.AF_INET, "dns6": trio.socket.AF_INET6}.get(
-        kind
-    )
-    if family is None:
-        return [parsed]
-    name, rest = parsed.value_for_protocol(kind), address.split("/", 3)[3]
-    found = await trio.socket.getaddrinfo(name, None, family, trio.socket.SOCK_STREAM)
-    prefix = {trio.socket.AF_INET: "ip4", trio.socket.AF_INET6: "ip6"}
-    return [
-        Multiaddr(f"/{prefix[kind]}/{where[0]}/{rest}") for kind, _, _, _, where in found if kind in prefix
-    ]
-
-
 @dataclass
 class _Redial:
     """When a peer is dialled next."""
@@ -105,7 +85,7 @@ class Host:
     """A network, as `seam.Network` promises.
 
     `seed` is the 32 bytes that the identity key grows from, `listen` multiaddrs of TCP, `chain_tag` the
-    first 16 hexadecimal digits of the genesis hash.
+    first 16 hexadecimal digits of the genesis hash. `look_up` is what names are asked of.
     """
 
     def __init__(
@@ -117,6 +97,7 @@ class Host:
         handler: Handler,
         meter: Meter,
         ban_s: float = BAN_S,
+        look_up: LookUp = look_up,
     ) -> None:
         assert len(chain_tag) == CHAIN_TAG_CHARS
         key_pair = create_new_key_pair(seed)
@@ -129,6 +110,7 @@ class Host:
         self._dial: dict[ID, PeerAddress] = {}
         self._redial: dict[ID, _Redial] = {}
         self._met: frozenset[ID] = frozenset()
+        self._resolver = Names(look_up)
         self._beats_s: dict[str, float] = {}
         self._standing = Standing(self._topics, self._on_ban, ban_s)
         self._lobby = Lobby(handler, meter, lambda peer: peer in self._allowed, self._on_fatal)
@@ -369,7 +351,7 @@ class Host:
         """Dial one address, with all that its name stands for now, for at most DIAL_TIMEOUT_S."""
         with trio.move_on_after(DIAL_TIMEOUT_S):
             try:
-                candidates = await resolve(address)
+                candidates = await self._resolver.resolve(address)
             except (MultiaddrError, OSError, ValueError) as error:
                 _log.debug("address_unresolved", extra={"address": address, "why": repr(error)})
                 return False

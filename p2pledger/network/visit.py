@@ -18,8 +18,9 @@ from multiaddr.exceptions import Error as MultiaddrError
 
 from p2pledger.errors import InvalidMessage
 from p2pledger.network import mending as mending  # before anything of the library is used
-from p2pledger.network.host import DIAL_TIMEOUT_S, resolve
+from p2pledger.network.host import DIAL_TIMEOUT_S
 from p2pledger.network.lobby import JOIN
+from p2pledger.network.names import Names
 from p2pledger.network.seam import FRAME_BYTES_MAX, REQUEST_BYTES_MAX, Unreachable
 from p2pledger.network.transport import NEGOTIATION_S, Upgrader
 from p2pledger.network.wire import StreamReader, encode_frame
@@ -97,7 +98,7 @@ async def visiting(seed: bytes, address: str) -> AsyncIterator[Visit]:
 
 async def _connect(seed: bytes, base: str, peer: str) -> Mux:
     try:
-        remote, candidates = ID.from_string(peer), await resolve(base)
+        remote, candidates = ID.from_string(peer), await Names().resolve(base)
     except (MultiaddrError, OSError, ValueError) as error:
         raise Unreachable(f"{base} cannot be resolved: {error}") from error
     why: BaseException = Unreachable(f"{base} has no address")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import trio
 from p2pledger.errors import InvalidMessage
 from p2pledger.network.host import Host
+from p2pledger.network.names import LookUp, look_up
 from p2pledger.network.seam import PeerAddress, Topic, Verdict
 from p2pledger.types import PeerId
 
@@ -127,10 +128,22 @@ def seed_of(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
-def make_peer(name: str, *, ban_s: float = 300.0, listen: str = "/ip4/127.0.0.1/tcp/0") -> Peer:
+def make_peer(
+    name: str,
+    *,
+    ban_s: float = 300.0,
+    listen: str = "/ip4/127.0.0.1/tcp/0",
+    look_up: LookUp = look_up,
+) -> Peer:
     handler, counts = Recorder(), Counts()
     host = Host(
-        seed=seed_of(name), listen=[listen], chain_tag=CHAIN_TAG, handler=handler, meter=counts, ban_s=ban_s
+        seed=seed_of(name),
+        listen=[listen],
+        chain_tag=CHAIN_TAG,
+        handler=handler,
+        meter=counts,
+        ban_s=ban_s,
+        look_up=look_up,
     )
     return Peer(host, handler, counts)
 
