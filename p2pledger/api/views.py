@@ -98,6 +98,8 @@ class HealthView(View):
 
     ok: bool
     reasons: list[str]
+    notices: list[str]
+    """What no restart would mend: the probe is ok all the same."""
 
 
 class EventView(View):
@@ -134,7 +136,7 @@ def fate_view(transaction_id: Hash, fate: Fate, result: Result | None) -> FateVi
 
 def health_view(health: Health, ok: bool) -> HealthView:
     """One of the three probes."""
-    return HealthView(ok=ok, reasons=[] if ok else list(health.reasons))
+    return HealthView(ok=ok, reasons=[] if ok else list(health.reasons), notices=list(health.notices))
 
 
 def event_view(event: FinalEvent) -> EventView:

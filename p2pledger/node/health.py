@@ -4,7 +4,8 @@ startup     its store is open and its tasks have begun
 live        every long-lived task gives signs of life, or rests because there is nothing to do. A node that
             syncs, idles, waits for others or may not vote is alive: to restart it would help nobody
 ready       it lives, is in sync, reaches others, and knows what its key has signed before. Whoever restarts
-            nodes one after the other waits for this: an authority that does not vote yet is not there yet
+            nodes one after the other waits for this: an authority that does not vote yet is not there yet.
+            One that never votes again, because its key signs elsewhere, is ready and says so as a notice
 """
 
 import math
@@ -50,6 +51,8 @@ class Condition:
     is_listening: bool
     """An authority that has not heard yet what its key has signed: it is about to vote, and does not vote."""
     is_connected: bool
+    notice: str = ""
+    """Why an authority will not vote any more, though nothing here can be restarted to mend it."""
 
     def reasons(self) -> Iterator[str]:
         """Why it is not of use now."""
@@ -69,4 +72,5 @@ def health_of(pulses: Iterable[Pulse], condition: Condition, now_s: float) -> He
     """The three probes. `now_s` is by trio's clock."""
     stalled = [f"{pulse.task} gives no sign of life" for pulse in pulses if pulse.is_stalled(now_s)]
     reasons = (*stalled, *condition.reasons())
-    return Health(condition.is_started, not stalled, not reasons, reasons)
+    notices = (condition.notice,) if condition.notice else ()
+    return Health(condition.is_started, not stalled, not reasons, reasons, notices)

@@ -273,7 +273,7 @@ class Node:
             authorities=len(s.authorities),
             is_authority=s.voice.index is not None,
             is_voting=not s.voice.is_silent,
-            notice=s.voice.notice if self._configuration.node.role is Role.AUTHORITY else "",
+            notice=self._notice,
             mempool_transactions=len(self._pool.mempool),
             mempool_bytes=self._pool.mempool.size_bytes,
         )
@@ -298,6 +298,7 @@ class Node:
             is_in_sync=self._is_in_sync(),
             is_listening=self._core.situation.voice.is_waiting,
             is_connected=bool(self._network.connected()) or len(self.genesis.authorities) == 1,
+            notice=self._notice if self._notice in (NO_GUARD, LOST_GUARD) else "",
         )
         return health_of(self._pulses(), condition, trio.current_time())
 
@@ -344,7 +345,7 @@ class Node:
         metrics.name_authorities({one.organisation for some in s.sets.values() for one in some.members})
         metrics.consensus_is_authority.set(s.voice.index is not None)
         metrics.consensus_is_voting.set(not s.voice.is_silent)
-        self._tell_notice(s.voice.notice)
+        self._tell_notice()
         metrics.consensus_evidence_pending.set(len(s.evidence))
         troubles = {reason.cause for reason in self.consensus().reasons if reason.is_trouble}
         for cause in Cause:
@@ -375,9 +376,15 @@ class Node:
         for index, member in enumerate(s.authorities.members):
             self._measure_votes(index, member.organisation)
 
-    def _tell_notice(self, notice: str) -> None:
+    @property
+    def _notice(self) -> str:
+        """Why an authority does not vote, in a sentence; empty when it does, and for a gateway."""
+        is_authority = self._configuration.node.role is Role.AUTHORITY
+        return self._core.situation.voice.notice if is_authority else ""
+
+    def _tell_notice(self) -> None:
         """Log why an authority does not vote, once for each reason, and when it votes again."""
-        if self._configuration.node.role is not Role.AUTHORITY or notice == self._said:
+        if self._configuration.node.role is not Role.AUTHORITY or (notice := self._notice) == self._said:
             return
         self._said = notice
         if not notice:

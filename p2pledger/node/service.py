@@ -26,6 +26,8 @@ class Health:
     live: bool
     ready: bool
     reasons: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+    """What an operator has to know and no restart would mend: an authority that votes no more."""
 
 
 @dataclass(frozen=True)

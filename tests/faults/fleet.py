@@ -134,6 +134,16 @@ class Fleet:
         lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {series.removeprefix("p2pledger_"): float(value) for series, _, value in lines}
 
+    async def health(self, name: str) -> dict[str, Any]:
+        """What a node's readiness probe says."""
+        answer: dict[str, Any] = (await self._http.get(f"{self.nodes[name].http_url}/healthz/ready")).json()
+        return answer
+
+    async def trouble(self, name: str) -> set[str]:
+        """The causes of trouble that a node's diagnosis names: what `why-stalled` shows of it."""
+        shown = (await self._http.get(f"{self.nodes[name].http_url}/v1/consensus")).json()
+        return {reason["code"] for reason in shown["reasons"] if reason["is_trouble"]}
+
     async def equivocations(self, name: str, culprit: str) -> float:
         """How many contradictions of an authority a node has counted."""
         counted = (await self.metrics(name)).items()

@@ -5,6 +5,7 @@ until the next block is final, and whether anything that was final is lost or do
 else to do; on a busy one, FAULTS_PATIENCE=5 gives everything five times as long.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -258,10 +259,21 @@ def recorded_at(fleet: Troubled, name: str) -> list[tuple[int, int, int]]:
 
 
 async def silent_with_its_reason(fleet: Troubled, name: str) -> None:
-    """Wait until a node says that it does not vote, because its key is used elsewhere."""
+    """Wait until a node says everywhere that it does not vote, because its key is used elsewhere."""
 
     async def is_silent() -> bool:
         status = await fleet.status(name)
         return not status["is_voting"] and "a second node runs with this key" in status["notice"]
 
+    async def is_told() -> bool:
+        counted = await fleet.metrics(name)
+        return counted['consensus_trouble{cause="guard_lost"}'] == 1 and "guard_lost" in await fleet.trouble(
+            name
+        )
+
     await until(is_silent)
+    await until(is_told)
+    assert any("a second node" in notice for notice in (await fleet.health(name))["notices"])
+    lines = [json.loads(line) for line in fleet.log_of(name).splitlines() if line.startswith("{")]
+    said = [line["why"] for line in lines if (line["level"], line["event"]) == ("error", "not_voting")]
+    assert any("a second node runs with this key" in why for why in said)

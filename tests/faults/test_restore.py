@@ -13,7 +13,7 @@ from p2pledger.backup import fetch, read_manifest, restore
 from p2pledger.chain.transaction import Transaction
 from p2pledger.holding import Held
 from p2pledger.node.home import DATA, GUARD, prepare
-from tests.faults.fleet import Fleet, running, until, with_parameters
+from tests.faults.fleet import Fleet, running, with_parameters
 from tests.faults.oracle import blocks_of, check_no_contradiction, votes_of
 from tests.faults.test_starting_and_stopping import follows_without_voting, votes
 from tests.faults.wishes import good, keep_writing, see_final
@@ -136,12 +136,7 @@ async def test_an_authority_without_its_guard_has_its_chain_back_and_does_not_vo
             (),
         )
     await fleet.start(name)
-    await follows_without_voting(fleet, name, "no guard was found")
-
-    async def says_why() -> bool:
-        return (await fleet.metrics(name))['consensus_trouble{cause="guard_missing"}'] == 1
-
-    await until(says_why)
+    await follows_without_voting(fleet, name, "no guard was found", "guard_missing")
     assert not (home / GUARD / "guard.db").exists()
     others = [each for each in fleet.nodes if each != name]
     check_no_contradiction(cast.union(*(votes_of(fleet, each) for each in others)))

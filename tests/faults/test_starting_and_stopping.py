@@ -37,8 +37,8 @@ async def votes(fleet: Fleet, name: str) -> None:
     await until(is_counted)
 
 
-async def follows_without_voting(fleet: Fleet, name: str, why: str) -> None:
-    """Fail unless this authority has every block, says why it does not vote, and does not."""
+async def follows_without_voting(fleet: Fleet, name: str, why: str, cause: str) -> None:
+    """Fail unless this authority has every block, says everywhere why it does not vote, and does not."""
     since = await fleet.height(name)
     await fleet.until_height(since + 6)
     status = await fleet.status(name)
@@ -46,6 +46,10 @@ async def follows_without_voting(fleet: Fleet, name: str, why: str) -> None:
     assert why in status["notice"]
     counted = await fleet.metrics(name)
     assert (counted["consensus_is_authority"], counted["consensus_is_voting"]) == (1, 0)
+    assert counted[f'consensus_trouble{{cause="{cause}"}}'] == 1
+    assert cause in await fleet.trouble(name)
+    health = await fleet.health(name)
+    assert health["ok"] and [notice for notice in health["notices"] if why in notice]
     lines = [json.loads(line) for line in fleet.log_of(name).splitlines() if line.startswith("{")]
     assert any(
         (line["level"], line["event"]) == ("error", "not_voting") and why in line["why"] for line in lines
@@ -138,7 +142,7 @@ async def test_an_authority_without_its_guard_follows_and_says_so(fleet: Fleet) 
     await fleet.end("authority-3")
     (home / "guard").rename(home / "away")
     await fleet.start("authority-3")
-    await follows_without_voting(fleet, "authority-3", "no guard was found")
+    await follows_without_voting(fleet, "authority-3", "no guard was found", "guard_missing")
     assert not (home / "guard" / "guard.db").exists()  # looking for it did not make one
     # The very guard back in its place, not a copy: it knows every vote that its key has given.
     await fleet.end("authority-3")
@@ -159,5 +163,5 @@ async def test_an_authority_with_an_old_copy_of_its_guard_does_not_vote(fleet: F
     shutil.rmtree(home / "guard")
     (home / "backup").rename(home / "guard")
     await fleet.start("authority-4")
-    await follows_without_voting(fleet, "authority-4", "guard was lost")
+    await follows_without_voting(fleet, "authority-4", "guard was lost", "guard_lost")
     check_no_contradiction(cast.union(*(votes_of(fleet, name) for name in fleet.nodes)))

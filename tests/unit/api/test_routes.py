@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -300,7 +301,7 @@ async def test_recorded_evidence_is_told_from_an_epoch_on(served):
 @pytest.mark.parametrize("probe", ["live", "ready", "startup"])
 async def test_probes_answer_ok_and_nothing_more(served, probe):
     answer = await served.http.get(f"/healthz/{probe}")
-    assert (answer.status_code, answer.json()) == (200, {"ok": True, "reasons": []})
+    assert (answer.status_code, answer.json()) == (200, {"ok": True, "reasons": [], "notices": []})
 
 
 async def test_a_probe_that_fails_says_why(served):
@@ -308,6 +309,13 @@ async def test_a_probe_that_fails_says_why(served):
     answer = await served.http.get("/healthz/live")
     assert (answer.status_code, answer.json()["reasons"]) == (503, ["the loop has not moved for 9 s"])
     assert (await served.http.get("/healthz/startup")).status_code == 200
+
+
+async def test_what_no_restart_would_mend_is_told_and_fails_no_probe(served):
+    served.ledger.health_now = replace(served.ledger.health_now, notices=("its key signs elsewhere",))
+    for probe in ("live", "ready", "startup"):
+        answer = await served.http.get(f"/healthz/{probe}")
+        assert (answer.status_code, answer.json()["notices"]) == (200, ["its key signs elsewhere"])
 
 
 async def test_unknown_routes_and_methods_are_refused_in_the_same_shape(served):

@@ -63,6 +63,11 @@ def test_what_is_no_death_is_told_by_readiness_alone(change, why):
     assert told.started is change.get("is_started", True)
 
 
+def test_an_authority_that_votes_no_more_is_ready_and_says_so():
+    told = health_of([beating()], replace(WELL, notice="its key signs elsewhere"), 0.0)
+    assert (told.live, told.ready, told.notices) == (True, True, ("its key signs elsewhere",))
+
+
 async def test_a_pulse_that_rested_for_long_is_young_once_it_goes_on():
     pulse = Pulse("one")
     pulse.beat()
