@@ -130,8 +130,12 @@ async def test_a_node_that_stops_says_so_first_goes_on_answering_and_hands_on_wh
                 await client.submit(wish)
                 taken.append(wish)
     assert taken
-    with trio.fail_after(STOP_S_MAX):
-        assert await fleet.end(name) == "ended with code 0"
+
+    async def has_ended() -> bool:
+        return not fleet.is_alive(name)
+
+    await until(has_ended)  # by the one signal
+    assert await fleet.end(name) == "ended with code 0"
     async with fleet.client("authority-1") as client:
         for wish in taken:
             assert (await client.wait(wish.id)).height  # which nobody has handed in there
