@@ -401,4 +401,6 @@ def _across(configuration: Configuration) -> list[str]:
         faults.append("keys: two keys share a file; every role has a key of its own")
     if api.port and (api.host, api.port) == (metrics.host, metrics.port):
         faults.append("metrics.port: the API has this port; choose another")
+    if configuration.admin.port and configuration.admin.port in (api.port, metrics.port):
+        faults.append("admin.port: the API or the metrics have this port; choose another")
     return faults

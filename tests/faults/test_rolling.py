@@ -26,7 +26,7 @@ from tests.faults.wishes import good
 
 CLEAN_STOP_S = 20 * PATIENCE
 FINALITY_P99_S = 3 * PATIENCE
-RATE = 15
+RATE = 10
 """Transactions a second of each group of writers."""
 
 AROUND_S = 2

@@ -1,16 +1,20 @@
 """A node stops when it is told to, and refuses to start, or to vote, on what it must not trust."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+from p2pledger.chain.transaction import Transaction
+from p2pledger.client import AsyncClient, Limits, Unavailable, Undecided
 from p2pledger.codec import to_json
 from p2pledger.testnet.directory import GENESIS, Node
 from p2pledger.testnet.processes import NodeProcess
@@ -100,6 +104,43 @@ async def test_sigterm_ends_a_node_in_order_though_subscribers_have_stalled(flee
     with trio.fail_after(STOP_S_MAX):
         assert await fleet.end("authority-1") == "ended with code 0"
     await fleet.start("gateway-1", "authority-1")
+
+
+async def test_a_node_that_stops_says_so_first_goes_on_answering_and_hands_on_what_it_took(
+    fleet: Fleet,
+) -> None:
+    name = "gateway-1"
+    configuration = fleet.nodes[name].configuration
+    before = configuration.read_text()
+    configuration.write_text(before.replace("[api]\n", "[api]\ndrain_ms = 3000\n"))
+    await fleet.end(name)
+    await fleet.start(name)
+    os.kill(fleet.processes.pid(name), signal.SIGTERM)
+
+    async def is_leaving() -> bool:
+        return "stopping" in (await fleet.health(name))["reasons"]
+
+    await until(is_leaving)
+    taken: list[Transaction] = []
+    url, patience = fleet.nodes[name].http_url, Limits(attempts_max=2, time_ms_max=2_000)
+    async with AsyncClient([url], fleet.genesis, patience) as client:
+        with suppress(Unavailable, Undecided):  # until it does not answer any more
+            while True:
+                wish = good(fleet)
+                await client.submit(wish)
+                taken.append(wish)
+    assert taken
+
+    async def has_ended() -> bool:
+        return not fleet.is_alive(name)
+
+    await until(has_ended)  # by the one signal
+    assert await fleet.end(name) == "ended with code 0"
+    async with fleet.client("authority-1") as client:
+        for wish in taken:
+            assert (await client.wait(wish.id)).height  # which nobody has handed in there
+    configuration.write_text(before)
+    await fleet.start(name)
 
 
 async def test_another_ledgers_data_is_refused_with_the_command_that_mends_it(fleet: Fleet) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from p2pledger.node.config import (
+    AdminSection,
     Configuration,
     ConfigurationError,
     LogFormat,
@@ -97,6 +98,13 @@ def test_a_switch_is_true_or_false_in_the_file_and_in_the_environment(home: Path
     assert load(home, AUTHORITY, {"P2PLEDGER_METRICS_BY_TASK": text}).metrics.by_task is value
 
 
+def test_backups_are_served_nowhere_unless_a_port_is_named(home: Path) -> None:
+    assert load(home, AUTHORITY).admin == AdminSection("127.0.0.1", None)
+    assert load(home, AUTHORITY + "[admin]\nport = 7190\n").admin == AdminSection("127.0.0.1", 7190)
+    environment = {"P2PLEDGER_ADMIN_HOST": "0.0.0.0", "P2PLEDGER_ADMIN_PORT": "7190"}
+    assert load(home, AUTHORITY, environment).admin == AdminSection("0.0.0.0", 7190)
+
+
 def test_the_passphrase_is_not_shown(home: Path) -> None:
     assert "sesame" not in repr(load(home, AUTHORITY))
 
@@ -110,6 +118,9 @@ def test_the_passphrase_is_not_shown(home: Path) -> None:
         ("[api]\nport = '1'", "api.port", "whole number"),
         ("[api]\nport = true", "api.port", "whole number"),
         ("[api]\nport = 9\n[metrics]\nport = 9", "metrics.port", "choose another"),
+        ("[api]\nport = 9\n[admin]\nport = 9", "admin.port", "choose another"),
+        ("[admin]\nport = 7130", "admin.port", "choose another"),
+        ("[api]\ndrain_ms = 60001", "api.drain_ms", "from 0 to 60000"),
         ("[metrics]\nby_task = 1", "metrics.by_task", "true or false"),
         ("[metrics]\nby_task = 'yes'", "metrics.by_task", "true or false"),
         ("[log]\nlevel = 'loud'", "log.level", "'warning'"),
