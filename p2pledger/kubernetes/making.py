@@ -12,7 +12,6 @@ DIR/ of one cluster                      DIR/ of a consortium
 stay.
 """
 
-import json
 import os
 import shutil
 import time
@@ -23,10 +22,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from p2pledger.chain.genesis import Genesis
-from p2pledger.codec import from_json
 from p2pledger.errors import InvalidMessage
 from p2pledger.kubernetes import overlay as text
-from p2pledger.kubernetes.first_start import Permit
+from p2pledger.kubernetes.first_start import Permit, read_genesis
 from p2pledger.kubernetes.overlay import Deployment, Pod
 from p2pledger.kubernetes.refusals import Refusal, Refused
 from p2pledger.node.config import Role
@@ -126,7 +124,7 @@ def add_node(
     """
     _check_manifests(wanted.manifests, wanted.overlay)
     try:
-        ledger: Genesis = from_json(Genesis, json.loads(genesis.read_text(encoding="utf-8")))
+        ledger = read_genesis(genesis)
         document = tomllib.loads((home / CONFIGURATION).read_text(encoding="utf-8"))
         role = Role(document["node"]["role"])
     except (OSError, InvalidMessage, ValueError, KeyError, TypeError) as error:
@@ -150,7 +148,7 @@ def add_node(
 def permit(directory: Path, namespace: str, genesis: Path, homes: Sequence[Path], hours: int) -> Path:
     """Write first-start.yaml anew, for the authorities of these homes. Raises: Refused, OSError."""
     try:
-        ledger: Genesis = from_json(Genesis, json.loads(genesis.read_text(encoding="utf-8")))
+        ledger = read_genesis(genesis)
     except (OSError, InvalidMessage, ValueError) as error:
         raise Refused(
             Refusal.NOT_A_HOME, f"{genesis} is not a genesis file ({error})", "name the ledger's by --genesis"
