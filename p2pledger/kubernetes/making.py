@@ -43,7 +43,7 @@ from p2pledger.testnet.directory import (
     open_directory,
 )
 from p2pledger.testnet.hosts import Hosts
-from p2pledger.types import Millis, PublicKey
+from p2pledger.types import Millis, PeerId, PublicKey
 
 NET = "net"
 ADMIN = "admin.key"
@@ -97,6 +97,9 @@ def init(directory: Path, wanted: Wanted) -> list[str]:
         )
     made, is_new = _ledger(directory, wanted)
     lines = [f"{made.genesis.chain_id} {made.genesis.hash.hex()} {'made' if is_new else 'is there already'}"]
+    lines += [
+        f"{node.name:<12} {node.p2p}/p2p/{peer}" for node, peer in zip(made.nodes, _peers(made), strict=True)
+    ]
     pods = [Pod(node.role, int(node.name.rpartition("-")[2]), f"{NET}/{node.name}") for node in made.nodes]
     if wanted.is_consortium:
         for number in range(1, wanted.authorities + 1):
@@ -196,6 +199,13 @@ def _ledger(directory: Path, wanted: Wanted) -> tuple[Directory, bool]:
         }
     charter = Charter(chain_id=wanted.chain_id, owners=MappingProxyType(owners))
     return create_directory(net, plan, charter, with_guards=False), True
+
+
+def _peers(made: Directory) -> list[PeerId]:
+    """The peer ids of its nodes, in their order."""
+    genesis = made.genesis
+    authorities = [member.peer for member in genesis.authorities.members]
+    return [*authorities, *(gateway.peer for gateway in genesis.gateways)]
 
 
 def _deployment(

@@ -14,6 +14,8 @@ class End:
 
     namespace: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    of_namespace: Mapping[str, str] = field(default_factory=dict)
+    """The namespace's labels, beside its name."""
     address: str = ""
 
 
@@ -76,8 +78,8 @@ def _is_peer(peers: Iterable[Mapping[str, Any]] | None, at: End, other: End) -> 
                 return True
             continue
         spaces = peer.get("namespaceSelector")
-        name = {"kubernetes.io/metadata.name": other.namespace}
-        is_space = other.namespace == at.namespace if spaces is None else matches(spaces, name)
+        labels = {"kubernetes.io/metadata.name": other.namespace, **other.of_namespace}
+        is_space = other.namespace == at.namespace if spaces is None else matches(spaces, labels)
         if not other.address and is_space and matches(peer.get("podSelector", {}), other.labels):
             return True
     return False

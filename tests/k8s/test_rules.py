@@ -305,13 +305,15 @@ OUTSIDE = End(address="203.0.113.7")
 
 def ends(deployment: Rendered) -> dict[str, End]:
     """Who might connect to whom: each kind of pod, and strangers."""
-    space = deployment.of("Service")[0]["metadata"]["namespace"]
+    (namespace,) = deployment.of("Namespace")
+    space, marks = namespace["metadata"]["name"], namespace["metadata"]["labels"]
     found = {
-        one["metadata"]["name"]: End(space, template(one)["metadata"]["labels"])
+        one["metadata"]["name"]: End(space, template(one)["metadata"]["labels"], marks)
         for one in deployment.workloads()
     }
     return found | {
-        "other": End(space, {"app": "other"}),
+        "other": End(space, {"app": "other"}, marks),
+        "member": End("museum", found["authority"].labels, marks),
         "dns": End("kube-system", {"k8s-app": "kube-dns"}),
         "ingress": End("ingress-nginx", {"app.kubernetes.io/name": "ingress-nginx"}),
         "traefik": End("kube-system", {"app.kubernetes.io/name": "traefik"}),
@@ -325,7 +327,8 @@ def test_only_what_is_needed_is_let_through(rendered: Callable[[str], Rendered])
     deployment = rendered("edge")
     known = ends(deployment)
     nodes = ("authority", "gateway", "edge")
-    expected = {(source, target, 7_160) for source in nodes for target in nodes}
+    expected = {(source, target, 7_160) for source in (*nodes, "member") for target in (*nodes, "member")}
+    expected -= {("member", "member", 7_160)}  # what is let in there is not for this namespace to say
     expected |= {
         (source, target, 7_100) for source in ("ingress", "traefik") for target in ("gateway", "edge")
     }

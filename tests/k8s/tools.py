@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "deploy" / "k8s"
-TOOLS = Path(os.environ.get("P2PLEDGER_K8S_TOOLS", ROOT / ".venv" / "k8s"))
+TOOLS = Path(os.environ.get("K8S_TOOLS", ROOT / ".venv" / "k8s"))
 """Where scripts/k8s_tools.py put them."""
 
 PATIENCE_S = 300

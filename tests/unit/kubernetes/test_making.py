@@ -31,6 +31,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = k8s("init", folder)
     assert done.exit_code == 0, done.output
     assert f"kubectl apply -k {folder}" in done.output
+    (folder / "said.txt").write_text(done.output)
     return folder
 
 
@@ -61,7 +62,9 @@ def test_ids_come_from_the_keys_and_peers_from_the_pods_names(dev: Path) -> None
     genesis = load_genesis(dev / "net" / "genesis.json")
     assert [member.peer for member in genesis.authorities.members] == [identities[name] for name in NODES[:4]]
     assert [gateway.peer for gateway in genesis.gateways] == [identities[name] for name in NODES[4:]]
+    said = (dev / "said.txt").read_text()
     for name in NODES:
+        assert f"{name:<12} /dns4/{name}.p2p.p2pledger.svc/tcp/7160/p2p/{identities[name]}\n" in said
         peers = load_configuration(dev / "net" / name / "node.toml", {}).network.peers
         assert list(peers) == [
             f"/dns4/{other}.p2p.p2pledger.svc/tcp/7160/p2p/{identities[other]}"
