@@ -36,13 +36,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         made[name] = root / name / ("member-2" if name == "consortium" else ".")
     made["edge"] = root / "edge"
     made["edge"].mkdir()
-    # As docs/kubernetes.md has it: the component over a deployment, and a Secret for each edge node.
+    # As docs/kubernetes.md has it: components over a deployment, and a Secret for each edge node.
     document = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": "p2pledger",
         "resources": ["../dev"],
-        "components": [os.path.relpath(K8S / "components" / "edge", made["edge"])],
+        "components": [
+            os.path.relpath(K8S / "components" / name, made["edge"]) for name in ("edge", "backup")
+        ],
     }
     (made["edge"] / "kustomization.yaml").write_text(yaml.safe_dump(document))
     return made

@@ -201,7 +201,7 @@ class Pod:
         if any(claim["metadata"]["name"] == name for claim in claims):
             return self._kept(name)
         (volume,) = [volume for volume in self.spec["volumes"] if volume["name"] == name]
-        if "ephemeral" in volume:
+        if volume.keys() & {"ephemeral", "persistentVolumeClaim"}:
             return self._kept(name)
         folder = self.folder / "volumes" / name
         if "emptyDir" in volume:
@@ -323,7 +323,10 @@ class Cluster:
 
     def resolve(self, service: str, namespace: str) -> None:
         """Have the cluster's DNS know all pods by their names below a headless Service."""
-        lines = [f"{pod.address} {pod.name}.{service}.{namespace}.svc" for pod in self.pods.values()]
+        lines = [
+            f"{pod.address} {pod.name}.{service}.{namespace}.svc {pod.name}.{service}"
+            for pod in self.pods.values()
+        ]
         # In place: the file is mounted in pods that run.
         self.hosts.write_text("127.0.0.1 localhost\n" + "\n".join(lines) + "\n")
 

@@ -33,7 +33,13 @@ def cluster(
         (keys,) = [one for one in objects.of("Secret") if one["metadata"]["name"].startswith("gateway-2-")]
         cluster.objects.append(keys | {"metadata": {"name": "edge-1"}})
         cluster.add("edge-abcde", objects.get("DaemonSet", "edge"), node_name=EDGE_NODE)
+        cluster.add("backup-abcde", objects.get("CronJob", "backup"))
         yield cluster
+
+
+@pytest.fixture
+def nodes(cluster: Cluster) -> list[Pod]:
+    return [pod for name, pod in cluster.pods.items() if not name.startswith("backup")]
 
 
 @pytest.fixture
@@ -88,7 +94,7 @@ def test_a_permit_that_is_applied_makes_each_guard_once(
 
 
 def test_nodes_that_start_before_names_resolve_find_each_other_once_they_do(
-    cluster: Cluster, authorities: list[Pod]
+    cluster: Cluster, nodes: list[Pod], authorities: list[Pod]
 ) -> None:
     early = authorities[:2]
     for pod in early:
@@ -99,14 +105,14 @@ def test_nodes_that_start_before_names_resolve_find_each_other_once_they_do(
                 patience.again()
         assert (pod.probe("liveness"), pod.probe("readiness")) == (200, 503)
     cluster.resolve("p2p", "p2pledger")
-    for pod in cluster.pods.values():
+    for pod in nodes:
         if pod not in early:
             pod.start("node")
-    wait_until_ready(cluster, *cluster.pods.values())
+    wait_until_ready(cluster, *nodes)
 
 
-def test_each_pod_sees_its_own_keys_and_no_other(cluster: Cluster) -> None:
-    for pod in cluster.pods.values():
+def test_each_pod_sees_its_own_keys_and_no_other(nodes: list[Pod]) -> None:
+    for pod in nodes:
         (process,) = pod.processes.values()
         root = Path(f"/proc/{process.pid}/root")
         own = {
@@ -124,15 +130,31 @@ def test_each_pod_sees_its_own_keys_and_no_other(cluster: Cluster) -> None:
 
 
 def test_what_is_handed_to_a_gateway_becomes_final_everywhere(
-    cluster: Cluster, folders: dict[str, Path]
+    cluster: Cluster, nodes: list[Pod], folders: dict[str, Path]
 ) -> None:
     print(load(cluster, folders["dev"], 5))
     aim = height(cluster, cluster.pods["gateway-1"])
     assert aim > 0
-    for pod in cluster.pods.values():
+    for pod in nodes:
         with cluster.patience(f"{pod.name} has height {aim}", READY_S) as patience:
             while height(cluster, pod) < aim:
                 patience.again()
+
+
+def test_the_backup_job_fetches_the_chain_and_keeps_it_on_its_claim(cluster: Cluster) -> None:
+    job, gateway = cluster.pods["backup-abcde"], cluster.pods["gateway-1"]
+    code, said = job.run_init("backup")
+    assert code == 0, said
+    kept = job.folder / "claims" / "backups"
+    (place,) = [manifest.parent for manifest in kept.glob("*/manifest.json")]
+    assert f"/var/lib/p2pledger/backups/{place.name}" in said.splitlines()
+    assert {path.name for path in place.iterdir()} == {"chain.db", "genesis.json", "manifest.json"}
+    restored = kept / "restored"
+    genesis = place / "genesis.json"
+    words = ("restore", str(place), "--data-dir", str(restored), "--genesis", str(genesis))
+    done = cluster.run("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "p2pledger", *words)
+    assert done.returncode == 0 and f"{restored} holds testnet" in done.stdout, done.stdout + done.stderr
+    assert gateway.probe("readiness") == 200
 
 
 def test_metrics_call_a_node_as_its_pod_or_its_machine(cluster: Cluster) -> None:

@@ -5,16 +5,19 @@ import re
 import tomllib
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from p2pledger.chain.genesis import Genesis
+from p2pledger.cli import main
 from p2pledger.codec import from_json
 from p2pledger.node.config import check_peer_address
 from tests.k8s.policies import End, allows, matches
 from tests.k8s.restricted import offences
-from tests.k8s.tools import ROOT, Rendered, containers, template
+from tests.k8s.tools import K8S, ROOT, Rendered, containers, render, template
 
 pytestmark = pytest.mark.campaign
 
@@ -149,6 +152,28 @@ def test_an_organisation_has_a_namespace_and_no_key_of_another(rendered: Callabl
     assert [pods_of(one) for one in deployment.of("StatefulSet")] == [["authority-2"], ["gateway-2"]]
 
 
+@pytest.mark.parametrize(("role", "number"), [("authority", 5), ("gateway", 9)])
+def test_a_node_that_comes_later_has_a_namespace_without_what_it_does_not_need(
+    folders: dict[str, Path], tmp_path: Path, role: str, number: int
+) -> None:
+    net, home = folders["dev"] / "net", tmp_path / "home"
+    keys = [f"--passphrase-file={net / 'passphrase'}", f"--genesis={net / 'genesis.json'}"]
+    made = CliRunner().invoke(main, ["init", f"--dir={home}", f"--role={role}", *keys])
+    assert made.exit_code == 0, made.output
+    options = [f"--home={home}", f"--number={number}", *keys, "--namespace=museum", f"--manifests={K8S}"]
+    made = CliRunner().invoke(main, ["k8s", "node", str(tmp_path / "museum"), *options])
+    assert made.exit_code == 0, made.output
+    deployment = render(tmp_path / "museum")
+    (workload,) = deployment.workloads()
+    assert pods_of(workload) == [f"{role}-{number}"]
+    services = {one["metadata"]["name"] for one in deployment.of("Service")}
+    assert services == {"p2p", "authority-public" if role == "authority" else "api"}
+    assert bool(deployment.of("Ingress")) is (role == "gateway")
+    assert [one["metadata"]["name"] for one in deployment.of("PodDisruptionBudget")] == [role]
+    labels = deployment.get("Namespace", "museum")["metadata"]["labels"]
+    assert labels["app.kubernetes.io/part-of"] == "p2pledger", "the others let it in by this"
+
+
 def test_genesis_and_keys_are_named_by_their_content_and_made_by_nobody_here(deployment: Rendered) -> None:
     assert not deployment.of("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "Job")
     named = re.compile(r".*-[bcdfghkmt2456789]{10}")
@@ -218,6 +243,33 @@ def test_a_guard_is_made_by_a_permit_that_is_not_applied_again(deployment: Rende
     source = volume(workload, "first-start")["configMap"]
     assert source["optional"] is True and source["name"] == "first-start"
     assert not [one for one in deployment.of("ConfigMap") if "first-start" in one["metadata"]["name"]]
+
+
+def test_a_backup_is_asked_for_over_the_network_and_never_of_a_nodes_claim(
+    rendered: Callable[[str], Rendered],
+) -> None:
+    deployment = rendered("prod")
+    (job,) = deployment.of("CronJob")
+    (container,) = containers(job)
+    assert container["args"][0] == "backup" and not container.get("env")
+    (admin,) = [one for one in container["args"] if one.startswith("--admin=")]
+    gateway = deployment.get("StatefulSet", "gateway")
+    (node,) = template(gateway)["spec"]["containers"]
+    port = {one["name"]: one["containerPort"] for one in node["ports"]}["admin"]
+    assert admin == f"--admin=http://{pods_of(gateway)[0]}.p2p:{port}"
+    variables = {one["name"]: one.get("value") for one in node["env"]}
+    assert (variables["P2PLEDGER_ADMIN_HOST"], variables["P2PLEDGER_ADMIN_PORT"]) == ("0.0.0.0", str(port))
+    (claim,) = deployment.of("PersistentVolumeClaim")
+    assert volume(job, "backups")["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"]}
+    of_nodes = {
+        f"{name}-{pod}"
+        for one in deployment.of("StatefulSet")
+        for name in claims(one)
+        for pod in pods_of(one)
+    }
+    assert claim["metadata"]["name"] not in of_nodes and len(of_nodes) == 10
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    assert "P2PLEDGER_ADMIN_PORT" not in str(deployment.get("StatefulSet", "authority"))
 
 
 def test_gateways_are_a_set_and_on_edge_nodes_a_daemon_set(rendered: Callable[[str], Rendered]) -> None:
@@ -333,13 +385,14 @@ def test_only_what_is_needed_is_let_through(rendered: Callable[[str], Rendered])
         (source, target, 7_100) for source in ("ingress", "traefik") for target in ("gateway", "edge")
     }
     expected |= {("prometheus", target, 7_130) for target in nodes}
-    expected |= {(source, "dns", 53) for source in (*nodes, "other")}
-    inside = (*nodes, "other")
+    expected |= {("backup", "gateway", 7_190)}
+    inside = (*nodes, "backup", "other")
+    expected |= {(source, "dns", 53) for source in inside}
     let = {
         (source, target, port)
         for source, one in known.items()
         for target, another in known.items()
-        for port in (53, 80, 443, 7_100, 7_130, 7_160)
+        for port in (53, 80, 443, 7_100, 7_130, 7_160, 7_190)
         if (source in inside or target in inside) and allows(deployment, one, another, port)
     }
     assert let == expected
