@@ -27,8 +27,8 @@ from typing import Any
 import pytest
 from tests.k8s.tools import ROOT, Rendered, containers, template
 
-SWITCH = "p2pk8s"
-"""The namespace that has the bridge; those of pods begin with it."""
+SWITCH = f"p2pk8s-{os.getpid()}"
+"""The namespace that has the bridge; those of pods begin with it. Another run on this machine has its own."""
 
 SUBNET = "10.85.7"
 POLL_S = 0.2
@@ -83,8 +83,13 @@ class Pod:
 
     @property
     def namespace(self) -> str:
-        """Its network namespace, and the beginning of its link's names."""
-        return f"{SWITCH}{self.number}"
+        """Its network namespace."""
+        return f"{SWITCH}-{self.number}"
+
+    @property
+    def link(self) -> str:
+        """The bridge's end of its link."""
+        return f"pod{self.number}"
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -154,7 +159,7 @@ class Pod:
 
     def cut(self, *, off: bool) -> None:
         """Take its link down, or up again."""
-        ip("-n", SWITCH, "link", "set", f"{self.namespace}s", "down" if off else "up")
+        ip("-n", SWITCH, "link", "set", self.link, "down" if off else "up")
 
     # --- what a kubelet does ---------------------------------------------------------------------------
 
@@ -301,21 +306,9 @@ class Cluster:
         folder.chmod(0o755)
         pod = Pod(self, name, workload, number, node_name, folder)
         self._namespace(pod.namespace)
-        ip(
-            "-n",
-            SWITCH,
-            "link",
-            "add",
-            f"{pod.namespace}s",
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            pod.namespace,
-        )
-        ip("-n", SWITCH, "link", "set", f"{pod.namespace}s", "master", "br0", "up")
+        ends = (pod.link, "type", "veth", "peer", "name", "eth0", "netns", pod.namespace)
+        ip("-n", SWITCH, "link", "add", *ends)
+        ip("-n", SWITCH, "link", "set", pod.link, "master", "br0", "up")
         ip("-n", pod.namespace, "address", "add", f"{pod.address}/24", "dev", "eth0")
         ip("-n", pod.namespace, "link", "set", "eth0", "up")
         self.pods[name] = pod

@@ -1,14 +1,16 @@
 """What is applied is what Kubernetes and the operators take, by their own published schemas."""
 
 import json
-import shutil
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from tests.k8s.conftest import NAMES
-from tests.k8s.tools import K8S, ROOT, TOOLS, Rendered, render, run, tool
+from tests.k8s.restricted import offences
+from tests.k8s.tools import K8S, ROOT, TOOLS, Rendered, render, run, template, tool
 from tests.monitoring.prometheus import program
 
 pytestmark = pytest.mark.campaign
@@ -227,5 +229,36 @@ def test_every_file_is_part_of_something(tmp_path: Path) -> None:
         assert path.name in named, path
 
 
-def test_node_is_there_for_the_compiler() -> None:
-    assert shutil.which(str(ROOT / ".venv" / "bin" / "node"))
+# --- what operators are told to apply --------------------------------------------------------------------
+
+
+def documented() -> list[dict]:
+    """The YAML in docs/kubernetes.md."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / "kubernetes.md").read_text(), re.M | re.S)
+    return [yaml.safe_load(block) for block in blocks]
+
+
+def test_the_pod_that_restores_is_let_in(tmp_path: Path) -> None:
+    (pod,) = [one for one in documented() if one.get("kind") == "Pod"]
+    assert list(offences(pod["spec"])) == []
+    assert complaints(yaml.safe_dump(pod), VERSIONS[-1], tmp_path) == []
+    assert pod["spec"]["containers"][0]["args"][0] == "restore"
+
+
+def test_the_edge_as_it_is_told_gives_a_machine_its_own_keys(folders: dict[str, Path]) -> None:
+    (told,) = [one for one in documented() if "components" in one]
+    (component,) = told["components"]
+    folder = folders["dev"].parent / "pump"
+    folder.mkdir()
+    made = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "p2pledger",
+        "resources": ["../dev"],
+        "components": [os.path.relpath(ROOT / component.removeprefix("../"), folder)],
+        "patches": told["patches"],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
+    spec = template(render(folder).get("DaemonSet", "edge"))["spec"]
+    (keys,) = [volume["projected"]["sources"] for volume in spec["volumes"] if volume["name"] == "keys"]
+    assert [source["secret"]["name"] for source in keys] == ["edge-pump-7"]
