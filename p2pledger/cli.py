@@ -10,6 +10,7 @@ from p2pledger import __version__
 from p2pledger.backup_command import backup, restore
 from p2pledger.bench.command import bench
 from p2pledger.governance_command import authority, propose, vote
+from p2pledger.kubernetes.command import k8s
 from p2pledger.monitoring_command import monitoring
 from p2pledger.query_command import query
 from p2pledger.testnet_command import init_testnet, run_links, run_load
@@ -32,6 +33,7 @@ main.add_command(authority)
 main.add_command(propose)
 main.add_command(vote)
 main.add_command(monitoring)
+main.add_command(k8s)
 
 
 @main.command()

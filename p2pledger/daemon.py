@@ -110,7 +110,7 @@ def _metrics(configuration: Configuration, genesis: Genesis) -> Metrics:
     return Metrics(
         version=__version__,
         chain_id=genesis.chain_id,
-        node=configuration.node.data_dir.parent.name,
+        node=configuration.node.called,
         authorities=sorted({member.organisation for member in members}),
         kinds=sorted(RULES),
         codes=sorted(Code),
@@ -151,7 +151,7 @@ def _open_tracer(configuration: Configuration, genesis: Genesis, stack: ExitStac
         raise TracingMissing(
             f"traces.endpoint: {error}; install with `pip install p2pledger[traces]`, or leave it empty"
         ) from None
-    name = configuration.node.data_dir.parent.name
+    name = configuration.node.called
     tracer = SpanTracer(
         traces.endpoint, traces.one_in, version=__version__, chain_id=genesis.chain_id, node=name
     )

@@ -196,6 +196,48 @@ def ready(
                 say(client)
 
 
+@authority.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="The new node's home, for its consensus key and its identity.",
+)
+@_KEYS
+@_PASSPHRASE
+@_ORGANISATION
+@_API
+def rotate(
+    home: Path,
+    keys: tuple[Path, ...],
+    passphrase_file: Path | None,
+    organisation: str | None,
+    urls: tuple[str, ...],
+) -> None:
+    """Have an authority vote with the key and the node of --home from an epoch on, instead of those of now.
+
+    Nobody has to vote on it: signed by admins of its organisation. The old one goes on until a list has the
+    new one, which follows the chain meanwhile and has to be said ready: `p2pledger authority ready`.
+    """
+    from p2pledger.chain.payloads import AuthorityRotate
+    from p2pledger.network.host import peer_id_of
+    from p2pledger.node.config import Role, load_configuration
+    from p2pledger.node.home import CONFIGURATION
+    from p2pledger.signer.keyfile import SecretRole, load_key_file, read_public_key
+    from p2pledger.types import PublicKey
+
+    with _errors_told():
+        configuration = load_configuration(home / CONFIGURATION)
+        secrets = configuration.keys
+        if configuration.node.role is not Role.AUTHORITY or secrets.consensus is None:
+            raise ValueError(f"{home} is a gateway's; make one with `p2pledger init --role authority`")
+        peer = peer_id_of(load_key_file(secrets.identity, SecretRole.IDENTITY, secrets.passphrase).secret)
+        payload = AuthorityRotate(PublicKey(read_public_key(secrets.consensus)[1]), peer)
+        with _connected(configuration.node.genesis, urls) as client:
+            fate = _send(client, payload, organisation, _signers(keys, passphrase_file))
+        click.echo(f"asked for in block {fate.height}: start the new node, and say that it is ready")
+
+
 def say_until_listed(
     client: "Client", key: "PublicKey", say: "Callable[[Client], Height]", pause: Callable[[], None]
 ) -> "Height":

@@ -43,6 +43,7 @@ FLOORS = {
     "bench": 9,
     "backup_command": 9,
     "governance_command": 9,
+    "kubernetes": 9,
     "monitoring_command": 9,
     "query_command": 9,
     "testnet_command": 9,

@@ -21,6 +21,7 @@ LEDGERS_OF_PROCESSES = {
     "tests/faults/test_rolling.py",
     "tests/faults/test_starting_and_stopping.py",
     "tests/faults/test_why_stalled.py",
+    "tests/k8s/test_pods.py",
     "tests/net/test_authority_changes.py",
     "tests/net/test_join.py",
     "tests/net/test_pruning.py",

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from p2pledger.monitoring import dashboards
+from p2pledger.monitoring import cluster, dashboards
 from p2pledger.monitoring.alerts import RUNBOOKS, Alert, alerts
 from p2pledger.monitoring.pace import IN_EARNEST, Pace
 from p2pledger.monitoring.recording import Recording, recordings
@@ -22,7 +22,9 @@ WIDTH = 110
 
 def files(pace: Pace = IN_EARNEST, runbooks: str = RUNBOOKS) -> Mapping[str, str]:
     """Every file by its path below `deploy/monitoring`. `runbooks`: a directory or URL that holds them."""
-    return {RULES: rule_file(pace, runbooks), **dashboards.files()}
+    rules, pages = rule_file(pace, runbooks), dashboards.files()
+    objects = {cluster.RULE_OBJECT: cluster.rule_object(rules), cluster.OBJECTS: cluster.kustomization(pages)}
+    return {RULES: rules, **pages, **objects}
 
 
 def write(directory: Path, pace: Pace = IN_EARNEST, runbooks: str = RUNBOOKS) -> list[Path]:

@@ -1,6 +1,6 @@
 """A node's configuration: a TOML file, and environment variables over it. Floor 6.
 
-    [node]     data_dir, guard_dir, genesis, role, clock_offset_ms
+    [node]     data_dir, guard_dir, genesis, role, name, clock_offset_ms
     [keys]     consensus, identity, transaction, passphrase_file
     [network]  listen, peers, allow_peers
     [api]      host, port, drain_ms
@@ -39,6 +39,7 @@ _HOSTS = {"ip4": ipaddress.IPv4Address, "ip6": ipaddress.IPv6Address}
 _ADDRESS = re.compile(
     r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/([0-9]{1,5})(?:/p2p/([1-9A-HJ-NP-Za-km-z]{32,64}))?"
 )
+_NAME = re.compile("[A-Za-z0-9._-]{0,253}")
 _PEER = re.compile("[1-9A-HJ-NP-Za-km-z]{32,64}")
 
 
@@ -71,6 +72,12 @@ Check = Callable[[Any, Path], Any]
 def _text(value: Any, base: Path) -> str:
     if type(value) is not str or not value:
         raise ValueError("write a text in quotes")
+    return value
+
+
+def _name(value: Any, base: Path) -> str:
+    if type(value) is not str or not _NAME.fullmatch(value):
+        raise ValueError("write up to 253 letters, digits, dots, dashes and underscores, as in authority-1")
     return value
 
 
@@ -174,6 +181,13 @@ class NodeSection:
     """An authority's guard file: a directory of its own, never in a backup. None for a gateway."""
     clock_offset_ms: Annotated[int, _integer(-CLOCK_OFFSET_MS_MAX, CLOCK_OFFSET_MS_MAX)] = 0
     """Puts this node's clock wrong, to try what follows; a node that is in earnest leaves it at 0."""
+    name: Annotated[str, _name] = ""
+    """What metrics and traces call it; empty: as its home is called."""
+
+    @property
+    def called(self) -> str:
+        """The node's name, for those who watch it; no other node is told."""
+        return self.name or self.data_dir.absolute().parent.name
 
 
 @dataclass(frozen=True)

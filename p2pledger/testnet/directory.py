@@ -84,6 +84,7 @@ class Charter:
     """What stands in a testnet's genesis file beside its nodes' keys."""
 
     parameters: Parameters = LAN
+    chain_id: str = CHAIN_ID
     owners: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Whose a node is, by the node's name; one that is not named has an organisation of its own name."""
     others: tuple[str, ...] = ()
@@ -243,8 +244,13 @@ def open_directory(path: Path) -> Directory:
     return Directory(path, plan, genesis)
 
 
-def create_directory(path: Path, plan: Plan, charter: Charter | None = None) -> Directory:
-    """Make a testnet: keys, genesis, configurations, guards."""
+def create_directory(
+    path: Path, plan: Plan, charter: Charter | None = None, *, with_guards: bool = True
+) -> Directory:
+    """Make a testnet: keys, genesis, configurations, guards.
+
+    Without guards where they are to be made on the disks that they stay on.
+    """
     charter = charter or Charter()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     passphrase = secrets.token_hex(16).encode()
@@ -270,7 +276,7 @@ def create_directory(path: Path, plan: Plan, charter: Charter | None = None) -> 
     (path / GENESIS).write_text(json.dumps(to_json(genesis), indent=1) + "\n")
     for index, (node, side) in enumerate(zip(nodes, public, strict=True)):
         _configure(path, plan, nodes, public, index)
-        if node.role is Role.AUTHORITY:
+        if with_guards and node.role is Role.AUTHORITY:
             create_guard(node.home, side.key, genesis.hash)
     _write_mark(path, plan)
     return Directory(path, plan, genesis)
@@ -302,7 +308,7 @@ def _genesis(
     )
     return Genesis(
         version=GENESIS_VERSION,
-        chain_id=CHAIN_ID,
+        chain_id=charter.chain_id,
         time_ms=charter.time_ms or Millis(time.time_ns() // 1_000_000),
         parameters=charter.parameters,
         authorities=authorities,

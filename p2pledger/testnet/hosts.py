@@ -9,12 +9,14 @@ API_PORT, METRICS_PORT, P2P_PORT = 7_100, 7_130, 7_160
 LINKS_PORT = 7_200
 """The first port of the host that has the links; there are NODES_MAX for each dialler."""
 
-NAME = "{name}"
+NAME, NUMBER = "{name}", "{number}"
 
 
 @dataclass(frozen=True)
 class Hosts:
-    """DNS names, in which `{name}` stands for the node's. They are looked up at each dial.
+    """DNS names, in which `{name}` stands for the node's, `{number}` for its number among those of its role.
+
+    They are looked up at each dial.
 
     Two, because what peers and what users reach a node by may be different networks.
     """
@@ -26,15 +28,19 @@ class Hosts:
 
     def api_host(self, name: str) -> str:
         """Where a node serves its API and its metrics."""
-        return self.api.replace(NAME, name)
+        return _filled(self.api, name)
 
     def p2p_host(self, name: str) -> str:
         """Where a node listens for its peers."""
-        return self.p2p.replace(NAME, name)
+        return _filled(self.p2p, name)
 
     def link(self, dialler: int, dialled: int) -> str:
         """Where one node, by its index, reaches another one by a link that can be broken."""
         return f"/dns4/{self.links}/tcp/{link_port(dialler, dialled)}"
+
+
+def _filled(host: str, name: str) -> str:
+    return host.replace(NAME, name).replace(NUMBER, name.rpartition("-")[2])
 
 
 def link_port(dialler: int, dialled: int) -> int:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from p2pledger.api.cures import LEDGER_CURES
 from p2pledger.chain.epoch import epoch_of
-from p2pledger.chain.payloads import AuthorityAdd, AuthorityRemove, GovPropose, GovVote
+from p2pledger.chain.payloads import AuthorityAdd, AuthorityRemove, AuthorityRotate, GovPropose, GovVote
 from p2pledger.cli import main
 from p2pledger.client import QueryPage, Unavailable
 from p2pledger.codec import decode, encode, to_json
@@ -109,6 +109,21 @@ def test_a_vote_names_the_proposal_and_the_voice(files, serve, voice, approves):
     result = run(files, node, "vote", "ab" * 32, voice, "--organisation", "city")
     assert result.exit_code == 0 and result.stdout == f"voted {voice} in block 1\n"
     assert decode(GovVote, only(node).body.payload) == GovVote(b"\xab" * 32, approves)
+
+
+def test_a_rotation_names_the_key_and_the_peer_of_the_new_home(files, serve):
+    node = serve()
+    genesis = files / "genesis.json"
+    genesis.write_text(json.dumps(to_json(node.ledger.genesis)))
+    said = prepare(files / "new", Role.AUTHORITY, files / "passphrase", genesis, "/ip4/127.0.0.1/tcp/0", [])
+    peer, key = (line.split()[-1] for line in said[:2])
+    words = ["--home", files / "new", "--key", files / "admin.key", "--organisation", "city"]
+    words += ["--passphrase-file", files / "passphrase"]
+    with Final(node):
+        result = CliRunner().invoke(main, ["authority", "rotate", *map(str, words), "--api", node.url])
+    assert result.exit_code == 0 and "say that it is ready" in result.output, result.output
+    body = only(node).body
+    assert decode(AuthorityRotate, body.payload) == AuthorityRotate(bytes.fromhex(key), PeerId(peer))
 
 
 def test_what_cannot_be_sent_is_said_and_nothing_is(files, serve):

@@ -5,7 +5,9 @@ from pathlib import Path
 import yaml
 from click.testing import CliRunner
 from p2pledger.cli import main
+from p2pledger.monitoring import dashboards
 from p2pledger.monitoring.alerts import alerts
+from p2pledger.monitoring.cluster import OBJECTS, RULE_OBJECT
 from p2pledger.monitoring.pace import Pace
 from p2pledger.monitoring.recording import recordings
 from p2pledger.monitoring.render import RULES, files, rule_file
@@ -28,6 +30,18 @@ def test_every_rule_is_in_the_file_and_recordings_come_first() -> None:
     names = [rule.get("record") or rule.get("alert") for rule in written]
     assert names == [rule.record for rule in recordings()] + [alert.name for alert in alerts()]
     assert [rule["expr"] for rule in written] == [rule.expr for rule in (*recordings(), *alerts())]
+
+
+def test_a_cluster_is_given_the_same_rules_and_every_page() -> None:
+    written = files()
+    rule = yaml.safe_load(written[RULE_OBJECT])
+    assert (rule["kind"], rule["spec"]) == ("PrometheusRule", yaml.safe_load(written[RULES]))
+    objects = yaml.safe_load(written[OBJECTS])
+    assert objects["resources"] == [RULE_OBJECT]
+    pages = [page for made in objects["configMapGenerator"] for page in made["files"]]
+    assert pages == sorted(dashboards.files())
+    names = [made["name"] for made in objects["configMapGenerator"]]
+    assert len(set(names)) == len(names) and "p2pledger-overview-dashboard" in names
 
 
 def test_the_command_writes_the_rules_at_a_speed_with_runbooks_elsewhere(tmp_path: Path) -> None:

@@ -51,6 +51,13 @@ def faults(home: Path, text: str, environment: dict[str, str] | None = None) -> 
     return refused.value.faults
 
 
+def test_a_node_is_called_as_its_home_unless_it_has_a_name(home: Path) -> None:
+    assert load(home, AUTHORITY).node.called == home.name
+    assert load(home, AUTHORITY, {"P2PLEDGER_NODE_NAME": "authority-1"}).node.called == "authority-1"
+    (fault,) = faults(home, AUTHORITY.replace("[node]", '[node]\nname = "two words"'))
+    assert fault.startswith("node.name: write up to 253 letters")
+
+
 def test_relative_paths_start_at_the_file_and_the_rest_has_defaults(home: Path) -> None:
     configuration = load(home, AUTHORITY)
     assert configuration.node.role is Role.AUTHORITY

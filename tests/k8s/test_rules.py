@@ -1,0 +1,467 @@
+"""One test for each rule of a deployment that others have paid for, over everything that is applied."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from p2pledger.chain.genesis import Genesis
+from p2pledger.cli import main
+from p2pledger.codec import from_json
+from p2pledger.node.config import check_peer_address
+from tests.k8s.policies import End, allows, matches
+from tests.k8s.restricted import offences
+from tests.k8s.tools import K8S, ROOT, Rendered, containers, render, template
+
+pytestmark = pytest.mark.campaign
+
+NODES = ("StatefulSet", "DaemonSet")
+ADDRESS = re.compile(r"/dns4/([a-z]+-\d+)\.([a-z0-9]+)\.([a-z0-9-]+)\.svc/tcp/(\d+)/p2p/(\w+)")
+DAY = "p2pledger.io/chain"
+
+
+def pods_of(workload: dict[str, Any]) -> list[str]:
+    """The names of a StatefulSet's pods."""
+    spec, name = workload["spec"], workload["metadata"]["name"]
+    start = spec["ordinals"]["start"]
+    return [f"{name}-{number}" for number in range(start, start + spec["replicas"])]
+
+
+def net(deployment: Rendered) -> dict[str, str]:
+    """The ConfigMap that nodes are given, by file."""
+    (found,) = [
+        one for one in deployment.of("ConfigMap") if re.fullmatch("net-[a-z0-9]{10}", one["metadata"]["name"])
+    ]
+    return found["data"]
+
+
+def volume(workload: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [one for one in template(workload)["spec"]["volumes"] if one["name"] == name]
+    return found
+
+
+def claims(workload: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {claim["metadata"]["name"]: claim for claim in workload["spec"]["volumeClaimTemplates"]}
+
+
+# --- peers ---------------------------------------------------------------------------------------------
+
+
+def test_peers_are_pods_by_name_and_identities_of_the_genesis_file(deployment: Rendered) -> None:
+    files = net(deployment)
+    genesis: Genesis = from_json(Genesis, json.loads(files["genesis.json"]))
+    known = {one.peer for one in (*genesis.authorities.members, *genesis.gateways)}
+    headless = deployment.get("Service", "p2p")
+    for name, text in files.items():
+        if name == "genesis.json":
+            continue
+        peers = tomllib.loads(text)["network"]["peers"]
+        assert len(peers) == len(known) - 1
+        for peer in map(check_peer_address, peers):
+            match = ADDRESS.fullmatch(peer)
+            assert match, f"{peer} is not a pod's name"
+            pod, service, _, port, identity = match.groups()
+            assert pod != name.removesuffix(".toml") and identity in known
+            assert service == headless["metadata"]["name"]
+            assert int(port) == headless["spec"]["ports"][0]["port"]
+        assert tomllib.loads(text)["network"]["allow_peers"] == [], "whom the ledger names, and nobody else"
+
+
+def test_names_of_pods_do_not_wait_for_readiness(deployment: Rendered) -> None:
+    spec = deployment.get("Service", "p2p")["spec"]
+    assert spec["clusterIP"] == "None" and spec["publishNotReadyAddresses"] is True
+    for workload in deployment.of("StatefulSet"):
+        assert workload["spec"]["serviceName"] == "p2p"
+        assert workload["spec"]["podManagementPolicy"] == "Parallel"
+        assert matches({"matchLabels": spec["selector"]}, template(workload)["metadata"]["labels"])
+
+
+def test_the_api_has_a_service_of_its_own_that_waits_for_readiness(deployment: Rendered) -> None:
+    spec = deployment.get("Service", "api")["spec"]
+    assert spec.get("clusterIP") != "None" and not spec.get("publishNotReadyAddresses")
+    assert [port["port"] for port in spec["ports"]] == [7_100]
+    assert spec["selector"]["app.kubernetes.io/component"] == "gateway", "authorities are not for users"
+
+
+# --- starting and stopping ------------------------------------------------------------------------------
+
+
+def test_three_probes_ask_three_things(deployment: Rendered) -> None:
+    for workload in deployment.of(*NODES):
+        (node,) = [one for one in containers(workload) if one["name"] == "node"]
+        asked = {
+            kind: node[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")
+        }
+        assert asked == {
+            "startup": "/healthz/startup", "liveness": "/healthz/live", "readiness": "/healthz/ready",
+        }  # fmt: skip
+        startup, liveness = node["startupProbe"], node["livenessProbe"]
+        assert startup["periodSeconds"] * startup["failureThreshold"] >= 600, "a long chain opens slowly"
+        assert liveness["periodSeconds"] * liveness["failureThreshold"] >= 60, "a busy machine is not dead"
+
+
+def test_a_stop_has_its_time(deployment: Rendered) -> None:
+    for workload in deployment.of(*NODES):
+        spec = template(workload)["spec"]
+        (node,) = spec["containers"]
+        program, seconds = node["lifecycle"]["preStop"]["exec"]["command"]
+        assert program == "sleep" and spec["terminationGracePeriodSeconds"] - float(seconds) >= 20
+        assert spec["terminationGracePeriodSeconds"] >= 60
+
+
+# --- keys ----------------------------------------------------------------------------------------------
+
+
+def test_a_pod_is_given_its_own_keys_and_no_other(deployment: Rendered) -> None:
+    for workload in deployment.of(*NODES):
+        is_set = workload["kind"] == "StatefulSet"
+        variable, field = ("POD_NAME", "metadata.name") if is_set else ("NODE_NAME", "spec.nodeName")
+        keys = volume(workload, "keys")["projected"]
+        owners = []
+        for source in keys["sources"]:
+            (owner,) = {item["path"].partition("/")[0] for item in source["secret"]["items"]}
+            assert re.fullmatch(rf"{owner}(-[a-z0-9]{{10}})?", source["secret"]["name"])
+            owners.append(owner)
+        assert len(set(owners)) == len(owners)
+        assert not is_set or owners == pods_of(workload)
+        for container in containers(workload):
+            (mount,) = [one for one in container["volumeMounts"] if one["name"] == "keys"]
+            assert mount["subPathExpr"] == f"$({variable})" and mount["readOnly"] is True
+            assert "subPath" not in mount
+            (variable_entry,) = [one for one in container["env"] if one["name"] == variable]
+            assert variable_entry["valueFrom"]["fieldRef"]["fieldPath"] == field
+            assert not any("secretKeyRef" in str(one) for one in container["env"]), "a key is no variable"
+        assert keys["defaultMode"] == 0o440
+        assert template(workload)["spec"]["securityContext"]["fsGroup"] == 10_001
+
+
+def test_an_organisation_has_a_namespace_and_no_key_of_another(rendered: Callable[[str], Rendered]) -> None:
+    deployment = rendered("consortium")
+    assert {one["metadata"]["namespace"] for one in deployment.objects if one["kind"] != "Namespace"} == {
+        "city-2"
+    }
+    assert deployment.get("Namespace", "city-2")
+    names = sorted(one["metadata"]["name"].rpartition("-")[0] for one in deployment.of("Secret"))
+    assert names == ["authority-2", "gateway-2"]
+    assert [pods_of(one) for one in deployment.of("StatefulSet")] == [["authority-2"], ["gateway-2"]]
+
+
+@pytest.mark.parametrize(("role", "number"), [("authority", 5), ("gateway", 9)])
+def test_a_node_that_comes_later_has_a_namespace_without_what_it_does_not_need(
+    folders: dict[str, Path], tmp_path: Path, role: str, number: int
+) -> None:
+    net, home = folders["dev"] / "net", tmp_path / "home"
+    keys = [f"--passphrase-file={net / 'passphrase'}", f"--genesis={net / 'genesis.json'}"]
+    made = CliRunner().invoke(main, ["init", f"--dir={home}", f"--role={role}", *keys])
+    assert made.exit_code == 0, made.output
+    options = [f"--home={home}", f"--number={number}", *keys, "--namespace=museum", f"--manifests={K8S}"]
+    made = CliRunner().invoke(main, ["k8s", "node", str(tmp_path / "museum"), *options])
+    assert made.exit_code == 0, made.output
+    deployment = render(tmp_path / "museum")
+    (workload,) = deployment.workloads()
+    assert pods_of(workload) == [f"{role}-{number}"]
+    services = {one["metadata"]["name"] for one in deployment.of("Service")}
+    assert services == {"p2p", "authority-public" if role == "authority" else "api"}
+    assert bool(deployment.of("Ingress")) is (role == "gateway")
+    assert [one["metadata"]["name"] for one in deployment.of("PodDisruptionBudget")] == [role]
+    labels = deployment.get("Namespace", "museum")["metadata"]["labels"]
+    assert labels["app.kubernetes.io/part-of"] == "p2pledger", "the others let it in by this"
+
+
+def test_genesis_and_keys_are_named_by_their_content_and_made_by_nobody_here(deployment: Rendered) -> None:
+    assert not deployment.of("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "Job")
+    named = re.compile(r".*-[bcdfghkmt2456789]{10}")
+    assert net(deployment)
+    for one in deployment.of("Secret"):
+        assert named.fullmatch(one["metadata"]["name"]) and one["immutable"] is True
+        assert set(one["data"]) in (
+            {"identity.key", "consensus.key", "passphrase"},
+            {"identity.key", "transaction.key", "passphrase"},
+        )
+
+
+def test_in_earnest_keys_come_from_a_vault(rendered: Callable[[str], Rendered]) -> None:
+    deployment = rendered("prod")
+    assert not deployment.of("Secret")
+    made = {one["spec"]["target"]["name"]: one for one in deployment.of("ExternalSecret")}
+    for workload in deployment.of("StatefulSet"):
+        for source in volume(workload, "keys")["projected"]["sources"]:
+            keys = {item["key"] for item in source["secret"]["items"]}
+            assert {data["secretKey"] for data in made.pop(source["secret"]["name"])["spec"]["data"]} == keys
+    assert not made
+
+
+# --- disruptions and disks ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "away"), [("dev", 1), ("prod", 1), ("consortium", 1), ("seven", 2)])
+def test_as_many_may_be_away_as_may_fail(rendered: Callable[[str], Rendered], name: str, away: int) -> None:
+    deployment = rendered(name)
+    genesis: Genesis = from_json(Genesis, json.loads(net(deployment)["genesis.json"]))
+    assert away == (len(genesis.authorities.members) - 1) // 3
+    spec = deployment.get("PodDisruptionBudget", "authority")["spec"]
+    assert spec["maxUnavailable"] == away and "minAvailable" not in spec
+
+
+def test_authorities_are_spread_over_machines_and_zones(rendered: Callable[[str], Rendered]) -> None:
+    for name, machines in [("dev", "ScheduleAnyway"), ("prod", "DoNotSchedule")]:
+        for workload in rendered(name).of("StatefulSet"):
+            spread = {
+                one["topologyKey"]: one for one in template(workload)["spec"]["topologySpreadConstraints"]
+            }
+            assert set(spread) == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+            assert spread["kubernetes.io/hostname"]["whenUnsatisfiable"] == machines
+            for one in spread.values():
+                assert one["maxSkew"] == 1
+                assert one["labelSelector"] == workload["spec"]["selector"]
+
+
+def test_the_guard_has_a_claim_of_its_own_that_no_backup_takes(deployment: Rendered) -> None:
+    workload = deployment.get("StatefulSet", "authority")
+    assert set(claims(workload)) == {"data", "guard"}
+    assert claims(workload)["guard"]["metadata"]["labels"]["velero.io/exclude-from-backup"] == "true"
+    notes = template(workload)["metadata"]["annotations"]
+    assert "guard" in notes["backup.velero.io/backup-volumes-excludes"].split(",")
+    for container in containers(workload):
+        mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+        assert not mounts["guard"].startswith(mounts["data"] + "/"), "a copy of the data would hold it"
+    kept = workload["spec"]["persistentVolumeClaimRetentionPolicy"]
+    assert kept == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    assert not deployment.of("VolumeSnapshot")
+
+
+def test_a_guard_is_made_by_a_permit_that_is_not_applied_again(deployment: Rendered) -> None:
+    workload = deployment.get("StatefulSet", "authority")
+    (guard,) = template(workload)["spec"]["initContainers"]
+    assert guard["args"][:2] == ["k8s", "guard"]
+    source = volume(workload, "first-start")["configMap"]
+    assert source["optional"] is True and source["name"] == "first-start"
+    assert not [one for one in deployment.of("ConfigMap") if "first-start" in one["metadata"]["name"]]
+
+
+def test_a_backup_is_asked_for_over_the_network_and_never_of_a_nodes_claim(
+    rendered: Callable[[str], Rendered],
+) -> None:
+    deployment = rendered("prod")
+    (job,) = deployment.of("CronJob")
+    (container,) = containers(job)
+    assert container["args"][0] == "backup" and not container.get("env")
+    (admin,) = [one for one in container["args"] if one.startswith("--admin=")]
+    gateway = deployment.get("StatefulSet", "gateway")
+    (node,) = template(gateway)["spec"]["containers"]
+    port = {one["name"]: one["containerPort"] for one in node["ports"]}["admin"]
+    assert admin == f"--admin=http://{pods_of(gateway)[0]}.p2p:{port}"
+    variables = {one["name"]: one.get("value") for one in node["env"]}
+    assert (variables["P2PLEDGER_ADMIN_HOST"], variables["P2PLEDGER_ADMIN_PORT"]) == ("0.0.0.0", str(port))
+    (claim,) = deployment.of("PersistentVolumeClaim")
+    assert volume(job, "backups")["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"]}
+    of_nodes = {
+        f"{name}-{pod}"
+        for one in deployment.of("StatefulSet")
+        for name in claims(one)
+        for pod in pods_of(one)
+    }
+    assert claim["metadata"]["name"] not in of_nodes and len(of_nodes) == 10
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    assert "P2PLEDGER_ADMIN_PORT" not in str(deployment.get("StatefulSet", "authority"))
+
+
+def test_gateways_are_a_set_and_on_edge_nodes_a_daemon_set(rendered: Callable[[str], Rendered]) -> None:
+    assert set(claims(rendered("dev").get("StatefulSet", "gateway"))) == {"data"}
+    edge = rendered("edge").get("DaemonSet", "edge")
+    spec = template(edge)["spec"]
+    assert spec["nodeSelector"] == {"p2pledger.io/edge": "true"}
+    assert volume(edge, "data")["ephemeral"]["volumeClaimTemplate"]["spec"]["resources"]["requests"][
+        "storage"
+    ]
+    (node,) = spec["containers"]
+    variables = {one["name"]: one.get("value") for one in node["env"]}
+    assert int(variables["P2PLEDGER_STORAGE_BODIES_KEPT_BLOCKS"]) > 0, "its disk is bounded"
+    assert int(variables["P2PLEDGER_MEMPOOL_BYTES_MAX"]) <= 16 * 1024**2, "its memory is bounded"
+    local = rendered("edge").get("Service", "edge-api")["spec"]
+    assert local["internalTrafficPolicy"] == "Local"
+
+
+# --- confinement ---------------------------------------------------------------------------------------
+
+
+def test_every_pod_is_what_restricted_lets_in(deployment: Rendered) -> None:
+    for workload in deployment.workloads():
+        assert list(offences(template(workload)["spec"])) == [], workload["metadata"]["name"]
+    (namespace,) = deployment.of("Namespace")
+    labels = namespace["metadata"]["labels"]
+    assert {labels[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")} == {
+        "restricted"
+    }
+
+
+PLANTED: list[Callable[[dict[str, Any]], object]] = [
+    lambda spec: spec.update(hostNetwork=True),
+    lambda spec: spec["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
+    lambda spec: spec["securityContext"].pop("runAsNonRoot"),
+    lambda spec: spec["securityContext"].pop("seccompProfile"),
+    lambda spec: spec["containers"][0]["securityContext"].update(allowPrivilegeEscalation=True),
+    lambda spec: spec["containers"][0]["securityContext"].update(runAsUser=0),
+    lambda spec: spec["initContainers"][0]["securityContext"]["capabilities"].pop("drop"),
+    lambda spec: spec["containers"][0]["securityContext"]["capabilities"].update(add=["NET_ADMIN"]),
+    lambda spec: spec["containers"][0]["ports"][0].update(hostPort=7_100),
+]
+
+
+@pytest.mark.parametrize("plant", PLANTED)
+def test_a_pod_that_is_not_would_be_found(
+    rendered: Callable[[str], Rendered], plant: Callable[..., object]
+) -> None:
+    spec = deepcopy(template(rendered("dev").get("StatefulSet", "authority"))["spec"])
+    plant(spec)
+    assert list(offences(spec)) != []
+
+
+def test_a_container_writes_to_its_volumes_only_and_takes_what_it_is_granted(deployment: Rendered) -> None:
+    for workload in deployment.workloads():
+        spec = template(workload)["spec"]
+        assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False
+        assert spec["serviceAccountName"] == "p2pledger"
+        for container in containers(workload):
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            resources = container["resources"]
+            for bound in ("requests", "limits"):
+                assert {"cpu", "memory", "ephemeral-storage"} <= resources[bound].keys()
+            (tmp,) = [one for one in container["volumeMounts"] if one["mountPath"] == "/tmp"]
+            assert volume(workload, tmp["name"])["emptyDir"]["sizeLimit"]
+    assert deployment.get("ServiceAccount", "p2pledger")["automountServiceAccountToken"] is False
+
+
+def test_images_do_not_move(deployment: Rendered, rendered: Callable[[str], Rendered]) -> None:
+    version = re.search(r"^ARG VERSION=(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert version
+    for workload in deployment.workloads():
+        for container in containers(workload):
+            if deployment is rendered("prod"):
+                assert re.fullmatch(r"registry\.example/city/p2pledger@sha256:5{64}", container["image"])
+            else:
+                assert container["image"] == f"p2pledger:{version[1]}"
+            assert container["imagePullPolicy"] == "IfNotPresent"
+
+
+# --- the network ---------------------------------------------------------------------------------------
+
+OUTSIDE = End(address="203.0.113.7")
+
+
+def ends(deployment: Rendered) -> dict[str, End]:
+    """Who might connect to whom: each kind of pod, and strangers."""
+    (namespace,) = deployment.of("Namespace")
+    space, marks = namespace["metadata"]["name"], namespace["metadata"]["labels"]
+    found = {
+        one["metadata"]["name"]: End(space, template(one)["metadata"]["labels"], marks)
+        for one in deployment.workloads()
+    }
+    return found | {
+        "other": End(space, {"app": "other"}, marks),
+        "member": End("museum", found["authority"].labels, marks),
+        "dns": End("kube-system", {"k8s-app": "kube-dns"}),
+        "ingress": End("ingress-nginx", {"app.kubernetes.io/name": "ingress-nginx"}),
+        "traefik": End("kube-system", {"app.kubernetes.io/name": "traefik"}),
+        "prometheus": End("monitoring", {"app.kubernetes.io/name": "prometheus"}),
+        "stranger": End("elsewhere", {"app.kubernetes.io/name": "p2pledger"}),
+        "outside": OUTSIDE,
+    }
+
+
+def test_only_what_is_needed_is_let_through(rendered: Callable[[str], Rendered]) -> None:
+    deployment = rendered("edge")
+    known = ends(deployment)
+    nodes = ("authority", "gateway", "edge")
+    expected = {(source, target, 7_160) for source in (*nodes, "member") for target in (*nodes, "member")}
+    expected -= {("member", "member", 7_160)}  # what is let in there is not for this namespace to say
+    expected |= {
+        (source, target, 7_100) for source in ("ingress", "traefik") for target in ("gateway", "edge")
+    }
+    expected |= {("prometheus", target, 7_130) for target in nodes}
+    expected |= {("backup", "gateway", 7_190)}
+    inside = (*nodes, "backup", "other")
+    expected |= {(source, "dns", 53) for source in inside}
+    let = {
+        (source, target, port)
+        for source, one in known.items()
+        for target, another in known.items()
+        for port in (53, 80, 443, 7_100, 7_130, 7_160, 7_190)
+        if (source in inside or target in inside) and allows(deployment, one, another, port)
+    }
+    assert let == expected
+    for source in inside:
+        assert allows(deployment, known[source], known["dns"], 53, "UDP")
+        assert not allows(deployment, known[source], OUTSIDE, 53, "UDP")
+
+
+def test_a_consortiums_peers_are_anywhere_and_reach_p2p_only(rendered: Callable[[str], Rendered]) -> None:
+    deployment = rendered("consortium")
+    known = ends(deployment)
+    for name in ("authority", "gateway"):
+        assert {port for port in (7_100, 7_130, 7_160) if allows(deployment, OUTSIDE, known[name], port)} == {
+            7_160
+        }
+        assert {port for port in (80, 443, 7_160) if allows(deployment, known[name], OUTSIDE, port)} == {
+            7_160
+        }
+    public = deployment.get("Service", "authority-public")["spec"]
+    assert (public["type"], [port["port"] for port in public["ports"]]) == ("LoadBalancer", [7_160])
+
+
+def test_everything_is_denied_first(deployment: Rendered) -> None:
+    spec = deployment.get("NetworkPolicy", "default-deny")["spec"]
+    assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+# --- watching ------------------------------------------------------------------------------------------
+
+
+def relabelled(rules: list[dict[str, Any]], labels: dict[str, str]) -> dict[str, str]:
+    """What a target's labels become: replacements, as Prometheus does them."""
+    for rule in rules:
+        text = ";".join(labels.get(name, "") for name in rule["sourceLabels"])
+        match = re.fullmatch(rule.get("regex", "(.*)"), text)
+        if match:
+            labels[rule["targetLabel"]] = rule.get("replacement", "$1").replace(
+                "$1", match[1] if match.re.groups else ""
+            )
+    return labels
+
+
+def test_every_node_is_a_target_as_the_rules_want_it(rendered: Callable[[str], Rendered]) -> None:
+    monitor = rendered("prod").get("PodMonitor", "p2pledger")["spec"]
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    for workload in [*rendered("prod").of(*NODES), rendered("edge").get("DaemonSet", "edge")]:
+        labels = template(workload)["metadata"]["labels"]
+        assert matches(monitor["selector"], labels)
+        (node,) = template(workload)["spec"]["containers"]
+        assert {port["name"]: port["containerPort"] for port in node["ports"]}[endpoint["port"]] == 7_130
+        assert labels[monitor["jobLabel"]] == "p2pledger"
+        meta = {
+            f"__meta_kubernetes_pod_label_{re.sub('[^A-Za-z0-9]', '_', key)}": text
+            for key, text in labels.items()
+        }
+        made = relabelled(endpoint["relabelings"], meta | {"__meta_kubernetes_pod_name": "pod-1"})
+        role = "authority" if workload["metadata"]["name"] == "authority" else "gateway"
+        assert (made["role"], made["chain"], made["instance"]) == (role, labels[DAY], "pod-1")
+    assert {one["metadata"]["labels"][DAY] for one in rendered("prod").of(*NODES)} == {"city"}
+
+
+def test_pages_are_the_files_that_compose_has_too(rendered: Callable[[str], Rendered]) -> None:
+    pages = {
+        path.name: path.read_text() for path in (ROOT / "deploy" / "monitoring" / "dashboards").glob("*.json")
+    }
+    found: dict[str, str] = {}
+    for one in rendered("prod").of("ConfigMap"):
+        if "grafana_dashboard" in one["metadata"]["labels"]:
+            assert one["metadata"]["labels"]["grafana_dashboard"] == "1"
+            assert len(yaml.safe_dump(one)) < 256 * 1024, "kubectl apply keeps a copy in an annotation"
+            found |= one["data"]
+    assert found == pages and len(pages) == 5

@@ -1,0 +1,247 @@
+"""A deployment's folder: made offline, made once, and each node's keys where its own pod is given them."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from p2pledger.cli import main
+from p2pledger.daemon import load_genesis
+from p2pledger.kubernetes.overlay import image_entry
+from p2pledger.network.host import peer_id_of
+from p2pledger.node.config import load_configuration
+from p2pledger.signer.keyfile import SecretRole, load_key_file, read_public_key
+
+ROOT = Path(__file__).resolve().parents[3]
+MANIFESTS = f"--manifests={ROOT / 'deploy' / 'k8s'}"
+DIGEST = "registry.example/city@sha256:" + "a" * 64
+NODES = ["authority-1", "authority-2", "authority-3", "authority-4", "gateway-1", "gateway-2"]
+
+
+def k8s(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["k8s", *map(str, arguments), MANIFESTS])
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("k8s") / "dev"
+    done = k8s("init", folder)
+    assert done.exit_code == 0, done.output
+    assert f"kubectl apply -k {folder}" in done.output
+    (folder / "said.txt").write_text(done.output)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def consortium(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("k8s") / "consortium"
+    done = k8s("init", folder, "--overlay=consortium", "--namespace=city", "--chain-id=city")
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def document(folder: Path, name: str = "kustomization.yaml") -> dict[str, Any]:
+    return yaml.safe_load((folder / name).read_text())
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_ids_come_from_the_keys_and_peers_from_the_pods_names(dev: Path) -> None:
+    passphrase = (dev / "net" / "passphrase").read_bytes()
+    identities = {
+        name: peer_id_of(
+            load_key_file(dev / "net" / name / "identity.key", SecretRole.IDENTITY, passphrase).secret
+        )
+        for name in NODES
+    }
+    genesis = load_genesis(dev / "net" / "genesis.json")
+    assert [member.peer for member in genesis.authorities.members] == [identities[name] for name in NODES[:4]]
+    assert [gateway.peer for gateway in genesis.gateways] == [identities[name] for name in NODES[4:]]
+    said = (dev / "said.txt").read_text()
+    for name in NODES:
+        assert f"{name:<12} /dns4/{name}.p2p.p2pledger.svc/tcp/7160/p2p/{identities[name]}\n" in said
+        peers = load_configuration(dev / "net" / name / "node.toml", {}).network.peers
+        assert list(peers) == [
+            f"/dns4/{other}.p2p.p2pledger.svc/tcp/7160/p2p/{identities[other]}"
+            for other in NODES
+            if other != name
+        ]
+
+
+def test_each_node_has_a_secret_with_its_own_files_and_no_other(dev: Path) -> None:
+    made = {one["name"]: one["files"] for one in document(dev)["secretGenerator"]}
+    assert list(made) == NODES
+    for name, files in made.items():
+        role = "consensus" if name.startswith("authority") else "transaction"
+        assert files == [f"net/{name}/{file}" for file in ("identity.key", f"{role}.key", "passphrase")]
+        assert all((dev / file).stat().st_mode & 0o077 == 0 for file in files)
+    assert "organisations" not in (dev / "kustomization.yaml").read_text(), "admin keys stay outside"
+
+
+def test_no_guard_is_made_where_it_does_not_stay(dev: Path) -> None:
+    assert not list(dev.rglob("guard*"))
+
+
+def test_the_permit_names_every_authority_and_is_no_part_of_what_is_applied_again(dev: Path) -> None:
+    assert "first-start" not in (dev / "kustomization.yaml").read_text()
+    permit = json.loads(document(dev, "first-start.yaml")["data"]["permit.json"])
+    keys = [read_public_key(dev / "net" / name / "consensus.key")[1].hex() for name in NODES[:4]]
+    assert permit["keys"] == keys
+    assert permit["genesis"] == load_genesis(dev / "net" / "genesis.json").hash.hex()
+
+
+def test_run_again_it_changes_nothing_and_writes_what_is_missing(dev: Path) -> None:
+    before = snapshot(dev)
+    assert k8s("init", dev).exit_code == 0
+    assert snapshot(dev) == before
+    text = (dev / "kustomization.yaml").read_text()
+    (dev / "kustomization.yaml").unlink()
+    assert k8s("init", dev).exit_code == 0
+    assert (dev / "kustomization.yaml").read_text() == text
+    (dev / "kustomization.yaml").write_text(text + "# ours\n")
+    assert k8s("init", dev).exit_code == 0
+    assert (dev / "kustomization.yaml").read_text() == text + "# ours\n"
+    (dev / "kustomization.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("other", ["--authorities=5", "--gateways=1", "--chain-id=city", "--namespace=other"])
+def test_another_request_is_refused_and_keys_stay(dev: Path, other: str) -> None:
+    before = snapshot(dev)
+    done = k8s("init", dev, other)
+    assert done.exit_code == 1 and done.output.startswith("Error: other_deployment: ")
+    assert "choose another DIR" in done.output
+    assert snapshot(dev) == before
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "letter.txt").write_text("dear")
+    done = k8s("init", tmp_path)
+    assert done.exit_code == 1 and done.output.startswith("Error: directory_taken: ")
+
+
+def test_no_manifests_no_keys(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["k8s", "init", str(tmp_path / "new"), f"--manifests={tmp_path}"])
+    assert done.exit_code == 1 and done.output.startswith("Error: no_manifests: ")
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_image_that_moves_and_no_keys_then(tmp_path: Path) -> None:
+    done = k8s("init", tmp_path / "new", "--image=city")
+    assert done.exit_code == 2 and "write NAME:TAG" in done.output
+    assert not (tmp_path / "new").exists()
+
+
+def test_in_earnest_the_image_has_a_digest_and_keys_come_from_a_vault(tmp_path: Path) -> None:
+    done = k8s("init", tmp_path / "prod", "--overlay=prod", "--image=city:1")
+    assert done.exit_code == 1 and done.output.startswith("Error: no_digest: ")
+    assert not (tmp_path / "prod").exists()
+    done = k8s("init", tmp_path / "prod", "--overlay=prod", "--authorities=7", f"--image={DIGEST}")
+    assert done.exit_code == 0, done.output
+    made = document(tmp_path / "prod")
+    assert "secretGenerator" not in made
+    extra = list(yaml.safe_load_all((tmp_path / "prod" / "external-secrets.yaml").read_text()))
+    assert [one["metadata"]["name"] for one in extra] == ["authority-5", "authority-6", "authority-7"]
+    budgets = [yaml.safe_load(patch["patch"]) for patch in made["patches"]]
+    (budget,) = [patch for patch in budgets if patch["kind"] == "PodDisruptionBudget"]
+    assert budget["spec"] == {"maxUnavailable": 2}
+    assert {entry["digest"] for entry in made["images"]} == {"sha256:" + "a" * 64}
+
+
+def test_an_organisation_is_given_its_own_keys_and_nobody_elses(consortium: Path) -> None:
+    for number in range(1, 5):
+        folder = consortium / f"member-{number}"
+        assert {path.name for path in folder.rglob("*.key")} == {
+            "admin.key", "identity.key", "consensus.key", "transaction.key",
+        }  # fmt: skip
+        assert {path.name for path in folder.iterdir() if path.is_dir()} == {
+            f"authority-{number}", f"gateway-{number}",
+        }  # fmt: skip
+        assert set((folder / ".gitignore").read_text().split()) == {
+            "/admin.key", f"/authority-{number}", f"/gateway-{number}",
+        }  # fmt: skip
+        made = document(folder)
+        assert made["namespace"] == f"city-{number}"
+        permit = json.loads(document(folder, "first-start.yaml")["data"]["permit.json"])
+        own = read_public_key(folder / f"authority-{number}" / "consensus.key")[1].hex()
+        assert permit["keys"] == [own]
+    peers = load_configuration(consortium / "net" / "authority-2" / "node.toml", {}).network.peers
+    assert "/dns4/authority-3.p2p.city-3.svc/tcp/7160" in {peer.partition("/p2p/")[0] for peer in peers}
+    genesis = load_genesis(consortium / "net" / "genesis.json")
+    assert [member.organisation for member in genesis.authorities.members] == [
+        f"member-{n}" for n in range(1, 5)
+    ]
+    assert {gateway.organisation for gateway in genesis.gateways} == {f"member-{n}" for n in range(1, 5)}
+
+
+def test_a_node_comes_from_a_home_that_its_organisation_made(consortium: Path, tmp_path: Path) -> None:
+    genesis, passphrase = consortium / "net" / "genesis.json", consortium / "net" / "passphrase"
+    home, options = tmp_path / "home", ["--role=authority", f"--passphrase-file={passphrase}"]
+    made = CliRunner().invoke(main, ["init", f"--dir={home}", *options, f"--genesis={genesis}"])
+    assert made.exit_code == 0, made.output
+    asked = [
+        "node", tmp_path / "museum", f"--home={home}", "--number=5", f"--passphrase-file={passphrase}",
+        f"--genesis={genesis}", "--namespace=museum",
+    ]  # fmt: skip
+    done = k8s(*asked)
+    assert done.exit_code == 0, done.output
+    (secret,) = document(tmp_path / "museum")["secretGenerator"]
+    assert secret["name"] == "authority-5"
+    patches = [yaml.safe_load(one["patch"]) for one in document(tmp_path / "museum")["patches"]]
+    deleted = {(one["kind"], one["metadata"]["name"]) for one in patches if one.get("$patch") == "delete"}
+    assert {("Service", "api"), ("Ingress", "api"), ("StatefulSet", "gateway")} <= deleted
+    before = snapshot(tmp_path / "museum")
+    assert k8s(*asked).exit_code == 0 and snapshot(tmp_path / "museum") == before
+
+    other = tmp_path / "other"
+    shutil.copytree(home, other)
+    shutil.copyfile(consortium / "net" / "authority-1" / "identity.key", other / "identity.key")
+    done = k8s(*[str(part).replace(str(home), str(other)) for part in asked])
+    assert done.exit_code == 1 and done.output.startswith("Error: keys_exist: ")
+    assert snapshot(tmp_path / "museum") == before
+
+    (other / "node.toml").unlink()
+    done = k8s(*[str(part).replace(str(home), str(other)) for part in asked])
+    assert done.exit_code == 1 and done.output.startswith("Error: not_a_home: ")
+
+
+def test_a_permit_is_written_anew_for_the_authorities_that_are_named(dev: Path, tmp_path: Path) -> None:
+    asked = [
+        "k8s",
+        "permit",
+        str(tmp_path),
+        "--namespace=p2pledger",
+        f"--genesis={dev / 'net' / 'genesis.json'}",
+    ]
+    done = CliRunner().invoke(main, [*asked, f"--home={dev / 'net' / 'authority-3'}"])
+    assert done.exit_code == 0, done.output
+    permit = json.loads(document(tmp_path, "first-start.yaml")["data"]["permit.json"])
+    assert permit["keys"] == [read_public_key(dev / "net" / "authority-3" / "consensus.key")[1].hex()]
+    done = CliRunner().invoke(main, [*asked, f"--home={dev / 'net' / 'gateway-1'}"])
+    assert done.exit_code == 1 and done.output.startswith("Error: not_a_home: ")
+
+
+@pytest.mark.parametrize(
+    ("image", "entry"),
+    [
+        ("city:1.2", {"newName": "city", "newTag": "1.2"}),
+        ("registry.example:5000/city:1.2", {"newName": "registry.example:5000/city", "newTag": "1.2"}),
+        (DIGEST, {"newName": "registry.example/city", "digest": "sha256:" + "a" * 64}),
+        (f"city:1@sha256:{'b' * 64}", {"newName": "city", "digest": "sha256:" + "b" * 64}),
+    ],
+)
+def test_an_image_is_read_as_an_engine_reads_it(image: str, entry: dict[str, str]) -> None:
+    assert image_entry("p2pledger", image) == {"name": "p2pledger"} | entry
+
+
+@pytest.mark.parametrize(
+    "image", ["", "city", "registry.example:5000/city", "@sha256:12", "city@sha256:" + "g" * 64, "city:"]
+)
+def test_what_is_no_image_is_refused(image: str) -> None:
+    with pytest.raises(ValueError, match="write NAME:TAG or NAME@sha256:DIGEST"):
+        image_entry("p2pledger", image)
