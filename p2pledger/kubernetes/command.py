@@ -99,18 +99,22 @@ def init_cluster(directory: Path, **options: Any) -> None:
     It reaches nothing. Run again it leaves everything as it is and writes what is missing; keys are never
     made over. Of a consortium, DIR/member-N is what organisation N is given: an authority and a gateway.
     """
-    from p2pledger.kubernetes.making import KUSTOMIZATION, Wanted, init
+    from p2pledger.kubernetes.making import FIRST_START, KUSTOMIZATION, Wanted, init
+    from p2pledger.kubernetes.overlay import DEV
 
     if options["overlay"] == "consortium":
         options["gateways"] = options["authorities"]
     _say(lambda: init(directory, Wanted(**options)))
     folder = "DIR/member-N" if options["overlay"] == "consortium" else str(directory)
-    click.echo(
-        f"Apply it, and delete the permit once all are ready ({KUSTOMIZATION} is yours to change):\n"
-        f"  kubectl apply -k {folder}\n"
-        f"  kubectl apply -f {folder}/first-start.yaml\n"
-        f"  kubectl delete -f {folder}/first-start.yaml"
-    )
+    lines = [
+        f"Apply it, and delete the permit once all are ready ({KUSTOMIZATION} is yours to change):",
+        f"  kubectl apply -k {folder}",
+        f"  kubectl apply -f {folder}/{FIRST_START}",
+        f"  kubectl delete -f {folder}/{FIRST_START}",
+    ]
+    if options["overlay"] == DEV:  # the permit is part of it, and ends by itself
+        lines = [f"Apply it ({KUSTOMIZATION} is yours to change):", lines[1]]
+    click.echo("\n".join(lines))
 
 
 @k8s.command("node")

@@ -285,8 +285,10 @@ def _write(
 ) -> None:
     secret = {pod.folder.split("/")[0] for pod in deployment.pods} | {ADMIN}
     way = os.path.relpath(wanted.manifests.resolve() / "overlays" / wanted.overlay, folder.resolve())
+    is_permitted = is_new or (folder / FIRST_START).exists()
+    permit = FIRST_START if deployment.overlay == text.DEV and is_permitted else ""
     written = {
-        KUSTOMIZATION: text.kustomization(deployment, Path(way).as_posix()),
+        KUSTOMIZATION: text.kustomization(deployment, Path(way).as_posix(), permit),
         ".gitignore": "".join(f"/{name}\n" for name in sorted(secret)),
     }
     if deployment.overlay == text.VAULT and (missing := text.missing_secrets(deployment)):

@@ -22,6 +22,8 @@ EDGE = "edge.toml"
 EXTERNAL_SECRETS = "external-secrets.yaml"
 PLACEHOLDER = "registry.example/p2pledger"
 """What the overlay `prod` calls the image until somebody names it."""
+DEV = "dev"
+"""The overlay of which one command is all that is applied: the permit is part of it."""
 VAULT = "prod"
 """The overlay whose keys come from a vault, and not from files beside the kustomization."""
 IN_VAULT_OVERLAY = frozenset(
@@ -97,8 +99,11 @@ class Deployment:
         return sorted((pod for pod in self.pods if pod.role is role), key=lambda pod: pod.number)
 
 
-def kustomization(deployment: Deployment, overlay: str) -> str:
-    """The kustomization; `overlay` is the way to the overlay's folder from where it will lie."""
+def kustomization(deployment: Deployment, overlay: str, permit: str = "") -> str:
+    """The kustomization; `overlay` is the way to the overlay's folder from where it will lie.
+
+    `permit`: the file of a permit that is applied with the rest.
+    """
     configurations = [f"{pod.name}.toml={pod.folder}/node.toml" for pod in deployment.pods]
     if gateways := deployment.of(Role.GATEWAY):
         configurations.append(f"{EDGE}={gateways[0].folder}/node.toml")
@@ -106,7 +111,7 @@ def kustomization(deployment: Deployment, overlay: str) -> str:
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": deployment.namespace,
-        "resources": [overlay],
+        "resources": [overlay, *filter(None, [permit])],
         "labels": [{"pairs": {"p2pledger.io/chain": deployment.chain_id}, "includeTemplates": True}],
         "generatorOptions": {"immutable": True, "labels": {"app.kubernetes.io/part-of": "p2pledger"}},
         "configMapGenerator": [
@@ -154,7 +159,7 @@ def external_secrets(pods: Iterable[Pod]) -> str:
 
 
 def first_start(namespace: str, permit: Permit) -> str:
-    """The ConfigMap that permits to make guards: no part of the kustomization, applied once, then removed."""
+    """The ConfigMap that permits to make guards: applied once, by hand but for `dev`, then removed."""
     head = (
         "# Permits to make the guards of keys that have never signed. Apply it once, before or after the\n"
         "# rest, and delete it when all authorities are ready.\n"

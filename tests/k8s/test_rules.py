@@ -236,13 +236,20 @@ def test_the_guard_has_a_claim_of_its_own_that_no_backup_takes(deployment: Rende
     assert not deployment.of("VolumeSnapshot")
 
 
-def test_a_guard_is_made_by_a_permit_that_is_not_applied_again(deployment: Rendered) -> None:
+@pytest.mark.parametrize(
+    ("name", "count"), [("dev", 1), ("seven", 1), ("edge", 1), ("consortium", 0), ("prod", 0)]
+)
+def test_a_guard_is_made_by_a_permit_that_only_a_trial_applies_by_itself(
+    rendered: Callable[[str], Rendered], name: str, count: int
+) -> None:
+    deployment = rendered(name)
     workload = deployment.get("StatefulSet", "authority")
     (guard,) = template(workload)["spec"]["initContainers"]
     assert guard["args"][:2] == ["k8s", "guard"]
     source = volume(workload, "first-start")["configMap"]
     assert source["optional"] is True and source["name"] == "first-start"
-    assert not [one for one in deployment.of("ConfigMap") if "first-start" in one["metadata"]["name"]]
+    permits = [one for one in deployment.of("ConfigMap") if "first-start" in one["metadata"]["name"]]
+    assert len(permits) == count
 
 
 def test_a_backup_is_asked_for_over_the_network_and_never_of_a_nodes_claim(

@@ -87,8 +87,12 @@ def test_no_guard_is_made_where_it_does_not_stay(dev: Path) -> None:
     assert not list(dev.rglob("guard*"))
 
 
-def test_the_permit_names_every_authority_and_is_no_part_of_what_is_applied_again(dev: Path) -> None:
-    assert "first-start" not in (dev / "kustomization.yaml").read_text()
+def test_the_permit_names_every_authority_and_only_a_trial_applies_it_by_itself(
+    dev: Path, consortium: Path
+) -> None:
+    assert "first-start.yaml" in document(dev)["resources"]
+    assert "first-start" not in (consortium / "member-1" / "kustomization.yaml").read_text()
+    assert (consortium / "member-1" / "first-start.yaml").exists()
     permit = json.loads(document(dev, "first-start.yaml")["data"]["permit.json"])
     keys = [read_public_key(dev / "net" / name / "consensus.key")[1].hex() for name in NODES[:4]]
     assert permit["keys"] == keys
