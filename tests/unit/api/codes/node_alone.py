@@ -143,8 +143,8 @@ async def deciding(directory: Path) -> AsyncIterator[tuple[Node, httpx.AsyncClie
     genesis, authority = with_peer_ids(solo.genesis(BUSY)), signer("authority 0")
     machine = Machine(genesis)
     store = SqliteStore(directory, genesis, machine.start())
-    GuardFile.create(directory, authority.public_key, genesis.hash)
-    guard = GuardFile(directory, authority.public_key, genesis.hash)
+    GuardFile.create(directory / "guard", authority.public_key, genesis.hash)
+    guard = GuardFile(directory / "guard", authority.public_key, genesis.hash)
     voter = LocalSigner(authority, guard, genesis.hash, stored_lists(genesis, store))
     metrics, configuration = (
         Metrics(version="0", chain_id="test", node="a"),
