@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from p2pledger.cli import FAULTS, main
 from p2pledger.monitoring.alerts import RUNBOOKS, Alert, Severity, alerts
 from p2pledger.monitoring.pace import Pace
@@ -57,6 +58,14 @@ def test_an_alert_has_a_runbook_of_three_parts(alert: Alert) -> None:
     assert text.startswith(f"# {alert.name}\n")
     assert re.findall(r"^## .*", text, re.MULTILINE) == SECTIONS
     assert f"{alert.severity.value}" in text.split("## ")[0]
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=by_name)
+def test_how_to_look_begins_with_what_to_type(alert: Alert) -> None:
+    """As a block of code, all of it: where the first line is a paragraph, so are those below it."""
+    parts = MarkdownIt().parse((ROOT / RUNBOOKS / alert.runbook).read_text())
+    (look,) = [at for at, part in enumerate(parts) if part.content == SECTIONS[1].removeprefix("## ")]
+    assert [part.type for part in parts[look : look + 3]] == ["inline", "heading_close", "code_block"]
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=by_name)
