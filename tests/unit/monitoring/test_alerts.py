@@ -9,6 +9,7 @@ from p2pledger.cli import FAULTS, main
 from p2pledger.monitoring.alerts import RUNBOOKS, Alert, Severity, alerts
 from p2pledger.monitoring.pace import Pace
 from p2pledger.monitoring.recording import recordings
+from tests.dashboards.pages import queries
 from tests.unit.monitoring.series import asked, exported, unknown
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -75,6 +76,18 @@ def test_a_runbook_names_what_is_there(alert: Alert) -> None:
     assert [name for name in re.findall(r"\bp2pledger ([a-z-]+)", text) if name not in main.commands] == []
     assert set(re.findall(r"\btestnet fault\s+([a-z]+)", text)) <= set(FAULTS)
     assert set(re.findall(r"\bP2pledger\w+", text)) <= {other.name for other in alerts()}
+
+
+def test_a_runbook_asks_for_the_buckets_that_the_pages_ask_for() -> None:
+    """Zero is the score of a healthy peer: no reader sees which of two neighbours is meant."""
+
+    def buckets(text: str) -> set[tuple[str, str]]:
+        return {
+            (name, value) for name, matchers in asked(text) for label, _, value in matchers if label == "le"
+        }
+
+    told = buckets("".join((ROOT / RUNBOOKS / alert.runbook).read_text() for alert in alerts()))
+    assert told and told <= buckets(" ".join(query.expr for query in queries()))
 
 
 def test_the_table_of_alerts_is_complete() -> None:
