@@ -41,8 +41,8 @@ ALIVE = Row(
         Panel(
             "Seconds since head",
             "How old the newest final block is. Beyond the idle interval (10 s unless the genesis file"
-            " says otherwise) nothing becomes final: see what holds it up below, and ask `p2pledger why-"
-            " stalled`.",
+            " says otherwise) nothing becomes final: see what holds it up below, and ask"
+            " `p2pledger why-stalled`.",
             Unit.SECONDS,
             (Target(f"time() - {fact(on_chain('chain_head_timestamp_seconds'))}", "since head"),),
             Kind.STAT,

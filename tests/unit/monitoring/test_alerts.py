@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from p2pledger.cli import FAULTS, main
+from p2pledger.cli import FAULTS
 from p2pledger.monitoring.alerts import RUNBOOKS, Alert, Severity, alerts
 from p2pledger.monitoring.pace import Pace
 from p2pledger.monitoring.recording import recordings
 from tests.dashboards.pages import queries
 from tests.unit.monitoring.series import asked, exported, unknown
+from tests.unit.monitoring.told import not_there
 
 ROOT = Path(__file__).resolve().parents[3]
 SECTIONS = ["## What it means", "## How to look", "## How to mend"]
@@ -73,9 +74,30 @@ def test_how_to_look_begins_with_what_to_type(alert: Alert) -> None:
 def test_a_runbook_names_what_is_there(alert: Alert) -> None:
     text = (ROOT / RUNBOOKS / alert.runbook).read_text()
     assert [name for name, _ in asked(text) if name not in THERE] == []
-    assert [name for name in re.findall(r"\bp2pledger ([a-z-]+)", text) if name not in main.commands] == []
+    assert not_there(text) == []
     assert set(re.findall(r"\btestnet fault\s+([a-z]+)", text)) <= set(FAULTS)
     assert set(re.findall(r"\bP2pledger\w+", text)) <= {other.name for other in alerts()}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "`p2pledger query custody open-discrepancies`",
+        "`p2pledger\nwhy-stuck`",
+        "`p2pledger testnet faults kill`",
+        "`p2pledger why-stalled --nodes URL`",
+        "Do\n\n    p2pledger verify-chains HOME    # twice\n",
+        "`curl URL/v1/block/7`",
+        "`/healthz/alive`",
+    ],
+)
+def test_what_cannot_be_typed_would_be_noticed(told: str) -> None:
+    assert len(not_there(told)) == 1
+
+
+def test_what_can_be_typed_is_passed() -> None:
+    assert not_there("`p2pledger testnet fault kill a --for 3; curl URL/v1/blocks/7`, `/healthz/live`") == []
+    assert not_there("`p2pledger query custody.open-discrepancies --api URL`, `p2pledger query`") == []
 
 
 def test_a_runbook_asks_for_the_buckets_that_the_pages_ask_for() -> None:

@@ -11,6 +11,7 @@ from p2pledger.monitoring.dashboards.model import Dashboard, Kind, Panel, Row, T
 from p2pledger.monitoring.recording import recordings
 from tests.dashboards.pages import FILES, ROOT, load, panels, queries, variables
 from tests.dashboards.promql import GREATEST, NotExpanded, askable, expand, grouped_by, selectors
+from tests.unit.monitoring.told import not_there
 
 VALUES = {"chain": "testnet", "instance": ".+", "__rate_interval": "10s"}
 FACTS = {
@@ -85,6 +86,11 @@ def test_every_panel_says_what_it_shows_and_in_which_unit(path) -> None:
         names = [target["refId"] for target in panel["targets"]]
         assert names and len(set(names)) == len(names)
         assert all(target["legendFormat"] for target in panel["targets"])
+
+
+@paths
+def test_what_a_panel_tells_to_type_can_be_typed(path) -> None:
+    assert [wrong for panel in panels(load(path)) for wrong in not_there(panel["description"])] == []
 
 
 @paths
