@@ -116,10 +116,9 @@ def test_every_query_parses_and_has_no_variable_but_the_pages_own(path) -> None:
 
 
 def test_every_query_is_of_the_chosen_chain() -> None:
-    of_alerts = {"ALERTS"}  # a rule may have taken the label away
     for query in queries():
         for selector in selectors(expand(query.expr, VALUES)):
-            assert selector.labels.get("chain") == "testnet" or selector.series in of_alerts, query
+            assert selector.labels.get("chain") == "testnet", query
 
 
 def test_a_fact_of_the_chain_is_counted_once() -> None:
