@@ -9,12 +9,16 @@ from p2pledger.cli import FAULTS
 from p2pledger.monitoring.alerts import RUNBOOKS, Alert, Severity, alerts
 from p2pledger.monitoring.pace import Pace
 from p2pledger.monitoring.recording import recordings
+from p2pledger.testnet.compose.faults import ELSEWHERE
+from p2pledger.testnet.fault import Kind
 from tests.dashboards.pages import queries
 from tests.unit.monitoring.series import asked, exported, unknown
-from tests.unit.monitoring.told import not_there
+from tests.unit.monitoring.told import code, not_there
 
 ROOT = Path(__file__).resolve().parents[3]
 SECTIONS = ["## What it means", "## How to look", "## How to mend"]
+SHARED = "README.md"
+"""What all runbooks share: where a log is, how to try one on a testnet."""
 THERE = exported()
 
 
@@ -79,6 +83,31 @@ def test_a_runbook_names_what_is_there(alert: Alert) -> None:
     assert set(re.findall(r"\bP2pledger\w+", text)) <= {other.name for other in alerts()}
 
 
+@pytest.mark.parametrize("alert", alerts(), ids=by_name)
+def test_a_log_is_where_the_shared_passage_says(alert: Alert) -> None:
+    """A node logs to standard error: it depends on who runs it where that goes."""
+    text = (ROOT / RUNBOOKS / alert.runbook).read_text()
+    assert f"({SHARED}#where-the-log-is)" in text and "node.log" not in text
+
+
+def test_the_shared_passage_says_it_for_processes_compose_and_kubernetes() -> None:
+    shared = (ROOT / RUNBOOKS / SHARED).read_text()
+    assert not_there(shared) == []
+    told = set(code(shared.split("\n## Where the log is\n")[1].split("\n## ")[0]))
+    for words in ("journalctl -u", "testnet/testnet logs", "kubectl -n NAMESPACE logs", "logs --previous"):
+        assert any(words in one for one in told), words
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=by_name)
+def test_a_fault_is_named_for_processes_and_for_containers(alert: Alert) -> None:
+    spans = list(code((ROOT / RUNBOOKS / alert.runbook).read_text()))
+    of_processes = {one.split("fault ")[1] for one in spans if one.startswith("p2pledger testnet fault")}
+    of_containers = {one.split("fault ")[1] for one in spans if one.startswith("testnet/testnet fault")}
+    # A network without links that is gone is silent as it is.
+    can_be = {one.removesuffix(" --silent") for one in of_processes if Kind(one.split()[0]) not in ELSEWHERE}
+    assert of_containers == can_be
+
+
 @pytest.mark.parametrize(
     "told",
     [
@@ -127,7 +156,8 @@ def test_the_table_of_alerts_is_complete() -> None:
 
 
 def test_there_is_no_runbook_without_its_alert() -> None:
-    assert {path.name for path in (ROOT / RUNBOOKS).iterdir()} == {alert.runbook for alert in alerts()}
+    ours = {alert.runbook for alert in alerts()} | {SHARED}
+    assert {path.name for path in (ROOT / RUNBOOKS).iterdir()} == ours
 
 
 def test_every_range_follows_the_speed() -> None:
