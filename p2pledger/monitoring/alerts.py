@@ -12,11 +12,15 @@ from enum import Enum
 from p2pledger.monitoring.pace import DAY, HOUR, IN_EARNEST, MINUTE, Pace
 from p2pledger.monitoring.recording import (
     AUTHORITIES,
+    AUTHORITY_UP,
     BEHIND,
     FINALITY,
     HEIGHT,
     QUORUM,
+    REMEMBERED_S,
+    SCRAPED,
     SIGNING_LAG,
+    TARGETS,
     VOTING,
 )
 
@@ -244,11 +248,17 @@ def _work(pace: Pace) -> tuple[Alert, ...]:
 def _nodes(pace: Pace) -> tuple[Alert, ...]:
     peers = "sum by (chain, instance) (p2pledger_p2p_peers)"
     mesh = 'min by (chain, instance, topic) (p2pledger_gossip_mesh_peers{topic!="other"})'
+    # Service discovery drops a pod without a machine, and `up` with it. Gateways come and go on purpose; an
+    # authority does not, but for one that came back by another name: then there are as many as there were.
+    dropped = (
+        f"last_over_time({AUTHORITY_UP}[{pace(REMEMBERED_S)}]) unless on (chain, instance) {AUTHORITY_UP}"
+        f" unless on (chain) {TARGETS} == on (chain) {SCRAPED}"
+    )
     return (
         Alert(
             name="P2pledgerNodeDown",
             severity=Severity.WARNING,
-            expr='up{job="p2pledger"} == 0',
+            expr=f'up{{job="p2pledger"}} == 0 or ({dropped})',
             for_s=2 * MINUTE,
             summary="{{ $labels.instance }} does not answer",
             description="Prometheus has not been able to read the metrics of {{ $labels.instance }}"

@@ -6,8 +6,10 @@ the scrape configuration gives. Every node exports the facts of its chain, so th
 
 from dataclasses import dataclass
 
-from p2pledger.monitoring.pace import IN_EARNEST, MINUTE, Pace
+from p2pledger.monitoring.pace import DAY, IN_EARNEST, MINUTE, Pace
 
+TARGETS = "chain:p2pledger_authority_targets:count"
+SCRAPED = "chain:p2pledger_authority_targets:max"
 HEIGHT = "chain:p2pledger_finalized_height:max"
 AUTHORITIES = "chain:p2pledger_authorities:max"
 QUORUM = "chain:p2pledger_quorum:max"
@@ -18,6 +20,9 @@ FINALITY = "chain:p2pledger_finality_latency_seconds:p95"
 TRANSACTIONS = "chain:p2pledger_txs_finalized:rate"
 
 AUTHORITY_UP = 'up{job="p2pledger",role="authority"}'
+
+REMEMBERED_S = DAY
+"""So long an authority that service discovery has dropped still counts as one that is missing."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +42,31 @@ def recordings(pace: Pace = IN_EARNEST) -> tuple[Recording, ...]:
     lag = f"({before} - on (chain) group_right () p2pledger_chain_height)"
     return (
         Recording(
+            TARGETS, f"count by (chain) ({AUTHORITY_UP})", "Authorities that are scraped, answering or not."
+        ),
+        Recording(
+            SCRAPED,
+            f"max_over_time({TARGETS}[{pace(REMEMBERED_S)}])",
+            "The most that were within a day: a pod that waits for a machine is not scraped.",
+        ),
+        Recording(
             HEIGHT, "max by (chain) (p2pledger_chain_finalized_height)", "The height that some node has."
         ),
         Recording(
             AUTHORITIES,
-            f"max by (chain) (p2pledger_consensus_authorities) or count by (chain) ({AUTHORITY_UP})",
-            "Members of the authority list; while no node says, the authorities that are scraped.",
+            f"max by (chain) (p2pledger_consensus_authorities) or {SCRAPED}",
+            "Members of the authority list; while no node says, the authorities that were scraped.",
         ),
         Recording(
             QUORUM, f"floor((2 * {AUTHORITIES} + 2) / 3)", "How many of them decide: (2n + 2) div 3, rule R1."
         ),
         Recording(
             VOTING,
-            'sum by (chain) (p2pledger_consensus_is_authority{role="authority"}'
+            '(sum by (chain) (p2pledger_consensus_is_authority{role="authority"}'
             ' * p2pledger_consensus_is_voting{role="authority"}'
-            f" or {AUTHORITY_UP} * 0)"
-            f" and on (chain) count by (chain) ({AUTHORITY_UP}) >= on (chain) {AUTHORITIES}",
-            "Authorities that answer and vote. Not there where only some of the authorities are scraped.",
+            f" or {AUTHORITY_UP} * 0) or {SCRAPED} * 0)"
+            f" and on (chain) {SCRAPED} >= on (chain) {AUTHORITIES}",
+            "Authorities that answer and vote. Not there where only some of the authorities were scraped.",
         ),
         Recording(
             SIGNING_LAG,

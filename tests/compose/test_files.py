@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from p2pledger.monitoring.alerts import Severity, alerts
 from p2pledger.testnet.compose import table
 from p2pledger.testnet.compose.engine import PROFILES
 from p2pledger.testnet.hosts import API_PORT, METRICS_PORT, P2P_PORT
@@ -157,6 +158,27 @@ def test_grafana_finds_prometheus_and_the_dashboards() -> None:
 def test_alertmanager_sends_to_a_receiver_that_is_there() -> None:
     configuration = yaml.safe_load((TESTNET / "alertmanager.yml").read_text())
     assert configuration["route"]["receiver"] in {one["name"] for one in configuration["receivers"]}
+
+
+def test_what_nothing_final_mutes_is_what_follows_from_it() -> None:
+    """Not who is down or does not vote: that is whom to mend."""
+    (rule,) = yaml.safe_load((TESTNET / "alertmanager.yml").read_text())["inhibit_rules"]
+    severities = {alert.name: alert.severity for alert in alerts()}
+    sources, targets = (muted(rule[which]) for which in ("source_matchers", "target_matchers"))
+    assert sources | targets <= set(severities) and rule["equal"] == ["chain"]
+    assert sources == {"P2pledgerFinalityStalled", "P2pledgerQuorumLost"}
+    assert {severities[name] for name in sources} == {Severity.CRITICAL}
+    assert targets and {severities[name] for name in targets} == {Severity.WARNING}
+    culprits = {"NodeDown", "AuthorityNotVoting", "AuthorityNotSigning", "Restarting", "AgreementTrouble"}
+    assert not targets & {f"P2pledger{name}" for name in (*culprits, "PeersLow", "StoreFull", "ClockSkew")}
+
+
+def muted(matchers: list[str]) -> set[str]:
+    """The names that the one matcher of an inhibition has."""
+    (matcher,) = matchers
+    found = re.fullmatch(r'alertname=~"P2pledger\(([\w|]+)\)"', matcher)
+    assert found is not None, matcher
+    return {f"P2pledger{name}" for name in found[1].split("|")}
 
 
 def test_no_secret_is_in_any_of_them() -> None:

@@ -59,7 +59,7 @@ CUSTODY = Row(
         Panel(
             "Discrepancies open",
             "Loads that arrived lighter or heavier than they left, and were not settled by both sides yet."
-            " Their lots are frozen. `p2pledger query custody open-discrepancies` names them.",
+            " Their lots are frozen. `p2pledger query custody.open-discrepancies` names them.",
             Unit.COUNT,
             (Target(fact(on_chain("custody_discrepancies_open")), "open"),),
             thresholds=(Threshold(1, Colour.DOUBTFUL),),
@@ -121,8 +121,8 @@ CONSENT = Row(
         ),
         Panel(
             "Erasures open",
-            "Data that residents want erased and some custodian still has. `p2pledger query consent"
-            " overdue-erasures` names those that are late.",
+            "Data that residents want erased and some custodian still has."
+            " `p2pledger query consent.overdue-erasures` names those that are late.",
             Unit.COUNT,
             (Target(fact(on_chain("consent_erasures_open")), "open"),),
         ),

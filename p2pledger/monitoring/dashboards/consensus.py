@@ -239,8 +239,8 @@ MISBEHAVIOUR = Row(
         Panel(
             "Divergences",
             "Final blocks that a node's own execution contradicts. It stops, and its count with it; an"
-            " authority that goes on skips views as invalid. Compare versions, and run `p2pledger verify-"
-            " chain` on its data.",
+            " authority that goes on skips views as invalid. Compare versions, and run"
+            " `p2pledger verify-chain` on its data.",
             Unit.COUNT,
             (Target(at_nodes("divergence_total"), "{{instance}}"),),
             thresholds=(Threshold(1, Colour.BAD),),

@@ -2,6 +2,7 @@
 
 from p2pledger.monitoring.dashboards.model import Colour, Dashboard, Kind, Panel, Row, Target, Threshold, Unit
 from p2pledger.monitoring.dashboards.queries import (
+    CHAIN,
     HOUR,
     at_nodes,
     fact,
@@ -23,7 +24,7 @@ QUORUM = f"floor((2 * {fact(on_chain('consensus_authorities'))} + 2) / 3)"
 """How many authorities decide, as `chain.authority.quorum` has it."""
 
 ENDED_WELL = on_chain("txs_finalized_total", having("result", "final"))
-FIRING = 'ALERTS{alertname=~"P2pledger.+",alertstate="firing"}'
+FIRING = f'ALERTS{{{CHAIN},alertname=~"P2pledger.+",alertstate="firing"}}'
 EVER_BAD = (Threshold(1, Colour.BAD),)
 """One is too many."""
 
@@ -41,8 +42,8 @@ ALIVE = Row(
         Panel(
             "Seconds since head",
             "How old the newest final block is. Beyond the idle interval (10 s unless the genesis file"
-            " says otherwise) nothing becomes final: see what holds it up below, and ask `p2pledger why-"
-            " stalled`.",
+            " says otherwise) nothing becomes final: see what holds it up below, and ask"
+            " `p2pledger why-stalled`.",
             Unit.SECONDS,
             (Target(f"time() - {fact(on_chain('chain_head_timestamp_seconds'))}", "since head"),),
             Kind.STAT,

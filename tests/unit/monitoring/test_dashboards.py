@@ -11,6 +11,7 @@ from p2pledger.monitoring.dashboards.model import Dashboard, Kind, Panel, Row, T
 from p2pledger.monitoring.recording import recordings
 from tests.dashboards.pages import FILES, ROOT, load, panels, queries, variables
 from tests.dashboards.promql import GREATEST, NotExpanded, askable, expand, grouped_by, selectors
+from tests.unit.monitoring.told import not_there
 
 VALUES = {"chain": "testnet", "instance": ".+", "__rate_interval": "10s"}
 FACTS = {
@@ -88,6 +89,11 @@ def test_every_panel_says_what_it_shows_and_in_which_unit(path) -> None:
 
 
 @paths
+def test_what_a_panel_tells_to_type_can_be_typed(path) -> None:
+    assert [wrong for panel in panels(load(path)) for wrong in not_there(panel["description"])] == []
+
+
+@paths
 def test_a_provisioned_page_finds_its_data_source_by_itself(path) -> None:
     page = load(path)
     assert "__inputs" not in page and "datasource" in variables(page)
@@ -110,10 +116,9 @@ def test_every_query_parses_and_has_no_variable_but_the_pages_own(path) -> None:
 
 
 def test_every_query_is_of_the_chosen_chain() -> None:
-    of_alerts = {"ALERTS"}  # a rule may have taken the label away
     for query in queries():
         for selector in selectors(expand(query.expr, VALUES)):
-            assert selector.labels.get("chain") == "testnet" or selector.series in of_alerts, query
+            assert selector.labels.get("chain") == "testnet", query
 
 
 def test_a_fact_of_the_chain_is_counted_once() -> None:
