@@ -63,10 +63,15 @@ class Engine:
 
     def docker(self, *arguments: str) -> str:
         """What `docker ...` prints. Raises: EngineError."""
-        command = [self._found("docker"), *arguments]
+        done = self._run_docker(*arguments)
+        if done.returncode != 0:
+            raise EngineError(f"`docker {arguments[0]}` failed: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def _run_docker(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         try:
-            done = subprocess.run(  # noqa: S603 - the engine's own command, by its path
-                command,
+            return subprocess.run(  # noqa: S603 - the engine's own command, by its path
+                [self._found("docker"), *arguments],
                 capture_output=True,
                 text=True,
                 timeout=COMMAND_S,
@@ -77,9 +82,6 @@ class Engine:
             raise EngineError(
                 f"the engine did not answer `docker {arguments[0]}` within {COMMAND_S:.0f} s: see its log"
             ) from None
-        if done.returncode != 0:
-            raise EngineError(f"`docker {arguments[0]}` failed: {done.stderr.strip()}")
-        return done.stdout.strip()
 
     def compose(self, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
         """Run `docker compose ...`, which speaks to the terminal itself. Raises: EngineError.
@@ -137,16 +139,8 @@ class Engine:
         return route_variables(profiles)
 
     def tell(self, container: Container, *command: str) -> tuple[int, str]:
-        """Run a command inside a container; its exit code and what it said."""
-        arguments = [self._found("docker"), "exec", container.id, *command]
-        done = subprocess.run(  # noqa: S603 - the engine's own command, by its path
-            arguments,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_S,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-        )
+        """Run a command inside a container; its exit code and what it said. Raises: EngineError."""
+        done = self._run_docker("exec", container.id, *command)
         return done.returncode, (done.stdout or done.stderr).strip()
 
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from p2pledger.testnet.compose import command, table
+from p2pledger.testnet.compose import command, engine, table
 from p2pledger.testnet.compose.engine import Engine, EngineError, container_of
 from p2pledger.testnet.compose.table import Standing, endpoints, standings
 from tests.unit.testnet.compose.scripted import P2P, ScriptedEngine, container, whole
@@ -132,6 +132,15 @@ def test_an_engine_that_fails_is_quoted(tmp_path: Path) -> None:
     (tmp_path / "docker").chmod(0o755)
     with pytest.raises(EngineError, match="`docker ps` failed: no daemon"):
         Engine(ROOT, {"PATH": str(tmp_path)}).containers()
+
+
+@pytest.mark.parametrize("ask", [Engine.networks, lambda engine: engine.tell(container("links"), "true")])
+def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask) -> None:
+    (tmp_path / "docker").write_text("#!/bin/sh\nexec /bin/sleep 600\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setattr(engine, "COMMAND_S", 0.1)
+    with pytest.raises(EngineError, match=r"did not answer `docker (network|exec)` within"):
+        ask(Engine(ROOT, {"PATH": str(tmp_path)}))
 
 
 def test_the_script_names_what_it_lacks(tmp_path: Path) -> None:
