@@ -89,6 +89,7 @@ def _up(engine: Engine, options: argparse.Namespace) -> int:
     unwanted = {"faults"} - ({"faults"} if options.faults else set())
     unwanted |= {"grafana"} if options.without_grafana else set()
     profiles -= unwanted
+    _wake(engine, there)
     faults.clear(engine)
     engine.compose("build", "init")
     for service, profile in PROFILES.items():
@@ -144,15 +145,21 @@ def _status(engine: Engine, options: argparse.Namespace) -> int:
 
 def _stop(engine: Engine, options: argparse.Namespace) -> int:
     containers = _present(engine)
-    if paused := [container.id for container in containers.values() if container.state == "paused"]:
-        engine.docker("unpause", *paused)  # who is paused would not hear that it is to stop
+    _wake(engine, containers)
     engine.compose("stop", variables=engine.routes(containers))
     print("stopped; the chain stays, and `testnet/testnet resume` goes on with it")
     return 0
 
 
+def _wake(engine: Engine, containers: dict[str, Container]) -> None:
+    """Who is paused would not hear that it is to stop, and compose leaves it as it is."""
+    if paused := [container.id for container in containers.values() if container.state == "paused"]:
+        engine.docker("unpause", *paused)
+
+
 def _resume(engine: Engine, options: argparse.Namespace) -> int:
     containers = _present(engine)
+    _wake(engine, containers)
     faults.clear(engine)
     engine.compose("up", "--detach", "--no-build", variables=engine.routes(containers))
     return _wait(engine)

@@ -34,6 +34,9 @@ class ScriptedEngine(Engine):
 
     def docker(self, *arguments: str) -> str:
         self.told.append(" ".join(arguments))
+        if arguments[0] == "unpause":
+            woken = {name: container(name) for name, one in self.found.items() if one.id in arguments}
+            self.found.update(woken)
         return ""
 
     def compose(self, *arguments: str, variables: Mapping[str, str] | None = None) -> None:

@@ -57,6 +57,14 @@ def test_stop_wakes_who_is_paused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(engine, monkeypatch, "stop") == ["unpause AUTHORITY-2", "compose[] stop"]
 
 
+@pytest.mark.parametrize("name", ["up", "resume"])
+def test_who_is_paused_is_woken_before_all_are_waited_for(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(command, "HEALTHY_S", 0)
+    engine = ScriptedEngine(whole(authority_2="paused", gateway_1="paused"))
+    said = told(engine, monkeypatch, name)
+    assert said[0] == "unpause AUTHORITY-2 GATEWAY-1" and said[-1].endswith("up --detach --no-build")
+
+
 def test_reset_mends_the_networks_first(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = ScriptedEngine(whole(), (P2P, "net_side-1"))
     assert told(engine, monkeypatch, "reset") == [
