@@ -98,7 +98,7 @@ def test_it_starts_in_order_and_becomes_final(net: Net) -> None:
     )
     assert net.containers()["init"].state == "exited"
     assert "grafana" not in net.containers() and "load" not in net.containers()
-    assert "load --stop" in net.testnet("load", "--rate", "20")
+    assert "load --stop" in net.testnet("load", "--rate", "15")
     wait_for_growth(*NODES)
     wait_for_agreement()
     wait_until(
@@ -186,7 +186,13 @@ def test_stopped_and_resumed_it_goes_on_with_the_same_chain(net: Net) -> None:
         json.dumps(genesis, sort_keys=True)
     }
     assert {digest_of(name, stood) for name in NODES} == {digest}
+    assert "--rate=15" in net.containers()["load"].command
     wait_for_growth(*NODES)
+
+
+def test_resume_wakes_who_is_paused(net: Net) -> None:
+    net.testnet("fault", "pause", "authority-4")
+    assert net.testnet("resume").count(" healthy ") == len(NODES)
 
 
 def test_behind_links_the_same_chain_is_delayed_loses_and_parts(net: Net) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from p2pledger.testnet.compose import table
-from p2pledger.testnet.compose.engine import PROFILES
+from p2pledger.testnet.compose.engine import PROFILES, Container, load_variables
 from p2pledger.testnet.hosts import API_PORT, METRICS_PORT, P2P_PORT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +81,14 @@ def test_a_node_sees_its_own_home_and_is_dialled_by_a_name_of_its_own(name: str)
     if name in table.GATEWAYS:
         waits |= dict.fromkeys(table.AUTHORITIES, "service_healthy")
     assert {other: how["condition"] for other, how in service["depends_on"].items()} == waits
+
+
+def test_what_the_load_was_told_is_read_from_its_command() -> None:
+    written = SERVICES["load"]["command"]
+    told = [re.sub(r"\$\{\w+:-(\w+)\}", r"\1", word) for word in written]
+    load = Container("id", "load", "exited", "", frozenset(), tuple(told))
+    assert load_variables({"load": load}) == {"TESTNET_RATE": "20", "TESTNET_REPLAY": "all"}
+    assert all(f"${{{name}:-" in " ".join(written) for name in load_variables({"load": load}))
 
 
 def test_peers_have_a_network_without_a_way_out() -> None:

@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from p2pledger.testnet.compose import faults
-from p2pledger.testnet.compose.engine import PROFILES, Container, Engine, EngineError, route_variables
+from p2pledger.testnet.compose.engine import (
+    PROFILES,
+    Container,
+    Engine,
+    EngineError,
+    load_variables,
+    route_variables,
+)
 from p2pledger.testnet.compose.table import NODES, endpoints, standings
 from p2pledger.testnet.fault import Fault, FaultRefused, Kind
 
@@ -95,8 +102,9 @@ def _up(engine: Engine, options: argparse.Namespace) -> int:
     for service, profile in PROFILES.items():
         if profile in unwanted and service in there:
             engine.compose("rm", "--stop", "--force", service)
+    variables = {**route_variables(sorted(profiles)), **load_variables(there)}
     try:
-        engine.compose("up", "--detach", "--no-build", variables=route_variables(sorted(profiles)))
+        engine.compose("up", "--detach", "--no-build", variables=variables)
     except EngineError as error:
         raise EngineError(
             f"{error}. An image that cannot be pulled: `up --without-grafana`, or name another one by"

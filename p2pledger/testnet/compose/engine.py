@@ -38,6 +38,8 @@ class Container:
     health: str
     """`healthy`, `unhealthy`, `starting`; empty when it has no check."""
     networks: frozenset[str]
+    command: tuple[str, ...] = ()
+    """What its entry point was told."""
 
     @property
     def is_running(self) -> bool:
@@ -134,9 +136,9 @@ class Engine:
         return set(self.docker("network", "ls", "--format", "{{.Name}}").split())
 
     def routes(self, containers: Mapping[str, Container]) -> dict[str, str]:
-        """The variables with which compose was started: which profiles are on, and how nodes reach peers."""
+        """The variables with which compose was started: which profiles are on, routes to peers, the load."""
         profiles = sorted({PROFILES[service] for service in containers if service in PROFILES})
-        return route_variables(profiles)
+        return {**route_variables(profiles), **load_variables(containers)}
 
     def tell(self, container: Container, *command: str) -> tuple[int, str]:
         """Run a command inside a container; its exit code and what it said. Raises: EngineError."""
@@ -150,6 +152,14 @@ def route_variables(profiles: Sequence[str]) -> dict[str, str]:
     return {"COMPOSE_PROFILES": ",".join(sorted(profiles)), "TESTNET_ROUTE": route}
 
 
+def load_variables(containers: Mapping[str, Container]) -> dict[str, str]:
+    """What compose has to know so that a load that is there stays as it was chosen; nothing without one."""
+    words = containers["load"].command if "load" in containers else ()
+    told = dict(word.split("=", 1) for word in words if "=" in word)
+    options = {"TESTNET_RATE": "--rate", "TESTNET_REPLAY": "--replay"}
+    return {variable: told[option] for variable, option in options.items() if option in told}
+
+
 def container_of(description: Mapping[str, Any]) -> Container:
     """A container from what `docker inspect` says of it."""
     state = description["State"]
@@ -159,4 +169,5 @@ def container_of(description: Mapping[str, Any]) -> Container:
         state=state["Status"],
         health=(state.get("Health") or {}).get("Status", ""),
         networks=frozenset(description["NetworkSettings"]["Networks"]),
+        command=tuple(description["Config"].get("Cmd") or ()),
     )

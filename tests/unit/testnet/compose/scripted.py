@@ -10,11 +10,14 @@ P2P = "net_p2p"
 
 
 def container(
-    service: str, state: str = "running", networks: tuple[str, ...] = (P2P, "net_front")
+    service: str,
+    state: str = "running",
+    networks: tuple[str, ...] = (P2P, "net_front"),
+    command: tuple[str, ...] = (),
 ) -> Container:
     """A container as the engine would describe it; its id is its service's name in capitals."""
     health = "healthy" if state == "running" else ""
-    return Container(service.upper(), service, state, health, frozenset(networks))
+    return Container(service.upper(), service, state, health, frozenset(networks), command)
 
 
 def whole(**states: str) -> dict[str, Container]:
@@ -24,7 +27,10 @@ def whole(**states: str) -> dict[str, Container]:
 
 
 class ScriptedEngine(Engine):
-    """See above. `answer`: what a command in a container ends with."""
+    """See above. `answer`: what a command in a container ends with.
+
+    What compose is told ends in `< all 20` where it is told what the load is.
+    """
 
     def __init__(self, found: Mapping[str, Container], networks: tuple[str, ...] = (P2P,)) -> None:
         super().__init__(Path("/checkout"), {"COMPOSE_PROJECT_NAME": "net"})
@@ -40,8 +46,10 @@ class ScriptedEngine(Engine):
         return ""
 
     def compose(self, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
-        profiles = (variables or {}).get("COMPOSE_PROFILES", "all")
-        self.told.append(f"compose[{profiles}] {' '.join(arguments)}")
+        given = variables or {}
+        load = [given[name] for name in ("TESTNET_REPLAY", "TESTNET_RATE") if name in given]
+        words = [f"compose[{given.get('COMPOSE_PROFILES', 'all')}]", *arguments]
+        self.told.append(" ".join([*words, *(["<", *load] if load else [])]))
 
     def containers(self) -> dict[str, Container]:
         return self.found

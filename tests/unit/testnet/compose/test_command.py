@@ -75,12 +75,21 @@ def test_reset_mends_the_networks_first(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_load_is_started_and_ended(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert told(ScriptedEngine(whole()), monkeypatch, "load", "--rate", "5") == [
-        "compose[load] up --detach --no-build --no-deps load"
+        "compose[load] up --detach --no-build --no-deps load < all 5"
     ]
     told(ScriptedEngine(whole()), monkeypatch, "load", "--rate", "0", code=1)
     told(ScriptedEngine(whole()), monkeypatch, "load", "--stop", code=1)
     said = capsys.readouterr().err
     assert "--rate is from 0.1 to 10000" in said and "`testnet/testnet load` starts one" in said
+
+
+@pytest.mark.parametrize("arguments", [("up", "--load"), ("up",), ("stop",), ("resume",)])
+def test_the_load_stays_as_it_was_chosen(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    chosen = ("testnet", "load", "--dir=/net", "--gateway=gateway-1", "--replay=ride", "--rate=100")
+    engine = ScriptedEngine(whole() | {"load": container("load", command=chosen)})
+    assert told(engine, monkeypatch, *arguments)[-1].endswith(" < ride 100")
+    engine = ScriptedEngine(whole() | {"load": container("load", command=chosen)})
+    assert told(engine, monkeypatch, "load", "--rate", "7")[-1].endswith(" < all 7")
 
 
 @pytest.mark.parametrize("name", ["status", "load", "logs", "stop", "resume"])
@@ -122,12 +131,14 @@ def test_an_inspection_is_read() -> None:
     description = {
         "Id": "abc",
         "State": {"Status": "running", "Health": {"Status": "starting"}},
-        "Config": {"Labels": {"com.docker.compose.service": "gateway-1"}},
+        "Config": {"Cmd": ["node", "--config"], "Labels": {"com.docker.compose.service": "gateway-1"}},
         "NetworkSettings": {"Networks": {"net_front": {}, "net_p2p": {}}},
     }
     found = container_of(description)
     assert (found.service, found.health, found.is_running) == ("gateway-1", "starting", True)
-    assert found.networks == {"net_front", "net_p2p"}
+    assert found.networks == {"net_front", "net_p2p"} and found.command == ("node", "--config")
+    description["Config"] = {"Cmd": None, "Labels": {"com.docker.compose.service": "prometheus"}}
+    assert container_of(description).command == ()
 
 
 def test_without_an_engine_the_cure_is_named(tmp_path: Path) -> None:
