@@ -128,7 +128,7 @@ def digest_of(node: str, height: int) -> str:
 
 def query(expression: str) -> list[Any]:
     """What Prometheus answers."""
-    url = f"{service_url('prometheus')}/api/v1/query"
+    url = f"{service_url('prometheus', Engine(ROOT).variables)}/api/v1/query"
     answer = httpx.get(url, params={"query": expression}, timeout=10, trust_env=False).raise_for_status()
     return list(answer.json()["data"]["result"])
 

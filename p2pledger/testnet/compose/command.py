@@ -136,7 +136,7 @@ def _is_healthy(container: Container | None) -> bool:
 
 
 def _show(engine: Engine, containers: dict[str, Container]) -> int:
-    print(endpoints(standings(containers, engine.p2p), containers))
+    print(endpoints(standings(containers, engine.p2p), containers, engine.variables))
     return 0 if all(_is_healthy(containers.get(name)) for name in NODES) else 1
 
 

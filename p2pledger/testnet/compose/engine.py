@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from p2pledger.testnet.compose.env_file import read_env_file
+
 PROJECT = "testnet"
 FILE = Path("testnet") / "docker-compose.yml"
 PROFILES = {"grafana": "grafana", "alertmanager": "alerts", "load": "load", "links": "faults"}
@@ -53,7 +55,9 @@ class Engine:
     def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
         self._root = root
         self._environment = dict(os.environ if environment is None else environment)
-        self.project = self._environment.get("COMPOSE_PROJECT_NAME") or PROJECT
+        self.variables = {**read_env_file(root / FILE.with_name(".env")), **self._environment}
+        """What compose replaces in its file: the environment, over what `testnet/.env` has."""
+        self.project = self.variables.get("COMPOSE_PROJECT_NAME") or PROJECT
         self._compose: list[str] | None = None
 
     @property

@@ -1,6 +1,7 @@
 """The commands around a compose testnet: what they tell the engine, and what they say when they cannot."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -122,9 +123,19 @@ def test_the_table_tells_how_each_node_is() -> None:
         Standing("authority-4", "not made", None),
         Standing("gateway-1", "healthy", 1_234),
     ]
-    lines = endpoints(states, found).splitlines()
+    lines = endpoints(states, found, {}).splitlines()
     assert lines[7].split() == ["prometheus", "running", "http://127.0.0.1:9090"]
     assert max(map(len, lines)) <= 100
+
+
+def test_a_port_that_is_moved_is_told_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "testnet").mkdir()
+    (tmp_path / "testnet" / ".env").write_text("TESTNET_PROMETHEUS_PORT=9190\nTESTNET_GRAFANA_PORT=3100\n")
+    found = whole() | {name: container(name) for name in table.SERVICES}
+    engine = Engine(tmp_path, {"TESTNET_GRAFANA_PORT": "3200"})
+    said = endpoints(standings(found, P2P), found, engine.variables)
+    ports = dict(re.findall(r"^(prometheus|alertmanager|grafana) .*:(\d+)$", said, re.MULTILINE))
+    assert ports == {"prometheus": "9190", "alertmanager": "9093", "grafana": "3200"}
 
 
 def test_an_inspection_is_read() -> None:
