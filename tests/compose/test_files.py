@@ -33,7 +33,7 @@ def test_services_are_those_that_the_command_knows() -> None:
     }
 
 
-def test_both_composes_take_it() -> None:
+def test_it_has_no_key_that_one_of_both_composes_does_not_know() -> None:
     # Compose v2 calls `version` obsolete, and 1.29 without it takes what v2 takes; `name` it does not know.
     assert not {"version", "name", "include"} & COMPOSE.keys()
     assert not {"deploy", "develop", "attach"} & set(chain.from_iterable(SERVICES.values()))
