@@ -61,10 +61,26 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
         net.testnet("reset")
 
 
-def run_in_image(net: Net, *command: str) -> str:
-    """What a command says in the image, confined as compose has it."""
+def run_in_image(net: Net, *command: str, image: str = IMAGE) -> str:
+    """What a command says in an image, confined as compose has it."""
     confined = ("--rm", "--read-only", "--cap-drop=ALL", "--network=none")
-    return net.engine.docker("run", *confined, "--entrypoint", command[0], IMAGE, *command[1:])
+    return net.engine.docker("run", *confined, "--entrypoint", command[0], image, *command[1:])
+
+
+def installed_in(net: Net, image: str) -> set[str]:
+    """Packages but ours, as `name==version`."""
+    program = (
+        "import importlib.metadata as m;"
+        "print(*(d.metadata['Name'].lower().replace('_', '-') + '==' + d.version for d in m.distributions()))"
+    )
+    found = run_in_image(net, "python", "-c", program, image=image).split()
+    return {name.replace(".", "-") for name in found} - {"p2pledger==0-1-0"}
+
+
+def locked() -> set[str]:
+    """What the lock has, spelt alike."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return {line.split(" ;")[0].replace(".", "-") for line in lines}
 
 
 def test_the_image_has_no_root_and_no_compiler(net: Net) -> None:
@@ -81,15 +97,21 @@ def test_the_image_has_no_root_and_no_compiler(net: Net) -> None:
 
 
 def test_what_is_installed_is_what_the_lock_says(net: Net) -> None:
-    program = (
-        "import importlib.metadata as m;"
-        "print(*(d.metadata['Name'].lower().replace('_', '-') + '==' + d.version for d in m.distributions()))"
-    )
-    installed = set(run_in_image(net, "python", "-c", program).split()) - {"p2pledger==0.1.0"}
-    locked = {line.split(" ;")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
-    assert len(installed) > 40 and {name.replace(".", "-") for name in installed} <= {
-        name.replace(".", "-") for name in locked
-    }
+    installed = installed_in(net, IMAGE)
+    assert len(installed) > 40 and installed <= locked()
+    assert not [name for name in installed if name.startswith("opentelemetry-sdk")]
+
+
+def test_an_image_that_is_to_send_traces_can(net: Net) -> None:
+    image, given = f"{IMAGE}-traces", [f"--build-arg={name}" for name in net.variables]
+    command = ["docker", "build", "--quiet", "--build-arg=EXTRAS=traces", *given, "--tag", image, "."]
+    subprocess.run(command, cwd=net.checkout, env=net.environment, check=True, timeout=BUILD_S)
+    try:
+        run_in_image(net, "python", "-c", "import p2pledger.node.tracing", image=image)
+        added = installed_in(net, image) - installed_in(net, IMAGE)
+        assert any(name.startswith("opentelemetry-sdk==") for name in added) and added <= locked()
+    finally:
+        net.engine.docker("image", "rm", image)
 
 
 def test_it_starts_in_order_and_becomes_final(net: Net) -> None:

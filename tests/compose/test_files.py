@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,29 @@ def test_the_image_drops_root_and_every_tool_of_the_builder() -> None:
     assert last.startswith("node") and "USER" not in last
     for name in table.NODES:
         assert name in testnet
+
+
+@pytest.mark.parametrize("extras", ["", "traces", "traces,"])
+def test_extras_are_installed_where_they_are_named(tmp_path: Path, extras: str) -> None:
+    """The builder's own steps, with a pip that writes down what it is told."""
+    builder = (ROOT / "Dockerfile").read_text().partition("# --- what runs")[0].replace("\\\n", "")
+    assert re.search(r'^ARG EXTRAS=""$', builder, re.MULTILINE)
+    steps = re.findall(r"^RUN (.*\.txt.*)$", builder, re.MULTILINE)
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    (tmp_path / "python").write_text(
+        f'#!/bin/sh\nif [ "$1" = -m ]; then eval cat \\"\\$$#\\"; else exec {sys.executable} "$@"; fi\n'
+    )
+    (tmp_path / "python").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "EXTRAS": extras}
+    installed = [
+        subprocess.run(
+            ["sh", "-c", step], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        ).stdout.split("\n")[:-1]
+        for step in steps
+    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = project["optional-dependencies"]["traces"] if extras else []
+    assert installed == [project["dependencies"], named]
 
 
 def test_nothing_goes_into_the_image_but_what_it_is_made_from() -> None:
