@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from p2pledger.testnet.compose.engine import EngineError
 from p2pledger.testnet.compose.table import AUTHORITIES, NODES
 from tests.compose.net import (
@@ -22,6 +23,7 @@ from tests.compose.net import (
     height,
     height_of,
     query,
+    rules,
     wait_for_agreement,
     wait_for_growth,
     wait_until,
@@ -144,6 +146,16 @@ def test_prometheus_scrapes_all_six(net: Net) -> None:
         lambda: all(float(s["value"][1]) > 0 for s in query("p2pledger_chain_finalized_height")),
         "heights are there",
     )
+
+
+def test_prometheus_evaluates_every_rule(net: Net) -> None:
+    """Also that it has them: a glob over an empty mount is no error to it."""
+    file = yaml.safe_load((ROOT / "deploy" / "monitoring" / "rules" / "p2pledger.yml").read_text())
+    written = [
+        (rule.get("record") or rule["alert"], "ok") for group in file["groups"] for rule in group["rules"]
+    ]
+    assert len(written) > 24
+    wait_until(lambda: rules() == written, "every rule is there and evaluated")
 
 
 def test_a_paused_authority_is_done_without_and_catches_up(net: Net) -> None:
