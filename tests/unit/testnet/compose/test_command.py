@@ -138,6 +138,14 @@ def test_a_port_that_is_moved_is_told_where_it_is(tmp_path: Path) -> None:
     assert ports == {"prometheus": "9190", "alertmanager": "9093", "grafana": "3200"}
 
 
+def test_a_project_that_is_named_in_the_file_is_the_one_that_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "testnet").mkdir()
+    (tmp_path / "testnet" / ".env").write_text("COMPOSE_PROJECT_NAME=other\n")
+    assert Engine(tmp_path, {}).p2p == "other_p2p"
+    assert Engine(tmp_path, {"COMPOSE_PROJECT_NAME": "mine"}).p2p == "mine_p2p"
+    assert Engine(tmp_path / "testnet", {}).p2p == "testnet_p2p"
+
+
 def test_an_inspection_is_read() -> None:
     description = {
         "Id": "abc",
