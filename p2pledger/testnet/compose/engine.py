@@ -48,6 +48,11 @@ class Container:
         """Whether its process is there and not paused."""
         return self.state == "running"
 
+    @property
+    def is_unwell(self) -> bool:
+        """Whether it runs and its check fails, or has not been made since it was paused."""
+        return self.is_running and self.health == "unhealthy"
+
 
 class Engine:
     """One compose testnet on this machine's engine. `root` is the checkout that has its files."""

@@ -1,9 +1,10 @@
 """An engine that writes down what it is told, and has the containers that a test says."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from p2pledger.testnet.compose.engine import Container, Engine
+from p2pledger.testnet.compose.engine import Container, Engine, EngineError
 from p2pledger.testnet.compose.table import NODES
 
 P2P = "net_p2p"
@@ -29,7 +30,8 @@ def whole(**states: str) -> dict[str, Container]:
 class ScriptedEngine(Engine):
     """See above. `answer`: what a command in a container ends with.
 
-    What compose is told ends in `< all 20` where it is told what the load is.
+    Who was paused is unhealthy, until there was time for a check. What compose is told ends in `< all 20`
+    where it is told what the load is.
     """
 
     def __init__(self, found: Mapping[str, Container], networks: tuple[str, ...] = (P2P,)) -> None:
@@ -41,8 +43,9 @@ class ScriptedEngine(Engine):
     def docker(self, *arguments: str) -> str:
         self.told.append(" ".join(arguments))
         if arguments[0] == "unpause":
-            woken = {name: container(name) for name, one in self.found.items() if one.id in arguments}
-            self.found.update(woken)
+            woken = {name: one for name, one in self.found.items() if one.id in arguments}
+            for name, one in woken.items():
+                self.found[name] = replace(one, state="running", health="unhealthy")
         return ""
 
     def compose(self, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
@@ -50,6 +53,15 @@ class ScriptedEngine(Engine):
         load = [given[name] for name in ("TESTNET_REPLAY", "TESTNET_RATE") if name in given]
         words = [f"compose[{given.get('COMPOSE_PROFILES', 'all')}]", *arguments]
         self.told.append(" ".join([*words, *(["<", *load] if load else [])]))
+        if arguments[0] == "up":
+            self._start([word for word in arguments[1:] if word in NODES])
+
+    def _start(self, named: list[str]) -> None:
+        """As docker-compose does it, and with the time that a health check takes behind it."""
+        unwell = {name for name, one in self.found.items() if one.is_unwell}
+        if unwell - {*named}:
+            raise EngineError(f"{', '.join(unwell)} unhealthy, others depend on it")
+        self.found.update({name: container(name) for name in unwell})
 
     def containers(self) -> dict[str, Container]:
         return self.found

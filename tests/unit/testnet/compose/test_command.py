@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,30 @@ def test_stop_wakes_who_is_paused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["up", "resume"])
-def test_who_is_paused_is_woken_before_all_are_waited_for(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_who_is_paused_is_woken_and_is_well_before_others_that_depend_on_it_are_started(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(command, "HEALTHY_S", 0)
-    engine = ScriptedEngine(whole(authority_2="paused", gateway_1="paused"))
-    said = told(engine, monkeypatch, name)
-    assert said[0] == "unpause AUTHORITY-2 GATEWAY-1" and said[-1].endswith("up --detach --no-build")
+    said = told(ScriptedEngine(whole(authority_2="paused", links="running")), monkeypatch, name)
+    assert said[0] == "unpause AUTHORITY-2"
+    assert [line.partition("] ")[2] for line in said if "] up" in line] == [
+        "up --detach --no-build authority-1 authority-2 authority-3 authority-4"
+        + (" links" if name == "resume" else ""),
+        "up --detach --no-build",
+    ]
+    said = told(ScriptedEngine(whole(gateway_1="paused")), monkeypatch, name)
+    assert [line.partition("] ")[2] for line in said if "] up" in line] == [
+        "up --detach --no-build gateway-1 gateway-2",
+        "up --detach --no-build",
+    ]
+
+
+def test_authorities_that_do_not_get_well_are_named(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(command, "HEALTHY_S", 0)
+    engine = ScriptedEngine(whole(authority_2="exited", authority_3="exited"))
+    engine.found["authority-1"] = replace(engine.found["authority-1"], health="unhealthy")
+    told(engine, monkeypatch, "resume", code=1)
+    assert "not in sync after 0 s: authority-2, authority-3;" in capsys.readouterr().err
 
 
 def test_reset_mends_the_networks_first(monkeypatch: pytest.MonkeyPatch) -> None:
