@@ -4,6 +4,7 @@
 #
 # Exact versions of all Python packages come from constraints.txt. For a base image that cannot move, give its
 # digest: --build-arg PYTHON_IMAGE=python:3.11-slim@sha256:...
+# A node that sends traces: --build-arg EXTRAS=traces.
 # A package index of your own: --build-arg PIP_INDEX_URL=... (pip's variables; they stay in the builder's stages).
 ARG PYTHON_IMAGE=python:3.11-slim
 
@@ -30,6 +31,14 @@ COPY constraints.txt pyproject.toml ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
     > dependencies.txt \
  && python -m pip --python /opt/p2pledger install --quiet -r dependencies.txt
+# Extras that are named come after it, from the same lock: --build-arg EXTRAS=traces. Without one nothing is added.
+ARG EXTRAS=""
+RUN test -z "$EXTRAS" || { \
+      python -c "import os, tomllib; \
+extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+print(*(line for name in os.environ['EXTRAS'].split(',') if name for line in extras[name]), sep='\n')" > extras.txt \
+   && python -m pip --python /opt/p2pledger install --quiet -r extras.txt; \
+    }
 COPY README.md ./
 COPY p2pledger p2pledger
 COPY testnet/data testnet/data

@@ -149,7 +149,8 @@ def _open_tracer(configuration: Configuration, genesis: Genesis, stack: ExitStac
         from p2pledger.node.tracing import SpanTracer
     except ImportError as error:
         raise TracingMissing(
-            f"traces.endpoint: {error}; install with `pip install p2pledger[traces]`, or leave it empty"
+            f"traces.endpoint: {error}; install with `pip install p2pledger[traces]`, build the image with"
+            " `docker build --build-arg EXTRAS=traces`, or leave it empty"
         ) from None
     name = configuration.node.called
     tracer = SpanTracer(

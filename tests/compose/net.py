@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 from p2pledger.testnet.compose.engine import Container, Engine
@@ -128,9 +129,18 @@ def digest_of(node: str, height: int) -> str:
 
 def query(expression: str) -> list[Any]:
     """What Prometheus answers."""
-    url = f"{service_url('prometheus')}/api/v1/query"
-    answer = httpx.get(url, params={"query": expression}, timeout=10, trust_env=False).raise_for_status()
-    return list(answer.json()["data"]["result"])
+    return list(get(f"{prometheus_url()}/api/v1/query?{urlencode({'query': expression})}")["data"]["result"])
+
+
+def rules() -> list[tuple[str, str]]:
+    """Name and health of every rule that Prometheus has: `unknown` until evaluated, then `ok` or `err`."""
+    groups = get(f"{prometheus_url()}/api/v1/rules")["data"]["groups"]
+    return [(rule["name"], rule["health"]) for group in groups for rule in group["rules"]]
+
+
+def prometheus_url() -> str:
+    """Where Prometheus is published."""
+    return service_url("prometheus", Engine(ROOT).variables)
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:

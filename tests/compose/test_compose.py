@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from p2pledger.testnet.compose.engine import EngineError
 from p2pledger.testnet.compose.table import AUTHORITIES, NODES
 from tests.compose.net import (
@@ -22,6 +23,7 @@ from tests.compose.net import (
     height,
     height_of,
     query,
+    rules,
     wait_for_agreement,
     wait_for_growth,
     wait_until,
@@ -61,10 +63,26 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
         net.testnet("reset")
 
 
-def run_in_image(net: Net, *command: str) -> str:
-    """What a command says in the image, confined as compose has it."""
+def run_in_image(net: Net, *command: str, image: str = IMAGE) -> str:
+    """What a command says in an image, confined as compose has it."""
     confined = ("--rm", "--read-only", "--cap-drop=ALL", "--network=none")
-    return net.engine.docker("run", *confined, "--entrypoint", command[0], IMAGE, *command[1:])
+    return net.engine.docker("run", *confined, "--entrypoint", command[0], image, *command[1:])
+
+
+def installed_in(net: Net, image: str) -> set[str]:
+    """Packages but ours, as `name==version`."""
+    program = (
+        "import importlib.metadata as m;"
+        "print(*(d.metadata['Name'].lower().replace('_', '-') + '==' + d.version for d in m.distributions()))"
+    )
+    found = run_in_image(net, "python", "-c", program, image=image).split()
+    return {name.replace(".", "-") for name in found} - {"p2pledger==0-1-0"}
+
+
+def locked() -> set[str]:
+    """What the lock has, spelt alike."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return {line.split(" ;")[0].replace(".", "-") for line in lines}
 
 
 def test_the_image_has_no_root_and_no_compiler(net: Net) -> None:
@@ -81,15 +99,21 @@ def test_the_image_has_no_root_and_no_compiler(net: Net) -> None:
 
 
 def test_what_is_installed_is_what_the_lock_says(net: Net) -> None:
-    program = (
-        "import importlib.metadata as m;"
-        "print(*(d.metadata['Name'].lower().replace('_', '-') + '==' + d.version for d in m.distributions()))"
-    )
-    installed = set(run_in_image(net, "python", "-c", program).split()) - {"p2pledger==0.1.0"}
-    locked = {line.split(" ;")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
-    assert len(installed) > 40 and {name.replace(".", "-") for name in installed} <= {
-        name.replace(".", "-") for name in locked
-    }
+    installed = installed_in(net, IMAGE)
+    assert len(installed) > 40 and installed <= locked()
+    assert not [name for name in installed if name.startswith("opentelemetry-sdk")]
+
+
+def test_an_image_that_is_to_send_traces_can(net: Net) -> None:
+    image, given = f"{IMAGE}-traces", [f"--build-arg={name}" for name in net.variables]
+    command = ["docker", "build", "--quiet", "--build-arg=EXTRAS=traces", *given, "--tag", image, "."]
+    subprocess.run(command, cwd=net.checkout, env=net.environment, check=True, timeout=BUILD_S)
+    try:
+        run_in_image(net, "python", "-c", "import p2pledger.node.tracing", image=image)
+        added = installed_in(net, image) - installed_in(net, IMAGE)
+        assert any(name.startswith("opentelemetry-sdk==") for name in added) and added <= locked()
+    finally:
+        net.engine.docker("image", "rm", image)
 
 
 def test_it_starts_in_order_and_becomes_final(net: Net) -> None:
@@ -98,7 +122,7 @@ def test_it_starts_in_order_and_becomes_final(net: Net) -> None:
     )
     assert net.containers()["init"].state == "exited"
     assert "grafana" not in net.containers() and "load" not in net.containers()
-    assert "load --stop" in net.testnet("load", "--rate", "20")
+    assert "load --stop" in net.testnet("load", "--rate", "15")
     wait_for_growth(*NODES)
     wait_for_agreement()
     wait_until(
@@ -122,6 +146,16 @@ def test_prometheus_scrapes_all_six(net: Net) -> None:
         lambda: all(float(s["value"][1]) > 0 for s in query("p2pledger_chain_finalized_height")),
         "heights are there",
     )
+
+
+def test_prometheus_evaluates_every_rule(net: Net) -> None:
+    """Also that it has them: a glob over an empty mount is no error to it."""
+    file = yaml.safe_load((ROOT / "deploy" / "monitoring" / "rules" / "p2pledger.yml").read_text())
+    written = [
+        (rule.get("record") or rule["alert"], "ok") for group in file["groups"] for rule in group["rules"]
+    ]
+    assert len(written) > 24
+    wait_until(lambda: rules() == written, "every rule is there and evaluated")
 
 
 def test_a_paused_authority_is_done_without_and_catches_up(net: Net) -> None:
@@ -186,7 +220,13 @@ def test_stopped_and_resumed_it_goes_on_with_the_same_chain(net: Net) -> None:
         json.dumps(genesis, sort_keys=True)
     }
     assert {digest_of(name, stood) for name in NODES} == {digest}
+    assert "--rate=15" in net.containers()["load"].command
     wait_for_growth(*NODES)
+
+
+def test_resume_wakes_who_is_paused(net: Net) -> None:
+    net.testnet("fault", "pause", "authority-4")
+    assert net.testnet("resume").count(" healthy ") == len(NODES)
 
 
 def test_behind_links_the_same_chain_is_delayed_loses_and_parts(net: Net) -> None:

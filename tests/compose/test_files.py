@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from p2pledger.monitoring.alerts import Severity, alerts
 from p2pledger.testnet.compose import table
-from p2pledger.testnet.compose.engine import PROFILES
+from p2pledger.testnet.compose.engine import PROFILES, Container, load_variables
 from p2pledger.testnet.hosts import API_PORT, METRICS_PORT, P2P_PORT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ def test_services_are_those_that_the_command_knows() -> None:
     }
 
 
-def test_both_composes_take_it() -> None:
+def test_it_has_no_key_that_one_of_both_composes_does_not_know() -> None:
     # Compose v2 calls `version` obsolete, and 1.29 without it takes what v2 takes; `name` it does not know.
     assert not {"version", "name", "include"} & COMPOSE.keys()
     assert not {"deploy", "develop", "attach"} & set(chain.from_iterable(SERVICES.values()))
@@ -84,6 +85,14 @@ def test_a_node_sees_its_own_home_and_is_dialled_by_a_name_of_its_own(name: str)
     assert {other: how["condition"] for other, how in service["depends_on"].items()} == waits
 
 
+def test_what_the_load_was_told_is_read_from_its_command() -> None:
+    written = SERVICES["load"]["command"]
+    told = [re.sub(r"\$\{\w+:-(\w+)\}", r"\1", word) for word in written]
+    load = Container("id", "load", "exited", "", frozenset(), tuple(told))
+    assert load_variables({"load": load}) == {"TESTNET_RATE": "20", "TESTNET_REPLAY": "all"}
+    assert all(f"${{{name}:-" in " ".join(written) for name in load_variables({"load": load}))
+
+
 def test_peers_have_a_network_without_a_way_out() -> None:
     assert COMPOSE["networks"] == {"front": {}, "p2p": {"internal": True}}
     assert SERVICES["init"]["network_mode"] == "none"
@@ -98,7 +107,8 @@ def test_every_named_volume_is_declared_and_used() -> None:
             assert (TESTNET / source).exists(), source
 
 
-def test_every_image_is_pinned_and_listed() -> None:
+def test_every_image_is_listed_and_names_a_version() -> None:
+    """A tag, which its publisher may move: docs/decisions/compose.md says where a digest is due."""
     written = re.findall(r"\$\{(TESTNET_\w+_IMAGE):-([^}]+)\}", (TESTNET / "docker-compose.yml").read_text())
     assert len(written) == 4 and dict(written).items() <= DEFAULTS.items()
     assert all(re.search(r":v?\d+\.\d+", image) for _, image in written)
@@ -122,6 +132,29 @@ def test_the_image_drops_root_and_every_tool_of_the_builder() -> None:
     assert last.startswith("node") and "USER" not in last
     for name in table.NODES:
         assert name in testnet
+
+
+@pytest.mark.parametrize("extras", ["", "traces", "traces,"])
+def test_extras_are_installed_where_they_are_named(tmp_path: Path, extras: str) -> None:
+    """The builder's own steps, with a pip that writes down what it is told."""
+    builder = (ROOT / "Dockerfile").read_text().partition("# --- what runs")[0].replace("\\\n", "")
+    assert re.search(r'^ARG EXTRAS=""$', builder, re.MULTILINE)
+    steps = re.findall(r"^RUN (.*\.txt.*)$", builder, re.MULTILINE)
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    (tmp_path / "python").write_text(
+        f'#!/bin/sh\nif [ "$1" = -m ]; then eval cat \\"\\$$#\\"; else exec {sys.executable} "$@"; fi\n'
+    )
+    (tmp_path / "python").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "EXTRAS": extras}
+    installed = [
+        subprocess.run(
+            ["sh", "-c", step], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        ).stdout.split("\n")[:-1]
+        for step in steps
+    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = project["optional-dependencies"]["traces"] if extras else []
+    assert installed == [project["dependencies"], named]
 
 
 def test_nothing_goes_into_the_image_but_what_it_is_made_from() -> None:

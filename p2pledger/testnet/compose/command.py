@@ -7,12 +7,19 @@ nothing is installed but Python 3.11 and Docker.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from p2pledger.testnet.compose import faults
-from p2pledger.testnet.compose.engine import PROFILES, Container, Engine, EngineError, route_variables
-from p2pledger.testnet.compose.table import NODES, endpoints, standings
+from p2pledger.testnet.compose.engine import (
+    PROFILES,
+    Container,
+    Engine,
+    EngineError,
+    load_variables,
+    route_variables,
+)
+from p2pledger.testnet.compose.table import AUTHORITIES, GATEWAYS, NODES, endpoints, standings
 from p2pledger.testnet.fault import Fault, FaultRefused, Kind
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -89,30 +96,51 @@ def _up(engine: Engine, options: argparse.Namespace) -> int:
     unwanted = {"faults"} - ({"faults"} if options.faults else set())
     unwanted |= {"grafana"} if options.without_grafana else set()
     profiles -= unwanted
+    _wake(engine, there)
     faults.clear(engine)
     engine.compose("build", "init")
     for service, profile in PROFILES.items():
         if profile in unwanted and service in there:
             engine.compose("rm", "--stop", "--force", service)
+    variables = {**route_variables(sorted(profiles)), **load_variables(there)}
+    return _start(engine, variables)
+
+
+def _start(engine: Engine, variables: Mapping[str, str]) -> int:
+    """Start all that these variables have on, wait until all nodes are in sync, and show where they are.
+
+    Compose starts nobody who depends on a container that is unhealthy, though it may be so for want of others
+    that were paused, killed or apart: then authorities are started and waited for first, and gateways next.
+    """
+    links = ["links"] if "faults" in variables["COMPOSE_PROFILES"].split(",") else []
+    for nodes, beside in ((AUTHORITIES, links), (GATEWAYS, [])):
+        containers = engine.containers()
+        if any(container.is_unwell for name, container in containers.items() if name in nodes):
+            _compose_up(engine, variables, *nodes, *beside)
+            _wait(engine, nodes)
+    _compose_up(engine, variables)
+    return _show(engine, _wait(engine, NODES))
+
+
+def _compose_up(engine: Engine, variables: Mapping[str, str], *services: str) -> None:
     try:
-        engine.compose("up", "--detach", "--no-build", variables=route_variables(sorted(profiles)))
+        engine.compose("up", "--detach", "--no-build", *services, variables=variables)
     except EngineError as error:
         raise EngineError(
             f"{error}. An image that cannot be pulled: `up --without-grafana`, or name another one by"
             " TESTNET_PROMETHEUS_IMAGE (testnet/.env has the list). Homes that were made in part:"
             " `testnet/testnet reset`, then up again"
         ) from None
-    return _wait(engine)
 
 
-def _wait(engine: Engine) -> int:
-    """Wait until all nodes are in sync, and show the table of endpoints."""
+def _wait(engine: Engine, nodes: Sequence[str]) -> dict[str, Container]:
+    """Wait until these nodes are in sync; all containers then. Raises: EngineError."""
     deadline = time.monotonic() + HEALTHY_S
     while True:
         containers = engine.containers()
-        late = [name for name in NODES if not _is_healthy(containers.get(name))]
+        late = [name for name in nodes if not _is_healthy(containers.get(name))]
         if not late:
-            return _show(engine, containers)
+            return containers
         if time.monotonic() > deadline:
             _show(engine, containers)
             raise EngineError(
@@ -127,7 +155,7 @@ def _is_healthy(container: Container | None) -> bool:
 
 
 def _show(engine: Engine, containers: dict[str, Container]) -> int:
-    print(endpoints(standings(containers, engine.p2p), containers))
+    print(endpoints(standings(containers, engine.p2p), containers, engine.variables))
     return 0 if all(_is_healthy(containers.get(name)) for name in NODES) else 1
 
 
@@ -144,18 +172,23 @@ def _status(engine: Engine, options: argparse.Namespace) -> int:
 
 def _stop(engine: Engine, options: argparse.Namespace) -> int:
     containers = _present(engine)
-    if paused := [container.id for container in containers.values() if container.state == "paused"]:
-        engine.docker("unpause", *paused)  # who is paused would not hear that it is to stop
+    _wake(engine, containers)
     engine.compose("stop", variables=engine.routes(containers))
     print("stopped; the chain stays, and `testnet/testnet resume` goes on with it")
     return 0
 
 
+def _wake(engine: Engine, containers: dict[str, Container]) -> None:
+    """Who is paused would not hear that it is to stop, and compose leaves it as it is."""
+    if paused := [container.id for container in containers.values() if container.state == "paused"]:
+        engine.docker("unpause", *paused)
+
+
 def _resume(engine: Engine, options: argparse.Namespace) -> int:
     containers = _present(engine)
+    _wake(engine, containers)
     faults.clear(engine)
-    engine.compose("up", "--detach", "--no-build", variables=engine.routes(containers))
-    return _wait(engine)
+    return _start(engine, engine.routes(containers))
 
 
 def _reset(engine: Engine, options: argparse.Namespace) -> int:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from p2pledger.testnet.compose.env_file import read_env_file
+
 PROJECT = "testnet"
 FILE = Path("testnet") / "docker-compose.yml"
 PROFILES = {"grafana": "grafana", "alertmanager": "alerts", "load": "load", "links": "faults"}
@@ -38,11 +40,18 @@ class Container:
     health: str
     """`healthy`, `unhealthy`, `starting`; empty when it has no check."""
     networks: frozenset[str]
+    command: tuple[str, ...] = ()
+    """What its entry point was told."""
 
     @property
     def is_running(self) -> bool:
         """Whether its process is there and not paused."""
         return self.state == "running"
+
+    @property
+    def is_unwell(self) -> bool:
+        """Whether it runs and its check fails, or has not been made since it was paused."""
+        return self.is_running and self.health == "unhealthy"
 
 
 class Engine:
@@ -51,7 +60,9 @@ class Engine:
     def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
         self._root = root
         self._environment = dict(os.environ if environment is None else environment)
-        self.project = self._environment.get("COMPOSE_PROJECT_NAME") or PROJECT
+        self.variables = {**read_env_file(root / FILE.with_name(".env")), **self._environment}
+        """What compose replaces in its file: the environment, over what `testnet/.env` has."""
+        self.project = self.variables.get("COMPOSE_PROJECT_NAME") or PROJECT
         self._compose: list[str] | None = None
 
     @property
@@ -63,10 +74,15 @@ class Engine:
 
     def docker(self, *arguments: str) -> str:
         """What `docker ...` prints. Raises: EngineError."""
-        command = [self._found("docker"), *arguments]
+        done = self._run_docker(*arguments)
+        if done.returncode != 0:
+            raise EngineError(f"`docker {arguments[0]}` failed: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def _run_docker(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         try:
-            done = subprocess.run(  # noqa: S603 - the engine's own command, by its path
-                command,
+            return subprocess.run(  # noqa: S603 - the engine's own command, by its path
+                [self._found("docker"), *arguments],
                 capture_output=True,
                 text=True,
                 timeout=COMMAND_S,
@@ -77,9 +93,6 @@ class Engine:
             raise EngineError(
                 f"the engine did not answer `docker {arguments[0]}` within {COMMAND_S:.0f} s: see its log"
             ) from None
-        if done.returncode != 0:
-            raise EngineError(f"`docker {arguments[0]}` failed: {done.stderr.strip()}")
-        return done.stdout.strip()
 
     def compose(self, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
         """Run `docker compose ...`, which speaks to the terminal itself. Raises: EngineError.
@@ -132,21 +145,13 @@ class Engine:
         return set(self.docker("network", "ls", "--format", "{{.Name}}").split())
 
     def routes(self, containers: Mapping[str, Container]) -> dict[str, str]:
-        """The variables with which compose was started: which profiles are on, and how nodes reach peers."""
+        """The variables with which compose was started: which profiles are on, routes to peers, the load."""
         profiles = sorted({PROFILES[service] for service in containers if service in PROFILES})
-        return route_variables(profiles)
+        return {**route_variables(profiles), **load_variables(containers)}
 
     def tell(self, container: Container, *command: str) -> tuple[int, str]:
-        """Run a command inside a container; its exit code and what it said."""
-        arguments = [self._found("docker"), "exec", container.id, *command]
-        done = subprocess.run(  # noqa: S603 - the engine's own command, by its path
-            arguments,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_S,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-        )
+        """Run a command inside a container; its exit code and what it said. Raises: EngineError."""
+        done = self._run_docker("exec", container.id, *command)
         return done.returncode, (done.stdout or done.stderr).strip()
 
 
@@ -154,6 +159,14 @@ def route_variables(profiles: Sequence[str]) -> dict[str, str]:
     """What compose has to know so that these profiles are on."""
     route = "links.toml" if "faults" in profiles else "node.toml"
     return {"COMPOSE_PROFILES": ",".join(sorted(profiles)), "TESTNET_ROUTE": route}
+
+
+def load_variables(containers: Mapping[str, Container]) -> dict[str, str]:
+    """What compose has to know so that a load that is there stays as it was chosen; nothing without one."""
+    words = containers["load"].command if "load" in containers else ()
+    told = dict(word.split("=", 1) for word in words if "=" in word)
+    options = {"TESTNET_RATE": "--rate", "TESTNET_REPLAY": "--replay"}
+    return {variable: told[option] for variable, option in options.items() if option in told}
 
 
 def container_of(description: Mapping[str, Any]) -> Container:
@@ -165,4 +178,5 @@ def container_of(description: Mapping[str, Any]) -> Container:
         state=state["Status"],
         health=(state.get("Health") or {}).get("Status", ""),
         networks=frozenset(description["NetworkSettings"]["Networks"]),
+        command=tuple(description["Config"].get("Cmd") or ()),
     )

@@ -1,7 +1,6 @@
 """Where a compose testnet is reached, and how it is. Floor 8."""
 
 import json
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -45,10 +44,10 @@ def metrics_url(name: str) -> str:
     return f"http://127.0.0.1:{METRICS_PORT + NODES.index(name)}/metrics"
 
 
-def service_url(name: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Prometheus, Alertmanager or Grafana."""
+def service_url(name: str, variables: Mapping[str, str]) -> str:
+    """Prometheus, Alertmanager or Grafana. `variables`: those that compose was started with."""
     variable, port = SERVICES[name]
-    return f"http://127.0.0.1:{environment.get(variable) or port}"
+    return f"http://127.0.0.1:{variables.get(variable) or port}"
 
 
 def height_of(name: str) -> int | None:
@@ -78,14 +77,18 @@ def _standing(name: str, container: Container | None, p2p: str) -> Standing:
     return Standing(name, state, height_of(name))
 
 
-def endpoints(nodes: Sequence[Standing], containers: Mapping[str, Container]) -> str:
-    """The table of endpoints, and what to try."""
+def endpoints(
+    nodes: Sequence[Standing], containers: Mapping[str, Container], variables: Mapping[str, str]
+) -> str:
+    """The table of endpoints, and what to try. `variables`: those that compose was started with."""
     rows = [("node", "state", "height", "HTTP API", "metrics")]
     for node in nodes:
         height = "-" if node.height is None else f"{node.height:,}"
         rows.append((node.name, node.state, height, api_url(node.name), metrics_url(node.name)))
     rows += [
-        (name, containers[name].state, "", service_url(name), "") for name in SERVICES if name in containers
+        (name, containers[name].state, "", service_url(name, variables), "")
+        for name in SERVICES
+        if name in containers
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

@@ -1,7 +1,10 @@
 """What is written is what is committed, and at another speed the same rules, faster."""
 
+import re
+import shlex
 from pathlib import Path
 
+import pytest
 import yaml
 from click.testing import CliRunner
 from p2pledger.cli import main
@@ -12,7 +15,8 @@ from p2pledger.monitoring.pace import Pace
 from p2pledger.monitoring.recording import recordings
 from p2pledger.monitoring.render import RULES, files, rule_file
 
-COMMITTED = Path(__file__).resolve().parents[3] / "deploy" / "monitoring"
+ROOT = Path(__file__).resolve().parents[3]
+COMMITTED = ROOT / "deploy" / "monitoring"
 
 
 def rules_of(text: str) -> list[dict]:
@@ -54,6 +58,22 @@ def test_the_command_writes_the_rules_at_a_speed_with_runbooks_elsewhere(tmp_pat
     down = next(rule for rule in rules_of(written) if rule.get("alert") == "P2pledgerNodeDown")
     assert down["for"] == "12s"
     assert down["annotations"]["runbook_url"] == "https://docs.city.example/runbooks/P2pledgerNodeDown.md"
+
+
+@pytest.mark.parametrize("document", ["compose.md", "kubernetes.md"])
+def test_what_operators_are_told_to_type_makes_urls_of_runbooks(tmp_path: Path, document: str) -> None:
+    (typed,) = re.findall(
+        r"^ {4}(?:\.venv/bin/)?p2pledger (monitoring render deploy/monitoring .*)$",
+        (ROOT / "docs" / document).read_text(),
+        re.MULTILINE,
+    )
+    done = CliRunner().invoke(main, shlex.split(typed.replace("deploy/monitoring", str(tmp_path))))
+    assert done.exit_code == 0, done.output
+    for name in (RULES, RULE_OBJECT):
+        urls = re.findall(r"runbook_url: (\S+)", (tmp_path / name).read_text())
+        assert len(urls) == len(alerts())
+        assert all(re.fullmatch(r"https://\S+/docs/runbooks/P2pledger\w+\.md", url) for url in urls)
+        assert [url for url in urls if not (ROOT / url[url.index("docs/") :]).exists()] == []
 
 
 def test_the_command_says_why_it_cannot_write(tmp_path: Path) -> None:

@@ -146,3 +146,4 @@ def test_without_the_packages_the_node_says_what_to_install():
     )
     said = run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert "pip install p2pledger[traces]" in said and "traces.endpoint" in said
+    assert "--build-arg EXTRAS=traces" in said
