@@ -11,12 +11,13 @@ A backup has no key and no guard. What is put back is not believed: its bytes ar
 its genesis against the one that the node is to run on, and its newest certified block against the genesis.
 """
 
+import errno
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -40,6 +41,9 @@ from p2pledger.types import Epoch, Hash, Height
 MANIFEST, GENESIS = "manifest.json", "genesis.json"
 STAGING = "restoring"
 PARTIAL = ".partial-"
+BESIDE_BYTES = 1024 * 1024
+"""What a backup takes beside the chain: genesis file, manifest, and what the file system keeps for itself."""
+
 LINE_BYTES_MAX = 16 * 1024 * 1024
 CONNECT_S = 10.0
 SILENCE_S = 3_600.0
@@ -61,11 +65,17 @@ class BackupRefused(Exception):
 # --- fetching
 
 
-def fetch(admin: str, to: Path, tell: Callable[[int, int], None] = lambda done, of: None) -> Path:
+def fetch(
+    admin: str,
+    to: Path,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+    keep: int | None = None,
+) -> Path:
     """Fetch a backup from a node's admin port into the directory `to`; where it is.
 
     It has its name once it is whole and durable; what an attempt before left half done is removed. `tell` is
-    told how many bytes are there, of how many.
+    told how many bytes are there, of how many. Where there is no room for it, the oldest of its ledger go
+    first, as far as there will be `keep` with it; the last one stays, and all do if that would not be enough.
     Raises: BackupRefused; Held when another process fetches into this directory; OSError.
     """
     to.mkdir(parents=True, exist_ok=True)
@@ -75,13 +85,20 @@ def fetch(admin: str, to: Path, tell: Callable[[int, int], None] = lambda done, 
             shutil.rmtree(left)
         partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=to))
         try:
-            manifest = _download(admin, partial, tell)
-            place = to / f"{manifest.chain_id}-{manifest.height:012}"
-            if place.exists():
-                _check_same(read_manifest(place), manifest)
-                return place
+            with _asked(admin) as stream:
+                coming, genesis = _announced(stream)
+                place = to / f"{coming.chain_id}-{coming.height:012}"
+                if place.exists():
+                    _check_same(read_manifest(place), coming)
+                    return place
+                _make_room(to, coming, keep)
+                _take(stream, coming, genesis, partial, tell)
             partial.rename(place)
             _sync(to)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise _no_room(f"{to} is full") from None
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     finally:
@@ -96,7 +113,8 @@ def _check_same(there: Manifest, fetched: Manifest) -> None:
         )
 
 
-def _download(admin: str, partial: Path, tell: Callable[[int, int], None]) -> Manifest:
+@contextmanager
+def _asked(admin: str) -> Iterator["_Stream"]:
     url = f"{admin.rstrip('/')}{BACKUP_PATH}"
     timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
     try:
@@ -107,15 +125,15 @@ def _download(admin: str, partial: Path, tell: Callable[[int, int], None]) -> Ma
             if answer.status_code != 200:
                 said = answer.read()[:1_000].decode(errors="replace")
                 raise BackupRefused("not_served", f"{url} answered {answer.status_code}: {said}")
-            return _take(_Stream(answer.iter_raw(CHUNK_BYTES)), partial, tell)
+            yield _Stream(answer.iter_raw(CHUNK_BYTES))
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise BackupRefused(
             "unreachable", f"{url}: {error!r}; see that the node runs, and that its admin.port is this one"
         ) from None
 
 
-def _take(stream: "_Stream", partial: Path, tell: Callable[[int, int], None]) -> Manifest:
-    """Write what comes into a directory, durable when this returns."""
+def _announced(stream: "_Stream") -> tuple[Manifest, Genesis]:
+    """What the first line says that follows."""
     try:
         shown = json.loads(stream.line())
         genesis: Genesis = from_json(Genesis, shown.pop("genesis"))
@@ -124,6 +142,43 @@ def _take(stream: "_Stream", partial: Path, tell: Callable[[int, int], None]) ->
         raise BackupRefused("broken_off", f"what came is no backup: {error}") from None
     if manifest.genesis_hash != genesis.hash.hex() or manifest.chain_id != genesis.chain_id:
         raise BackupRefused("broken_off", "what came is no backup: its genesis file is another one's")
+    return manifest, genesis
+
+
+def _make_room(to: Path, coming: Manifest, keep: int | None) -> None:
+    """Remove what has to go before a backup fits in. Raises: BackupRefused, with all of them still there."""
+    free, needed = free_bytes(to), coming.size_bytes + BESIDE_BYTES
+    if free >= needed:
+        return
+    gone: list[Path] = []
+    freed = 0
+    for path in _beyond(to, coming.genesis_hash, max(1, keep - 1)) if keep is not None else []:
+        if free + freed < needed:
+            freed += sum(file.stat().st_size for file in path.iterdir())
+            gone.append(path)
+    if free + freed < needed:
+        raise _no_room(f"a backup takes {needed:,} bytes of {to}, and {free:,} are free")
+    _remove(gone)
+
+
+def free_bytes(directory: Path) -> int:
+    """How much this process may still write on a directory's volume."""
+    volume = os.statvfs(directory)
+    return volume.f_bavail * volume.f_frsize
+
+
+def _no_room(why: str) -> BackupRefused:
+    return BackupRefused(
+        "no_room",
+        f"{why}: enlarge the volume, keep fewer (--keep), or take away what is not needed; the last backup"
+        " stays until a newer one is whole",
+    )
+
+
+def _take(
+    stream: "_Stream", manifest: Manifest, genesis: Genesis, partial: Path, tell: Callable[[int, int], None]
+) -> None:
+    """Write what comes into a directory, durable when this returns."""
     digest, done = sha256(), 0
     with (partial / CHAIN_FILE).open("wb") as file:
         for piece in stream.pieces(manifest.size_bytes):
@@ -141,7 +196,6 @@ def _take(stream: "_Stream", partial: Path, tell: Callable[[int, int], None]) ->
     _write(partial / GENESIS, to_json(genesis))
     _write(partial / MANIFEST, whole.as_json())
     _sync(partial)
-    return whole
 
 
 class _Stream:
@@ -187,13 +241,21 @@ def backups(directory: Path) -> list[Path]:
 
 def prune(directory: Path, keep: int, newest: Path) -> list[Path]:
     """Remove all but the `keep` newest backups of the ledger that `newest` is of; which were removed."""
-    genesis_hash = read_manifest(newest).genesis_hash
+    gone = [path for path in _beyond(directory, read_manifest(newest).genesis_hash, keep) if path != newest]
+    _remove(gone)
+    return gone
+
+
+def _beyond(directory: Path, genesis_hash: str, keep: int) -> list[Path]:
+    """The backups of a ledger beside its `keep` newest ones, the oldest first."""
     same = [path for path in backups(directory) if read_manifest(path).genesis_hash == genesis_hash]
-    gone = [path for path in same[: max(0, len(same) - keep)] if path != newest]
+    return same[: max(0, len(same) - keep)]
+
+
+def _remove(gone: Sequence[Path]) -> None:
     for path in gone:
         (path / MANIFEST).unlink()  # so that none is taken for a backup that is half gone
         shutil.rmtree(path)
-    return gone
 
 
 def read_manifest(backup: Path) -> Manifest:

@@ -26,16 +26,20 @@ def backup(admin: str, to: Path, keep: int | None) -> None:
     """Fetch a copy of a running node's chain, and print where it is.
 
     It holds no key and nothing of a guard. It has its name once it is whole and durable, so that what has a
-    manifest is a backup; an interrupted one goes with the next call. Exits with 1 when there is none.
+    manifest is a backup; an interrupted one goes with the next call. Where there is no room for it, what is
+    beyond --keep with it goes first, but never the last one. Exits with 1 when there is none.
     """
     from p2pledger import backup as backups
     from p2pledger.errors import Fatal
 
     try:
+        before = list(to.glob(f"*/{backups.MANIFEST}"))
         with _progress("backup") as tell:
-            place = backups.fetch(admin, to, tell)
+            place = backups.fetch(admin, to, tell, keep)
         manifest = backups.read_manifest(place)
-        gone = backups.prune(to, keep, place) if keep is not None else []
+        if keep is not None:
+            backups.prune(to, keep, place)
+        gone = [path for path in before if not path.exists()]
     except (backups.BackupRefused, OSError) as error:
         raise click.ClickException(str(error)) from None
     except Fatal as error:

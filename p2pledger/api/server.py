@@ -1,13 +1,18 @@
 """Serves the API and the metrics over HTTP, under trio, until told to stop. Floor 7.
 
-A client that stops reading would hold up the stop: hypercorn shields what it is sending, so not even a
-cancellation reaches it. TCP_USER_TIMEOUT on the listening sockets (the connections inherit it) lets the
-kernel break such a connection, whether we are stopping or not.
+A client that stops reading would hold its connection, and with it the stop: hypercorn shields what it is
+sending, so not even a cancellation reaches it. While we serve, TCP_USER_TIMEOUT on the listening sockets (the
+connections inherit it) lets the kernel break such a connection. When we stop, what is still open after
+GRACE_S is aborted, however patient we were.
 """
 
 import logging
+import os
 import socket
+import struct
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -33,11 +38,15 @@ ADMIN_UNREAD_MS_MAX = 120_000
 """The same for an operator, whose disk may be slow."""
 
 GRACE_S = 3.0
-"""How long requests may go on once the stop was asked for."""
+"""How long requests may go on, and connections be open, once the stop was asked for."""
 
 IDLE_S = 15.0
 """How long a connection is kept open between requests, and how long a request's head may take."""
 
+ABORT = struct.pack("ii", 1, 0)
+"""SO_LINGER by which a socket's close is a reset, and what nobody has read is dropped."""
+
+DESCRIPTORS = Path("/proc/self/fd")
 BACKLOG = 128
 HEAD_BYTES_MAX = 16 * 1024
 
@@ -63,9 +72,9 @@ async def serve(
 ) -> None:
     """Serve one node's API on `bind` and its metrics on `metrics_bind` (`host:port`) until `shutdown`.
 
-    Started once both accept connections. After `shutdown`, streams and waits end at once, other requests
-    get GRACE_S, and clients that do not read are cut off within UNREAD_MS_MAX. A request that meets a
-    Fatal sets `shutdown` itself: nothing more is to be answered.
+    Started once both accept connections. Clients that do not read are cut off within UNREAD_MS_MAX. After
+    `shutdown`, streams and waits end at once, other requests get GRACE_S, and then no connection is left. A
+    request that meets a Fatal sets `shutdown` itself: nothing more is to be answered.
     Raises: OSError when an address cannot be bound; Fatal when a request met one.
     """
     fatals: list[Fatal] = []
@@ -97,6 +106,7 @@ async def serve_admin(
 ) -> None:
     """Serve what only a node's operator may ask on `bind` until `shutdown`; started with the address.
 
+    After `shutdown` a copy under way is broken off, and no connection is left after GRACE_S.
     Raises: OSError when it cannot be bound.
     """
     with _listen(bind, ADMIN_UNREAD_MS_MAX) as listening:
@@ -153,6 +163,45 @@ async def _serve_on(
     task_status: "TaskStatus[Any]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
     framework: Any = app  # the same protocol, in the words of another package
-    await serve_asgi(
-        framework, _OneSocket(listening), shutdown_trigger=shutdown.wait, task_status=task_status
-    )
+    bound = listening.getsockname()[:2]  # hypercorn closes it
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_abort_late, bound, shutdown)
+        await serve_asgi(
+            framework, _OneSocket(listening), shutdown_trigger=shutdown.wait, task_status=task_status
+        )
+        nursery.cancel_scope.cancel()
+
+
+async def _abort_late(bound: tuple[str, int], shutdown: trio.Event) -> None:
+    await shutdown.wait()
+    await trio.sleep(GRACE_S)
+    _abort(bound)
+
+
+def _abort(bound: tuple[str, int]) -> None:
+    """Reset every connection that was accepted at an address.
+
+    Hypercorn does not say which these are, so they are sought among the descriptors of this process. A shut
+    socket fails whoever waits to send on it, and hypercorn's close then resets it.
+    """
+    host, port = bound
+    for entry in DESCRIPTORS.iterdir():
+        try:
+            if not entry.is_socket():
+                continue
+            one = socket.socket(fileno=os.dup(int(entry.name)))
+        except OSError:  # a thread has closed it meanwhile
+            continue
+        with one:
+            if one.family not in (socket.AF_INET, socket.AF_INET6):
+                continue
+            local = one.getsockname()
+            if local[1] == port and host in (local[0], "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+                _shut(one)
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):  # its client was quicker
+        connection.getpeername()  # a socket that listens has none
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
+        connection.shutdown(socket.SHUT_RDWR)

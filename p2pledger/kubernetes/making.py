@@ -4,12 +4,13 @@ DIR/ of one cluster                      DIR/ of a consortium
   kustomization.yaml                       net/             as in one cluster
   first-start.yaml                         member-1/        what its organisation is given, and nothing else
   .gitignore                                 kustomization.yaml  first-start.yaml  genesis.json
-  net/  genesis.json  passphrase             admin.key  authority-1/  gateway-1/
+  net/  genesis.json                         admin.key  admin.passphrase  authority-1/  gateway-1/
         organisations/  the admin keys     member-2/ ...
-        authority-1/ ...  keys, node.toml
+        authority-1/ ...  keys, passphrase, node.toml
 
 `net` is what a testnet's directory is (testnet/directory.py), without guards: these are made where they
-stay.
+stay. Each node has a passphrase of its own, which goes into its Secret, and each admin key another one, which
+goes into none.
 """
 
 import os
@@ -46,7 +47,7 @@ from p2pledger.testnet.hosts import Hosts
 from p2pledger.types import Millis, PeerId, PublicKey
 
 NET = "net"
-ADMIN = "admin.key"
+ADMIN, ADMIN_PASSPHRASE = "admin.key", f"admin.{PASSPHRASE}"
 KUSTOMIZATION = "kustomization.yaml"
 FIRST_START = "first-start.yaml"
 SERVICE = "p2p"
@@ -109,7 +110,9 @@ def init(directory: Path, wanted: Wanted) -> list[str]:
             namespace = f"{wanted.namespace}-{number}"
             ledger = made.genesis, directory / NET / GENESIS
             _member(folder, namespace, wanted, ledger, theirs, is_new=is_new)
-            _copy_key(directory / NET / ORGANISATIONS / f"member-{number}.key", folder / ADMIN)
+            admin = directory / NET / ORGANISATIONS / f"member-{number}.key"
+            _copy_key(admin, folder / ADMIN)
+            _copy_key(made.passphrase_file(admin), folder / ADMIN_PASSPHRASE)
             lines.append(f"{folder}: all that the organisation of authority-{number} needs, and nothing else")
         return lines
     deployment = _deployment(wanted, wanted.namespace, made.genesis, pods, f"{NET}/{GENESIS}")
@@ -198,7 +201,7 @@ def _ledger(directory: Path, wanted: Wanted) -> tuple[Directory, bool]:
             f"{role.value}-{n}": f"member-{n}" for role in Role for n in range(1, wanted.authorities + 1)
         }
     charter = Charter(chain_id=wanted.chain_id, owners=MappingProxyType(owners))
-    return create_directory(net, plan, charter, with_guards=False), True
+    return create_directory(net, plan, charter, with_guards=False, with_one_passphrase=False), True
 
 
 def _peers(made: Directory) -> list[PeerId]:
@@ -283,7 +286,7 @@ def _write(
     *,
     is_new: bool,
 ) -> None:
-    secret = {pod.folder.split("/")[0] for pod in deployment.pods} | {ADMIN}
+    secret = {pod.folder.split("/")[0] for pod in deployment.pods} | {ADMIN, ADMIN_PASSPHRASE}
     way = os.path.relpath(wanted.manifests.resolve() / "overlays" / wanted.overlay, folder.resolve())
     is_permitted = is_new or (folder / FIRST_START).exists()
     permit = FIRST_START if deployment.overlay == text.DEV and is_permitted else ""

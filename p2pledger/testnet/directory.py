@@ -11,6 +11,9 @@ DIR/
 Where nodes have hosts of their own, each home has the genesis file and the passphrase in it and needs
 nothing else of DIR, so that it can be carried to its host. links.toml beside node.toml is the same node,
 which reaches its peers through links that can be broken.
+
+Where more is at stake than in a testnet there is no DIR/passphrase: each home has one of its own, and each
+admin key has its own beside it, so that what a node's host knows opens nothing else.
 """
 
 import json
@@ -168,8 +171,13 @@ class Directory:
 
     def key(self, file: Path) -> KeySigner:
         """A transaction key of this testnet, by its file."""
-        passphrase = (self.path / PASSPHRASE).read_bytes()
+        passphrase = self.passphrase_file(file).read_bytes()
         return KeySigner(load_key_file(file, SecretRole.TRANSACTION, passphrase).secret)
+
+    def passphrase_file(self, key: Path) -> Path:
+        """Where the passphrase is that opens a key file."""
+        own = _passphrase_beside(key) if key.parent.name == ORGANISATIONS else key.parent / PASSPHRASE
+        return own if own.exists() else self.path / PASSPHRASE
 
     def with_newcomer(self, name: str, role: Role) -> "Directory":
         """The same testnet with a node more, which it has from now on. Its home is for others to make."""
@@ -245,19 +253,23 @@ def open_directory(path: Path) -> Directory:
 
 
 def create_directory(
-    path: Path, plan: Plan, charter: Charter | None = None, *, with_guards: bool = True
+    path: Path,
+    plan: Plan,
+    charter: Charter | None = None,
+    *,
+    with_guards: bool = True,
+    with_one_passphrase: bool = True,
 ) -> Directory:
     """Make a testnet: keys, genesis, configurations, guards.
 
-    Without guards where they are to be made on the disks that they stay on.
+    Without guards where they are to be made on the disks that they stay on. Without one passphrase for all,
+    each node and each admin key has its own.
     """
     charter = charter or Charter()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    passphrase = secrets.token_hex(16).encode()
-    (path / PASSPHRASE).touch(mode=0o600, exist_ok=False)
-    (path / PASSPHRASE).write_bytes(passphrase)
+    passphrase = _keep_passphrase(path / PASSPHRASE) if with_one_passphrase else None
     nodes = plan.nodes(path)
-    public = [create_keys(node.home, node.role, passphrase) for node in nodes]
+    public = [_create_home(node, passphrase, is_carried=plan.hosts is not None) for node in nodes]
     kinds = {charter.owner(node.name): node.role.value for node in nodes}
     kinds |= {name: name for name in charter.others}
     kinds |= charter.kinds
@@ -288,12 +300,32 @@ def _write_mark(path: Path, plan: Plan) -> None:
     new.replace(path / MARK)
 
 
-def _create_admin(path: Path, name: str, passphrase: bytes) -> PublicKey:
-    organisations = path / ORGANISATIONS
-    organisations.mkdir(mode=0o700, exist_ok=True)
+def _create_home(node: Node, passphrase: bytes | None, *, is_carried: bool) -> PublicSide:
+    """A node's keys, and the passphrase with them where it is theirs alone or has to go with them."""
+    node.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if passphrase is None or is_carried:
+        passphrase = _keep_passphrase(node.home / PASSPHRASE, passphrase)
+    return create_keys(node.home, node.role, passphrase)
+
+
+def _create_admin(path: Path, name: str, passphrase: bytes | None) -> PublicKey:
+    key = path / ORGANISATIONS / f"{name}.key"
+    key.parent.mkdir(mode=0o700, exist_ok=True)
     admin = create_secret(SecretRole.TRANSACTION)
-    write_key_file(organisations / f"{name}.key", admin, passphrase)
+    write_key_file(key, admin, passphrase or _keep_passphrase(_passphrase_beside(key)))
     return PublicKey(admin.public_key)
+
+
+def _passphrase_beside(key: Path) -> Path:
+    return key.with_suffix(f".{PASSPHRASE}")
+
+
+def _keep_passphrase(file: Path, passphrase: bytes | None = None) -> bytes:
+    """Write a passphrase, a new one unless it is given, for its owner's eyes only."""
+    passphrase = passphrase or secrets.token_hex(16).encode()
+    file.touch(mode=0o600, exist_ok=False)
+    file.write_bytes(passphrase)
+    return passphrase
 
 
 def _genesis(
@@ -331,10 +363,10 @@ def _configure(
     node, home = nodes[index], nodes[index].home
     genesis, passphrase = Path("..") / GENESIS, Path("..") / PASSPHRASE
     if plan.hosts is not None:
-        genesis, passphrase = Path(GENESIS), Path(PASSPHRASE)
-        (home / PASSPHRASE).touch(mode=0o600)
-        for name in (GENESIS, PASSPHRASE):
-            (home / name).write_bytes((path / name).read_bytes())
+        genesis = Path(GENESIS)
+        (home / GENESIS).write_bytes((path / GENESIS).read_bytes())
+    if (home / PASSPHRASE).exists():
+        passphrase = Path(PASSPHRASE)
     routes = {CONFIGURATION: [other.p2p for other in nodes]}
     if plan.hosts is not None and plan.hosts.links:
         routes[LINKED] = [plan.hosts.link(index, other) for other in range(len(nodes))]

@@ -9,13 +9,19 @@ from pathlib import Path
 import pytest
 import trio
 from p2pledger import verify_chain
+from p2pledger.api.admin import BACKUP_PATH
 from p2pledger.backup import fetch, read_manifest, restore
 from p2pledger.chain.transaction import Transaction
 from p2pledger.holding import Held
 from p2pledger.node.home import DATA, GUARD, prepare
 from tests.faults.fleet import Fleet, running, with_parameters
 from tests.faults.oracle import blocks_of, check_no_contradiction, votes_of
-from tests.faults.test_starting_and_stopping import follows_without_voting, votes
+from tests.faults.test_starting_and_stopping import (
+    STOP_S_MAX,
+    follows_without_voting,
+    stalled_client,
+    votes,
+)
 from tests.faults.wishes import good, keep_writing, see_final
 
 MORE_BLOCKS = 8
@@ -99,6 +105,18 @@ async def test_a_gateway_that_lost_its_data_is_in_sync_again(fleet: Fleet, tmp_p
         assert (await client.send(good(fleet))).height
     with pytest.raises(Held):  # nor does it disturb a node that runs
         await put_back(fleet, name, backup)
+
+
+async def test_a_node_stops_though_a_backup_is_not_read(fleet: Fleet) -> None:
+    name = "gateway-1"
+    async with written_to(fleet):
+        await grown(fleet, name, MORE_BLOCKS)
+    with stalled_client(await admin_of(fleet, name), BACKUP_PATH) as client:
+        await trio.to_thread.run_sync(client.recv, 1)  # the copy is made, and begins to come
+        await trio.sleep(1)  # until the node waits for us
+        with trio.fail_after(STOP_S_MAX):
+            assert await fleet.end(name) == "ended with code 0"
+    await fleet.start(name)
 
 
 async def test_an_authority_that_kept_its_guard_votes_on(fleet: Fleet, tmp_path: Path) -> None:

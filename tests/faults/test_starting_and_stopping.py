@@ -75,13 +75,14 @@ async def refuses_to_start(node: Node, configuration: Path, code: int) -> str:
     return said
 
 
-def stalled_subscriber(fleet: Fleet, name: str) -> socket.socket:
-    """A client that asks for all events and then reads none."""
+def stalled_client(http_url: str, path: str) -> socket.socket:
+    """A client that asks for much and then reads nothing."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
-    host, port = fleet.nodes[name].http_url.removeprefix("http://").split(":")
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # the node's buffer follows it
+    host, port = http_url.removeprefix("http://").split(":")
     client.connect((host, int(port)))
-    client.sendall(b"GET /v1/events?after=0 HTTP/1.1\r\nHost: node\r\n\r\n")
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: node\r\n\r\n".encode())
     return client
 
 
@@ -92,7 +93,7 @@ async def test_sigterm_ends_a_node_in_order_though_subscribers_have_stalled(flee
         await client.wait(wishes[-1].id)
     with ExitStack() as stack:
         for _ in range(5):
-            stack.enter_context(stalled_subscriber(fleet, "gateway-1"))
+            stack.enter_context(stalled_client(fleet.nodes["gateway-1"].http_url, "/v1/events?after=0"))
 
         async def are_heard() -> bool:
             return (await fleet.metrics("gateway-1"))['api_subscribers{kind="events"}'] == 5

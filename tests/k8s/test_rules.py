@@ -157,7 +157,10 @@ def test_a_node_that_comes_later_has_a_namespace_without_what_it_does_not_need(
     folders: dict[str, Path], tmp_path: Path, role: str, number: int
 ) -> None:
     net, home = folders["dev"] / "net", tmp_path / "home"
-    keys = [f"--passphrase-file={net / 'passphrase'}", f"--genesis={net / 'genesis.json'}"]
+    passphrase = tmp_path / "passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text("known to the museum")
+    keys = [f"--passphrase-file={passphrase}", f"--genesis={net / 'genesis.json'}"]
     made = CliRunner().invoke(main, ["init", f"--dir={home}", f"--role={role}", *keys])
     assert made.exit_code == 0, made.output
     options = [f"--home={home}", f"--number={number}", *keys, "--namespace=museum", f"--manifests={K8S}"]

@@ -28,6 +28,7 @@ from tests.unit.node.solo import Solo, fact, genesis
 
 GENESIS = genesis()
 OTHER = replace(GENESIS, chain_id="other")
+PATIENCE_S = 9  # a stop takes less than 10 s, whatever clients do
 
 
 class Place:
@@ -211,6 +212,35 @@ async def test_a_node_that_is_told_to_stop_breaks_a_copy_off(tmp_path):
         with pytest.raises(admin.Closing):
             await admin.take(Snapshots(place.data, GENESIS, "0"), closing)
         assert not (place.data / "backup").exists()
+
+
+async def test_whoever_does_not_read_a_copy_cannot_hold_up_the_stop(tmp_path):
+    let_go = False
+
+    async def let_go_in_the_end(stream):
+        # Hypercorn shields what it sends: if the server cannot end it, only we can.
+        nonlocal let_go
+        await trio.sleep(PATIENCE_S)
+        let_go = True
+        await stream.aclose()
+
+    async with trio.open_nursery() as watching:
+        async with served(tmp_path) as place:
+            with sqlite3.connect(place.data / "chain.db") as chain:  # far more than sockets' buffers take
+                chain.execute("CREATE TABLE ballast AS SELECT zeroblob(33554432)")
+            chain.close()
+            host, _, port = place.url.removeprefix("http://").rpartition(":")
+            stream = await trio.open_tcp_stream(host, int(port))
+            watching.start_soon(let_go_in_the_end, stream)
+            await stream.send_all(f"GET {admin.BACKUP_PATH} HTTP/1.1\r\nHost: node\r\n\r\n".encode())
+            await stream.receive_some(1)
+            await trio.sleep(0.5)  # until the server waits for us
+        watching.cancel_scope.cancel()
+    assert not let_go
+    with pytest.raises(trio.BrokenResourceError):  # an abort, which no reader can take for the end
+        while await stream.receive_some():
+            pass
+    await stream.aclose()
 
 
 async def test_a_copy_is_made_only_with_room(place, tmp_path, monkeypatch):

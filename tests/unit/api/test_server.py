@@ -200,6 +200,27 @@ async def test_a_client_that_does_not_read_its_events_cannot_hold_up_the_stop(mo
     assert not let_go
 
 
+async def test_what_is_cut_off_at_a_stop_is_this_servers_and_nobody_elses(monkeypatch):
+    monkeypatch.setattr(server, "GRACE_S", 0.1)
+    monkeypatch.setattr(edge, "BODY_MS_MAX", 1_000_000)
+    first, second = trio.Event(), trio.Event()
+    head = b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc"
+    with trio.fail_after(PATIENCE_S):
+        async with trio.open_nursery() as others:
+            other = await serving(others, SmallLedger(), second)
+            async with await connect(other.api) as theirs, trio.open_nursery() as nursery:
+                await theirs.send_all(head)
+                addresses = await serving(nursery, SmallLedger(), first)
+                async with await connect(addresses.api) as ours:
+                    await ours.send_all(head)
+                    first.set()
+                    with suppress(trio.BrokenResourceError):
+                        await read_all(ours)
+                await theirs.send_all(bytes(97))
+                assert (await theirs.receive_some()).startswith(b"HTTP/1.1 415 ")
+            second.set()
+
+
 async def test_a_stream_that_ends_leaves_no_connection_behind(patient):
     ledger, shutdown = SmallLedger(), trio.Event()
     ledger.finalise()

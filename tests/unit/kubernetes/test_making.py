@@ -13,7 +13,8 @@ from p2pledger.daemon import load_genesis
 from p2pledger.kubernetes.overlay import image_entry
 from p2pledger.network.host import peer_id_of
 from p2pledger.node.config import load_configuration
-from p2pledger.signer.keyfile import SecretRole, load_key_file, read_public_key
+from p2pledger.signer.keyfile import KeyFileRefused, SecretRole, load_key_file, read_public_key
+from p2pledger.testnet.directory import open_directory
 
 ROOT = Path(__file__).resolve().parents[3]
 MANIFESTS = f"--manifests={ROOT / 'deploy' / 'k8s'}"
@@ -52,13 +53,12 @@ def snapshot(folder: Path) -> dict[Path, bytes]:
 
 
 def test_ids_come_from_the_keys_and_peers_from_the_pods_names(dev: Path) -> None:
-    passphrase = (dev / "net" / "passphrase").read_bytes()
-    identities = {
-        name: peer_id_of(
-            load_key_file(dev / "net" / name / "identity.key", SecretRole.IDENTITY, passphrase).secret
-        )
-        for name in NODES
-    }
+    identities = {}
+    for name in NODES:
+        home = dev / "net" / name
+        passphrase = (home / "passphrase").read_bytes()
+        identity = load_key_file(home / "identity.key", SecretRole.IDENTITY, passphrase)
+        identities[name] = peer_id_of(identity.secret)
     genesis = load_genesis(dev / "net" / "genesis.json")
     assert [member.peer for member in genesis.authorities.members] == [identities[name] for name in NODES[:4]]
     assert [gateway.peer for gateway in genesis.gateways] == [identities[name] for name in NODES[4:]]
@@ -81,6 +81,59 @@ def test_each_node_has_a_secret_with_its_own_files_and_no_other(dev: Path) -> No
         assert files == [f"net/{name}/{file}" for file in ("identity.key", f"{role}.key", "passphrase")]
         assert all((dev / file).stat().st_mode & 0o077 == 0 for file in files)
     assert "organisations" not in (dev / "kustomization.yaml").read_text(), "admin keys stay outside"
+
+
+def opens(passphrase: Path, key: Path) -> bool:
+    """Whether the content of a file opens a key."""
+    try:
+        load_key_file(key, read_public_key(key)[0], passphrase.read_bytes())
+    except KeyFileRefused:
+        return False
+    return True
+
+
+def test_the_passphrase_in_a_secret_opens_the_keys_in_it_and_no_other(dev: Path, consortium: Path) -> None:
+    members = {number: consortium / f"member-{number}" for number in range(1, 5)}
+    for root, folders in [(dev, [dev]), (consortium, list(members.values()))]:
+        secrets = {
+            one["name"]: [folder / file for file in one["files"]]
+            for folder in folders
+            for one in document(folder)["secretGenerator"]
+        }
+        passphrases = [file for files in secrets.values() for file in files if file.name == "passphrase"]
+        assert len({file.read_bytes() for file in passphrases}) == len(secrets) == len(passphrases)
+        keys = list((root / "net").rglob("*.key"))
+        for name in ("authority-2", "gateway-1"):
+            *own, passphrase = secrets[name]
+            opened = {key.read_bytes() for key in keys if opens(passphrase, key)}
+            assert opened == {key.read_bytes() for key in own}, name
+
+
+def test_each_admin_key_has_a_passphrase_of_its_own_and_that_is_in_no_secret(
+    dev: Path, consortium: Path
+) -> None:
+    for root in (dev, consortium):
+        net, made = root / "net", open_directory(root / "net")
+        assert not (net / "passphrase").exists()
+        admins = sorted((net / "organisations").glob("*.key"))
+        assert len(admins) == len(made.genesis.organisations) >= 4
+        for admin, organisation in zip(admins, made.genesis.organisations, strict=True):
+            assert admin.stem == organisation.id and (net / "organisations").stat().st_mode & 0o077 == 0
+            assert made.admin(organisation.id).public_key == organisation.admin_keys[0]
+        passphrases = [path.read_bytes() for path in net.rglob("*passphrase")]
+        assert len(set(passphrases)) == len(passphrases) == len(admins) + len(made.nodes)
+    for number in range(1, 5):
+        folder = consortium / f"member-{number}"
+        assert opens(folder / "admin.passphrase", folder / "admin.key")
+        assert (folder / "admin.passphrase").stat().st_mode & 0o077 == 0
+        assert not opens(folder / "admin.passphrase", consortium / f"member-{1 + number % 4}" / "admin.key")
+        files = {file for one in document(folder)["secretGenerator"] for file in one["files"]}
+        assert not [file for file in files if "admin" in file]
+
+
+def test_the_load_finds_the_keys_of_the_gateways(dev: Path) -> None:
+    made = open_directory(dev / "net")
+    assert [one.signer.public_key for one in made.gateways()] == [one.key for one in made.genesis.gateways]
 
 
 def test_no_guard_is_made_where_it_does_not_stay(dev: Path) -> None:
@@ -167,7 +220,7 @@ def test_an_organisation_is_given_its_own_keys_and_nobody_elses(consortium: Path
             f"authority-{number}", f"gateway-{number}",
         }  # fmt: skip
         assert set((folder / ".gitignore").read_text().split()) == {
-            "/admin.key", f"/authority-{number}", f"/gateway-{number}",
+            "/admin.key", "/admin.passphrase", f"/authority-{number}", f"/gateway-{number}",
         }  # fmt: skip
         made = document(folder)
         assert made["namespace"] == f"city-{number}"
@@ -184,7 +237,9 @@ def test_an_organisation_is_given_its_own_keys_and_nobody_elses(consortium: Path
 
 
 def test_a_node_comes_from_a_home_that_its_organisation_made(consortium: Path, tmp_path: Path) -> None:
-    genesis, passphrase = consortium / "net" / "genesis.json", consortium / "net" / "passphrase"
+    genesis, passphrase = consortium / "net" / "genesis.json", tmp_path / "passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text("known to the museum")
     home, options = tmp_path / "home", ["--role=authority", f"--passphrase-file={passphrase}"]
     made = CliRunner().invoke(main, ["init", f"--dir={home}", *options, f"--genesis={genesis}"])
     assert made.exit_code == 0, made.output
