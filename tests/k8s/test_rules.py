@@ -418,6 +418,10 @@ def test_a_consortiums_peers_are_anywhere_and_reach_p2p_only(rendered: Callable[
         assert {port for port in (80, 443, 7_160) if allows(deployment, known[name], OUTSIDE, port)} == {
             7_160
         }
+    # A block of addresses says nothing of pods: network plug-ins need not hold it against those of a cluster.
+    for source in ("authority", "gateway", "member"):
+        for target in {"authority", "gateway", "member"} - {source}:
+            assert allows(deployment, known[source], known[target], 7_160), f"{source} to {target}"
     public = deployment.get("Service", "authority-public")["spec"]
     assert (public["type"], [port["port"] for port in public["ports"]]) == ("LoadBalancer", [7_160])
 
