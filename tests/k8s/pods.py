@@ -113,10 +113,10 @@ class Pod:
         return variables
 
     def command(self, container: Mapping[str, Any]) -> list[str]:
-        """What it runs: the image's entrypoint with the arguments of the template."""
-        assert "command" not in container, "the image's entrypoint is what is tried here"
+        """What it runs: what its template names, or the image's entrypoint, with the template's arguments."""
         variables = self.environment(container)
-        return [*PROGRAM, *(expanded(argument, variables) for argument in container["args"])]
+        program = container.get("command", PROGRAM)
+        return [*program, *(expanded(argument, variables) for argument in container.get("args", ()))]
 
     def start(self, name: str) -> "subprocess.Popen[bytes]":
         """Start a container of it; its output goes to NAME.log in its folder."""
@@ -223,6 +223,12 @@ class Pod:
             os.chown(target, 0, self.spec["securityContext"]["fsGroup"])
             target.chmod(mode | 0o440)
         return folder
+
+    def share(self, name: str, other: "Pod", theirs: str) -> None:
+        """Have a claim of another pod's as one of its own, as two pods have it one after the other."""
+        folder = self.folder / "claims" / name
+        folder.parent.mkdir(exist_ok=True)
+        folder.symlink_to(other.folder / "claims" / theirs)
 
     def _kept(self, name: str) -> Path:
         """A claim's: whose group is fsGroup, and who may write."""
