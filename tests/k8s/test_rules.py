@@ -15,7 +15,7 @@ from p2pledger.chain.genesis import Genesis
 from p2pledger.cli import main
 from p2pledger.codec import from_json
 from p2pledger.node.config import check_peer_address
-from tests.k8s.policies import End, allows, matches
+from tests.k8s.policies import matches
 from tests.k8s.restricted import offences
 from tests.k8s.tools import K8S, ROOT, Rendered, containers, render, template
 
@@ -291,8 +291,6 @@ def test_gateways_are_a_set_and_on_edge_nodes_a_daemon_set(rendered: Callable[[s
     variables = {one["name"]: one.get("value") for one in node["env"]}
     assert int(variables["P2PLEDGER_STORAGE_BODIES_KEPT_BLOCKS"]) > 0, "its disk is bounded"
     assert int(variables["P2PLEDGER_MEMPOOL_BYTES_MAX"]) <= 16 * 1024**2, "its memory is bounded"
-    local = rendered("edge").get("Service", "edge-api")["spec"]
-    assert local["internalTrafficPolicy"] == "Local"
 
 
 # --- confinement ---------------------------------------------------------------------------------------
@@ -355,80 +353,6 @@ def test_images_do_not_move(deployment: Rendered, rendered: Callable[[str], Rend
             else:
                 assert container["image"] == f"p2pledger:{version[1]}"
             assert container["imagePullPolicy"] == "IfNotPresent"
-
-
-# --- the network ---------------------------------------------------------------------------------------
-
-OUTSIDE = End(address="203.0.113.7")
-
-
-def ends(deployment: Rendered) -> dict[str, End]:
-    """Who might connect to whom: each kind of pod, and strangers."""
-    (namespace,) = deployment.of("Namespace")
-    space, marks = namespace["metadata"]["name"], namespace["metadata"]["labels"]
-    found = {
-        one["metadata"]["name"]: End(space, template(one)["metadata"]["labels"], marks)
-        for one in deployment.workloads()
-    }
-    return found | {
-        "other": End(space, {"app": "other"}, marks),
-        "member": End("museum", found["authority"].labels, marks),
-        "dns": End("kube-system", {"k8s-app": "kube-dns"}),
-        "ingress": End("ingress-nginx", {"app.kubernetes.io/name": "ingress-nginx"}),
-        "traefik": End("kube-system", {"app.kubernetes.io/name": "traefik"}),
-        "prometheus": End("monitoring", {"app.kubernetes.io/name": "prometheus"}),
-        "stranger": End("elsewhere", {"app.kubernetes.io/name": "p2pledger"}),
-        "outside": OUTSIDE,
-    }
-
-
-def test_only_what_is_needed_is_let_through(rendered: Callable[[str], Rendered]) -> None:
-    deployment = rendered("edge")
-    known = ends(deployment)
-    nodes = ("authority", "gateway", "edge")
-    expected = {(source, target, 7_160) for source in (*nodes, "member") for target in (*nodes, "member")}
-    expected -= {("member", "member", 7_160)}  # what is let in there is not for this namespace to say
-    expected |= {
-        (source, target, 7_100) for source in ("ingress", "traefik") for target in ("gateway", "edge")
-    }
-    expected |= {("prometheus", target, 7_130) for target in nodes}
-    expected |= {("backup", "gateway", 7_190)}
-    inside = (*nodes, "backup", "other")
-    expected |= {(source, "dns", 53) for source in inside}
-    let = {
-        (source, target, port)
-        for source, one in known.items()
-        for target, another in known.items()
-        for port in (53, 80, 443, 7_100, 7_130, 7_160, 7_190)
-        if (source in inside or target in inside) and allows(deployment, one, another, port)
-    }
-    assert let == expected
-    for source in inside:
-        assert allows(deployment, known[source], known["dns"], 53, "UDP")
-        assert not allows(deployment, known[source], OUTSIDE, 53, "UDP")
-
-
-def test_a_consortiums_peers_are_anywhere_and_reach_p2p_only(rendered: Callable[[str], Rendered]) -> None:
-    deployment = rendered("consortium")
-    known = ends(deployment)
-    for name in ("authority", "gateway"):
-        assert {port for port in (7_100, 7_130, 7_160) if allows(deployment, OUTSIDE, known[name], port)} == {
-            7_160
-        }
-        assert {port for port in (80, 443, 7_160) if allows(deployment, known[name], OUTSIDE, port)} == {
-            7_160
-        }
-    # A block of addresses says nothing of pods: network plug-ins need not hold it against those of a cluster.
-    for source in ("authority", "gateway", "member"):
-        for target in {"authority", "gateway", "member"} - {source}:
-            assert allows(deployment, known[source], known[target], 7_160), f"{source} to {target}"
-    public = deployment.get("Service", "authority-public")["spec"]
-    assert (public["type"], [port["port"] for port in public["ports"]]) == ("LoadBalancer", [7_160])
-
-
-def test_everything_is_denied_first(deployment: Rendered) -> None:
-    spec = deployment.get("NetworkPolicy", "default-deny")["spec"]
-    assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
 # --- watching ------------------------------------------------------------------------------------------

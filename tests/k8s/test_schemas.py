@@ -293,6 +293,9 @@ def test_the_edge_as_it_is_told_gives_a_machine_its_own_keys(folders: dict[str, 
         "patches": written["patches"],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    spec = template(render(folder).get("DaemonSet", "edge"))["spec"]
+    deployment = render(folder)
+    spec = template(deployment.get("DaemonSet", "edge"))["spec"]
     (keys,) = [volume["projected"]["sources"] for volume in spec["volumes"] if volume["name"] == "keys"]
     assert [source["secret"]["name"] for source in keys] == ["edge-pump-7"]
+    (rule,) = deployment.get("NetworkPolicy", "edge-api")["spec"]["ingress"]
+    assert rule["from"] == [{"ipBlock": {"cidr": "10.20.7.0/24"}}], "the devices of the site, and nobody else"
