@@ -373,6 +373,9 @@ def relabelled(rules: list[dict[str, Any]], labels: dict[str, str]) -> dict[str,
 def test_every_node_is_a_target_as_the_rules_want_it(rendered: Callable[[str], Rendered]) -> None:
     monitor = rendered("prod").get("PodMonitor", "p2pledger")["spec"]
     (endpoint,) = monitor["podMetricsEndpoints"]
+    # It drops pods that have ended. No rule leaves out one that is not ready, or waits in Init.
+    assert endpoint["filterRunning"] is True
+    assert not any("action" in rule for rule in endpoint["relabelings"])
     for workload in [*rendered("prod").of(*NODES), rendered("edge").get("DaemonSet", "edge")]:
         labels = template(workload)["metadata"]["labels"]
         assert matches(monitor["selector"], labels)
