@@ -222,6 +222,18 @@ def test_authorities_are_spread_over_machines_and_zones(rendered: Callable[[str]
                 assert one["labelSelector"] == workload["spec"]["selector"]
 
 
+def test_in_earnest_no_machine_has_two_authorities(rendered: Callable[[str], Rendered]) -> None:
+    """Even spreading puts two of four on one of three machines."""
+    workload = rendered("prod").get("StatefulSet", "authority")
+    apart = template(workload)["spec"]["affinity"]["podAntiAffinity"]
+    (term,) = apart["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert matches(term["labelSelector"], template(workload)["metadata"]["labels"])
+    assert not matches(
+        term["labelSelector"], template(rendered("prod").get("StatefulSet", "gateway"))["metadata"]["labels"]
+    )
+
+
 def test_the_guard_has_a_claim_of_its_own_that_no_backup_takes(deployment: Rendered) -> None:
     workload = deployment.get("StatefulSet", "authority")
     assert set(claims(workload)) == {"data", "guard"}
