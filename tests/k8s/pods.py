@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+from tests.k8s.policies import matches
 from tests.k8s.tools import ROOT, Rendered, containers, template
 
 SWITCH = f"p2pk8s-{os.getpid()}"
@@ -321,11 +322,23 @@ class Cluster:
         return pod
 
     def resolve(self, service: str, namespace: str) -> None:
-        """Have the cluster's DNS know all pods by their names below a headless Service."""
+        """Have the cluster's DNS know all pods by their names below a headless Service.
+
+        And each other Service, by the address of one of its pods: nothing here carries its own address on.
+        """
         lines = [
             f"{pod.address} {pod.name}.{service}.{namespace}.svc {pod.name}.{service}"
             for pod in self.pods.values()
         ]
+        for one in self.objects:
+            if one["kind"] == "Service" and one["spec"].get("clusterIP") != "None":
+                name, selector = one["metadata"]["name"], {"matchLabels": one["spec"]["selector"]}
+                chosen = [
+                    pod.address
+                    for pod in self.pods.values()
+                    if matches(selector, template(pod.workload)["metadata"]["labels"])
+                ]
+                lines += [f"{address} {name}.{namespace}.svc {name}" for address in chosen[:1]]
         # In place: the file is mounted in pods that run.
         self.hosts.write_text("127.0.0.1 localhost\n" + "\n".join(lines) + "\n")
 

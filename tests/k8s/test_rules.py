@@ -1,6 +1,7 @@
 """One test for each rule of a deployment that others have paid for, over everything that is applied."""
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -275,7 +276,7 @@ def test_a_backup_is_asked_for_over_the_network_and_never_of_a_nodes_claim(
     gateway = deployment.get("StatefulSet", "gateway")
     (node,) = template(gateway)["spec"]["containers"]
     port = {one["name"]: one["containerPort"] for one in node["ports"]}["admin"]
-    assert admin == f"--admin=http://{pods_of(gateway)[0]}.p2p:{port}"
+    assert admin == f"--admin=http://backup-source:{port}"
     variables = {one["name"]: one.get("value") for one in node["env"]}
     assert (variables["P2PLEDGER_ADMIN_HOST"], variables["P2PLEDGER_ADMIN_PORT"]) == ("0.0.0.0", str(port))
     (claim,) = deployment.of("PersistentVolumeClaim")
@@ -289,6 +290,23 @@ def test_a_backup_is_asked_for_over_the_network_and_never_of_a_nodes_claim(
     assert claim["metadata"]["name"] not in of_nodes and len(of_nodes) == 10
     assert job["spec"]["concurrencyPolicy"] == "Forbid"
     assert "P2PLEDGER_ADMIN_PORT" not in str(deployment.get("StatefulSet", "authority"))
+
+
+def test_a_backup_finds_a_gateway_whatever_its_number(folders: dict[str, Path]) -> None:
+    folder = folders["consortium"].parent / "backed-up"
+    folder.mkdir()
+    component = os.path.relpath(K8S / "components" / "backup", folder)
+    made = {"namespace": "city-2", "resources": ["../member-2"], "components": [component]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
+    deployment = render(folder)
+    source, gateway = deployment.get("Service", "backup-source"), deployment.get("StatefulSet", "gateway")
+    assert pods_of(gateway) == ["gateway-2"]
+    chosen = {"matchLabels": source["spec"]["selector"]}
+    assert matches(chosen, template(gateway)["metadata"]["labels"])
+    assert not matches(chosen, template(deployment.get("StatefulSet", "authority"))["metadata"]["labels"])
+    (port,) = source["spec"]["ports"]
+    (container,) = containers(deployment.get("CronJob", "backup"))
+    assert f"--admin=http://backup-source:{port['port']}" in container["args"]
 
 
 def test_gateways_are_a_set_and_on_edge_nodes_a_daemon_set(rendered: Callable[[str], Rendered]) -> None:

@@ -90,7 +90,8 @@ def told(section: str) -> list[str]:
 def in_a_job(pod: Mapping[str, Any]) -> dict[str, Any]:
     """A pod that runs once, as the workload that would start it."""
     metadata = {"name": pod["metadata"]["name"]}
-    return {"kind": "Job", "metadata": metadata, "spec": {"template": {"spec": pod["spec"]}}}
+    made = {"metadata": {"labels": pod["metadata"].get("labels", {})}, "spec": pod["spec"]}
+    return {"kind": "Job", "metadata": metadata, "spec": {"template": made}}
 
 
 @functools.cache
