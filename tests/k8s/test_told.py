@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from p2pledger.cli import main
 from p2pledger.network.host import peer_id_of
 from p2pledger.signer.keyfile import SecretRole, load_key_file, read_public_key
-from tests.k8s.tools import DOCUMENTED, K8S, Rendered, render, told
+from tests.k8s.tools import DOCUMENTED, K8S, Rendered, documented, render, told
 
 pytestmark = pytest.mark.campaign
 
@@ -133,3 +133,18 @@ def test_an_authority_that_was_removed_is_taken_out_of_its_kustomization(
         if one["name"] == "keys"
     ]
     assert workload["spec"]["replicas"] == len(keys) == 6
+
+
+def test_what_prometheus_selects_by_its_release_is_labelled_as_it_is_told(
+    folders: dict[str, Path],
+) -> None:
+    (written,) = [one for one in documented() if "release" in str(one)]
+    folder = folders["prod"].parent / "watched"
+    folder.mkdir()
+    made = {"resources": ["../prod"], "patches": written["patches"]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
+    deployment = render(folder)
+    labelled = {one["kind"] for one in deployment.objects if "release" in one["metadata"].get("labels", {})}
+    assert labelled == {"PodMonitor", "PrometheusRule"}
+    monitor = deployment.get("PodMonitor", "p2pledger")
+    assert f'up{{job="{monitor["metadata"]["name"]}"}}' in DOCUMENTED
