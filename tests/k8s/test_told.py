@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from p2pledger.cli import main
 from p2pledger.network.host import peer_id_of
 from p2pledger.signer.keyfile import SecretRole, load_key_file, read_public_key
-from tests.k8s.tools import DOCUMENTED, K8S, Rendered, documented, render, told
+from tests.k8s.tools import DOCUMENTED, K8S, ROOT, Rendered, documented, render, template, told
 
 pytestmark = pytest.mark.campaign
 
@@ -148,3 +148,18 @@ def test_what_prometheus_selects_by_its_release_is_labelled_as_it_is_told(
     assert labelled == {"PodMonitor", "PrometheusRule"}
     monitor = deployment.get("PodMonitor", "p2pledger")
     assert f'up{{job="{monitor["metadata"]["name"]}"}}' in DOCUMENTED
+
+
+def test_how_long_an_edge_nodes_disk_lasts_is_what_its_claim_and_a_record_make_of_it(
+    rendered: Callable[[str], Rendered],
+) -> None:
+    """Dropping bodies makes a chain grow slower; nothing makes it stop."""
+    (record,) = re.findall(
+        r"takes (\d+) bytes of disk instead of", (ROOT / "docs" / "OPERATIONS.md").read_text()
+    )
+    (said,) = re.findall(r"([\d,]+) records a second fill its (\d+) GiB in (\d+) days", DOCUMENTED)
+    per_s, gib, days = (int(one.replace(",", "")) for one in said)
+    spec = template(rendered("edge").get("DaemonSet", "edge"))["spec"]
+    (claim,) = [one["ephemeral"]["volumeClaimTemplate"] for one in spec["volumes"] if one["name"] == "data"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == f"{gib}Gi"
+    assert days == gib * 2**30 // (int(record) * per_s * 86_400)
