@@ -62,7 +62,11 @@ def _image(_context: click.Context, parameter: click.Parameter, value: str) -> s
 
 
 _IMAGE = click.option(
-    "--image", default="", metavar="IMAGE", callback=_image, help="NAME:TAG, or NAME@sha256:DIGEST."
+    "--image",
+    default="",
+    metavar="IMAGE",
+    callback=_image,
+    help="NAME:TAG, or NAME@sha256:DIGEST.  [default: p2pledger:VERSION]",
 )
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from p2pledger import __version__
 from p2pledger.chain.genesis import Genesis
 from p2pledger.errors import InvalidMessage
 from p2pledger.kubernetes import overlay as text
@@ -29,7 +30,7 @@ from p2pledger.kubernetes.first_start import Permit, read_genesis
 from p2pledger.kubernetes.overlay import Deployment, Pod
 from p2pledger.kubernetes.refusals import Refusal, Refused
 from p2pledger.node.config import Role
-from p2pledger.node.home import CONFIGURATION
+from p2pledger.node.home import CONFIGURATION, to_toml
 from p2pledger.signer.keyfile import KeyFileRefused, read_public_key
 from p2pledger.testnet.directory import (
     GENESIS,
@@ -53,6 +54,8 @@ FIRST_START = "first-start.yaml"
 SERVICE = "p2p"
 """The headless Service of `deploy/k8s/base`, which each pod has a name below."""
 HOUR_MS = 3_600_000
+OWN_IMAGE = f"p2pledger:{__version__}"
+"""What docs/kubernetes.md has an operator build and load into a cluster for trying."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,15 @@ def init(directory: Path, wanted: Wanted) -> list[str]:
     ]
     pods = [Pod(node.role, int(node.name.rpartition("-")[2]), f"{NET}/{node.name}") for node in made.nodes]
     if wanted.is_consortium:
+        # Gateways have no address beyond their cluster: they dial the authorities, and nobody dials them.
+        unreached = frozenset(gateway.peer for gateway in made.genesis.gateways)
         for number in range(1, wanted.authorities + 1):
             own = [pod for pod in pods if pod.number == number]
             folder = directory / f"member-{number}"
             theirs = [(pod.role, pod.number, directory / pod.folder) for pod in own]
             namespace = f"{wanted.namespace}-{number}"
             ledger = made.genesis, directory / NET / GENESIS
-            _member(folder, namespace, wanted, ledger, theirs, is_new=is_new)
+            _member(folder, namespace, wanted, ledger, theirs, is_new=is_new, not_dialled=unreached)
             admin = directory / NET / ORGANISATIONS / f"member-{number}.key"
             _copy_key(admin, folder / ADMIN)
             _copy_key(made.passphrase_file(admin), folder / ADMIN_PASSPHRASE)
@@ -221,7 +226,8 @@ def _deployment(
         genesis=genesis_file,
         pods=tuple(pods),
         failing_max=max(1, (len(genesis.authorities.members) - 1) // 3),
-        image=wanted.image,
+        # Named always: so there is a line where an upgrade names another one.
+        image=wanted.image or OWN_IMAGE,
     )
 
 
@@ -234,11 +240,12 @@ def _member(
     *,
     is_new: bool,
     passphrase_file: Path | None = None,
+    not_dialled: frozenset[PeerId] = frozenset(),
 ) -> None:
     """Copy homes into a folder that stands for itself, and write what is applied."""
     pods = [Pod(role, number, f"{role.value}-{number}") for role, number, _ in homes]
     for pod, (_, _, home) in zip(pods, homes, strict=True):
-        _copy_home(home, folder / pod.name, pod, passphrase_file or home / PASSPHRASE)
+        _copy_home(home, folder / pod.name, pod, passphrase_file or home / PASSPHRASE, not_dialled)
     genesis, file = ledger
     if not (folder / GENESIS).exists():
         shutil.copyfile(file, folder / GENESIS)
@@ -246,7 +253,9 @@ def _member(
     _write(folder, deployment, wanted, [folder / pod.name for pod in pods], genesis, is_new=is_new)
 
 
-def _copy_home(home: Path, target: Path, pod: Pod, passphrase_file: Path) -> None:
+def _copy_home(
+    home: Path, target: Path, pod: Pod, passphrase_file: Path, not_dialled: frozenset[PeerId]
+) -> None:
     sources = {name: home / name for name in (*pod.files, CONFIGURATION)} | {PASSPHRASE: passphrase_file}
     if missing := [str(path) for path in sources.values() if not path.is_file()]:
         raise Refused(
@@ -260,6 +269,16 @@ def _copy_home(home: Path, target: Path, pod: Pod, passphrase_file: Path) -> Non
     for name, source in sources.items():
         if not (target / name).exists():
             _copy_key(source, target / name)
+            if name == CONFIGURATION and not_dialled:
+                _leave_out(target / name, not_dialled)
+
+
+def _leave_out(configuration: Path, not_dialled: frozenset[PeerId]) -> None:
+    """Take peers out of a configuration that was written just now."""
+    document = tomllib.loads(configuration.read_text(encoding="utf-8"))
+    peers = document["network"]["peers"]
+    document["network"]["peers"] = [one for one in peers if one.rpartition("/")[2] not in not_dialled]
+    configuration.write_text(to_toml(document), encoding="utf-8")
 
 
 def _check_free(source: Path, target: Path) -> None:

@@ -92,7 +92,7 @@ class Deployment:
     pods: tuple[Pod, ...]
     failing_max: int
     """How many authorities of the ledger may be away: f."""
-    image: str = ""
+    image: str
 
     def of(self, role: Role) -> list[Pod]:
         """Its pods of one role, in order."""
@@ -126,8 +126,7 @@ def kustomization(deployment: Deployment, overlay: str, permit: str = "") -> str
     elif missing_secrets(deployment):
         document["resources"].append(EXTERNAL_SECRETS)
     document["patches"] = [{"patch": _text(patch)} for patch in _patches(deployment)]
-    if deployment.image:
-        document["images"] = [image_entry(name, deployment.image) for name in ("p2pledger", PLACEHOLDER)]
+    document["images"] = [image_entry(name, deployment.image) for name in ("p2pledger", PLACEHOLDER)]
     return HEAD + _text(document)
 
 

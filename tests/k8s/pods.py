@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+from tests.k8s.policies import matches
 from tests.k8s.tools import ROOT, Rendered, containers, template
 
 SWITCH = f"p2pk8s-{os.getpid()}"
@@ -113,10 +114,10 @@ class Pod:
         return variables
 
     def command(self, container: Mapping[str, Any]) -> list[str]:
-        """What it runs: the image's entrypoint with the arguments of the template."""
-        assert "command" not in container, "the image's entrypoint is what is tried here"
+        """What it runs: what its template names, or the image's entrypoint, with the template's arguments."""
         variables = self.environment(container)
-        return [*PROGRAM, *(expanded(argument, variables) for argument in container["args"])]
+        program = container.get("command", PROGRAM)
+        return [*program, *(expanded(argument, variables) for argument in container.get("args", ()))]
 
     def start(self, name: str) -> "subprocess.Popen[bytes]":
         """Start a container of it; its output goes to NAME.log in its folder."""
@@ -224,6 +225,12 @@ class Pod:
             target.chmod(mode | 0o440)
         return folder
 
+    def share(self, name: str, other: "Pod", theirs: str) -> None:
+        """Have a claim of another pod's as one of its own, as two pods have it one after the other."""
+        folder = self.folder / "claims" / name
+        folder.parent.mkdir(exist_ok=True)
+        folder.symlink_to(other.folder / "claims" / theirs)
+
     def _kept(self, name: str) -> Path:
         """A claim's: whose group is fsGroup, and who may write."""
         folder = self.folder / "claims" / name
@@ -315,11 +322,23 @@ class Cluster:
         return pod
 
     def resolve(self, service: str, namespace: str) -> None:
-        """Have the cluster's DNS know all pods by their names below a headless Service."""
+        """Have the cluster's DNS know all pods by their names below a headless Service.
+
+        And each other Service, by the address of one of its pods: nothing here carries its own address on.
+        """
         lines = [
             f"{pod.address} {pod.name}.{service}.{namespace}.svc {pod.name}.{service}"
             for pod in self.pods.values()
         ]
+        for one in self.objects:
+            if one["kind"] == "Service" and one["spec"].get("clusterIP") != "None":
+                name, selector = one["metadata"]["name"], {"matchLabels": one["spec"]["selector"]}
+                chosen = [
+                    pod.address
+                    for pod in self.pods.values()
+                    if matches(selector, template(pod.workload)["metadata"]["labels"])
+                ]
+                lines += [f"{address} {name}.{namespace}.svc {name}" for address in chosen[:1]]
         # In place: the file is mounted in pods that run.
         self.hosts.write_text("127.0.0.1 localhost\n" + "\n".join(lines) + "\n")
 

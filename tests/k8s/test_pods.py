@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.k8s.pods import Cluster, Pod
-from tests.k8s.tools import ROOT, Rendered
+from tests.k8s.tools import ROOT, Rendered, containers, documented, in_a_job
 
 pytestmark = pytest.mark.campaign
 
@@ -40,7 +40,7 @@ def cluster(
 
 @pytest.fixture
 def nodes(cluster: Cluster) -> list[Pod]:
-    return [pod for name, pod in cluster.pods.items() if not name.startswith("backup")]
+    return [pod for name, pod in cluster.pods.items() if not name.startswith(("backup", "restore"))]
 
 
 @pytest.fixture
@@ -156,6 +156,28 @@ def test_the_backup_job_fetches_the_chain_and_keeps_it_on_its_claim(cluster: Clu
     done = cluster.run("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "p2pledger", *words)
     assert done.returncode == 0 and f"{restored} holds testnet" in done.stdout, done.stdout + done.stderr
     assert gateway.probe("readiness") == 200
+
+
+def test_a_gateway_is_restored_over_its_old_chain_by_the_pod_that_operators_are_told_of(
+    cluster: Cluster,
+) -> None:
+    gateway = cluster.pods["gateway-1"]
+    (written,) = [one for one in documented() if one.get("kind") == "Pod"]
+    (net,) = [one for one in written["spec"]["volumes"] if one["name"] == "net"]
+    assert net["configMap"].pop("name") == "NET"
+    (net["configMap"]["name"],) = [
+        one["metadata"]["name"] for one in cluster.objects if one["metadata"]["name"].startswith("net-")
+    ]
+    restore = cluster.add("restore", in_a_job(written))
+    restore.share("data", gateway, "data")
+    restore.share("backups", cluster.pods["backup-abcde"], "backups")
+    assert gateway.stop("node") == 0
+    for container in containers(restore.workload):
+        code, said = restore.run_init(container["name"])
+        assert code == 0, said
+    assert "holds testnet up to block" in said
+    gateway.start("node")
+    wait_until_ready(cluster, gateway)
 
 
 def test_metrics_call_a_node_as_its_pod_or_its_machine(cluster: Cluster) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,20 @@ import pytest
 import yaml
 from tests.k8s.conftest import NAMES
 from tests.k8s.restricted import offences
-from tests.k8s.tools import K8S, ROOT, TOOLS, Rendered, render, run, template, tool
+from tests.k8s.tools import (
+    K8S,
+    ROOT,
+    TOOLS,
+    Rendered,
+    containers,
+    documented,
+    in_a_job,
+    render,
+    run,
+    template,
+    told,
+    tool,
+)
 from tests.monitoring.prometheus import program
 
 pytestmark = pytest.mark.campaign
@@ -232,22 +244,44 @@ def test_every_file_is_part_of_something(tmp_path: Path) -> None:
 # --- what operators are told to apply --------------------------------------------------------------------
 
 
-def documented() -> list[dict]:
-    """The YAML in docs/kubernetes.md."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / "kubernetes.md").read_text(), re.M | re.S)
-    return [yaml.safe_load(block) for block in blocks]
-
-
-def test_the_pod_that_restores_is_let_in(tmp_path: Path) -> None:
+def test_the_pod_that_restores_is_let_in(rendered: Callable[[str], Rendered], tmp_path: Path) -> None:
     (pod,) = [one for one in documented() if one.get("kind") == "Pod"]
     assert list(offences(pod["spec"])) == []
     assert complaints(yaml.safe_dump(pod), VERSIONS[-1], tmp_path) == []
-    assert pod["spec"]["containers"][0]["args"][0] == "restore"
+    claims = {
+        one["persistentVolumeClaim"]["claimName"]: one["name"]
+        for one in pod["spec"]["volumes"]
+        if "persistentVolumeClaim" in one
+    }
+    deployment = rendered("edge")
+    (backups,) = [one["metadata"]["name"] for one in deployment.of("PersistentVolumeClaim")]
+    assert set(claims) == {backups, "data-gateway-1"}
+    for container in containers(in_a_job(pod)):
+        assert container["image"] == "IMAGE", "who restores under another version has another surprise"
+        mounts = {one["name"]: one for one in container["volumeMounts"]}
+        assert mounts.keys() <= {one["name"] for one in pod["spec"]["volumes"]}
+        assert not mounts["data"].get("readOnly")
+        assert mounts.get("backups", {}).get("readOnly", True), "a backup is read"
+        assert container["resources"]["limits"]
+
+
+def test_a_gateway_is_restored_step_by_step_each_after_the_one_before() -> None:
+    """A pod that still runs, or one that has not ended, would have the claim."""
+    lines = [line.removeprefix("kubectl -n p2pledger ") for line in told("Back up and restore")]
+    steps = [
+        "scale statefulset gateway --replicas 0", "wait --for=delete pod/gateway-1",
+        "apply -f restore.yaml", "wait --for=jsonpath='{.status.phase}'=Succeeded pod/restore",
+        "logs restore", "delete pod restore", "scale statefulset gateway --replicas 2",
+    ]  # fmt: skip
+    restoring = lines[-len(steps) :]
+    assert [line.startswith(step) for line, step in zip(restoring, steps, strict=True)] == [True] * len(
+        steps
+    ), restoring
 
 
 def test_the_edge_as_it_is_told_gives_a_machine_its_own_keys(folders: dict[str, Path]) -> None:
-    (told,) = [one for one in documented() if "components" in one]
-    (component,) = told["components"]
+    (written,) = [one for one in documented() if "components" in one]
+    (component,) = written["components"]
     folder = folders["dev"].parent / "pump"
     folder.mkdir()
     made = {
@@ -256,9 +290,12 @@ def test_the_edge_as_it_is_told_gives_a_machine_its_own_keys(folders: dict[str, 
         "namespace": "p2pledger",
         "resources": ["../dev"],
         "components": [os.path.relpath(ROOT / component.removeprefix("../"), folder)],
-        "patches": told["patches"],
+        "patches": written["patches"],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    spec = template(render(folder).get("DaemonSet", "edge"))["spec"]
+    deployment = render(folder)
+    spec = template(deployment.get("DaemonSet", "edge"))["spec"]
     (keys,) = [volume["projected"]["sources"] for volume in spec["volumes"] if volume["name"] == "keys"]
     assert [source["secret"]["name"] for source in keys] == ["edge-pump-7"]
+    (rule,) = deployment.get("NetworkPolicy", "edge-api")["spec"]["ingress"]
+    assert rule["from"] == [{"ipBlock": {"cidr": "10.20.7.0/24"}}], "the devices of the site, and nobody else"

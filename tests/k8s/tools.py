@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,8 @@ TOOLS = Path(os.environ.get("K8S_TOOLS", ROOT / ".venv" / "k8s"))
 """Where scripts/k8s_tools.py put them."""
 
 PATIENCE_S = 300
+DOCUMENTED = (ROOT / "docs" / "kubernetes.md").read_text()
+"""What operators are told."""
 
 
 def tool(name: str) -> str:
@@ -69,6 +72,26 @@ def containers(workload: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     spec = template(workload)["spec"]
     yield from spec.get("initContainers", ())
     yield from spec["containers"]
+
+
+def documented() -> list[dict[str, Any]]:
+    """The YAML that operators are told to apply or to write."""
+    return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", DOCUMENTED, re.M | re.S)]
+
+
+def told(section: str) -> list[str]:
+    """The lines that operators are told to type in a section, without what is said of them."""
+    (text,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", DOCUMENTED, re.M | re.S)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    lines = re.findall(r"^    (\S.*)$", text.replace("\\\n", " "), re.M)
+    return [line.partition("  #")[0].strip() for line in lines]
+
+
+def in_a_job(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """A pod that runs once, as the workload that would start it."""
+    metadata = {"name": pod["metadata"]["name"]}
+    made = {"metadata": {"labels": pod["metadata"].get("labels", {})}, "spec": pod["spec"]}
+    return {"kind": "Job", "metadata": metadata, "spec": {"template": made}}
 
 
 @functools.cache

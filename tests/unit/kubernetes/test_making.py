@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from p2pledger import __version__
 from p2pledger.cli import main
 from p2pledger.daemon import load_genesis
 from p2pledger.kubernetes.overlay import image_entry
@@ -136,6 +138,12 @@ def test_the_load_finds_the_keys_of_the_gateways(dev: Path) -> None:
     assert [one.signer.public_key for one in made.gateways()] == [one.key for one in made.genesis.gateways]
 
 
+def test_an_image_stands_where_an_upgrade_names_another(dev: Path, consortium: Path) -> None:
+    for folder in (dev, consortium / "member-1"):
+        (entry, _) = document(folder)["images"]
+        assert entry == {"name": "p2pledger", "newName": "p2pledger", "newTag": __version__}
+
+
 def test_no_guard_is_made_where_it_does_not_stay(dev: Path) -> None:
     assert not list(dev.rglob("guard*"))
 
@@ -227,8 +235,11 @@ def test_an_organisation_is_given_its_own_keys_and_nobody_elses(consortium: Path
         permit = json.loads(document(folder, "first-start.yaml")["data"]["permit.json"])
         own = read_public_key(folder / f"authority-{number}" / "consensus.key")[1].hex()
         assert permit["keys"] == [own]
-    peers = load_configuration(consortium / "net" / "authority-2" / "node.toml", {}).network.peers
-    assert "/dns4/authority-3.p2p.city-3.svc/tcp/7160" in {peer.partition("/p2p/")[0] for peer in peers}
+        configuration = tomllib.loads((folder / f"gateway-{number}" / "node.toml").read_text())
+        peers = configuration["network"]["peers"]
+        assert [peer.partition("/p2p/")[0] for peer in peers] == [
+            f"/dns4/authority-{n}.p2p.city-{n}.svc/tcp/7160" for n in range(1, 5)
+        ], "a gateway has no address beyond its cluster: it dials, and nobody dials it"
     genesis = load_genesis(consortium / "net" / "genesis.json")
     assert [member.organisation for member in genesis.authorities.members] == [
         f"member-{n}" for n in range(1, 5)
