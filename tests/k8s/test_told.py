@@ -55,8 +55,10 @@ def test_a_new_key_comes_into_the_slot_of_the_old_one(
 ) -> None:
     folder, new = folders["dev"].parent / "rotated", tmp_path / "new"
     shutil.copytree(folders["dev"], folder)
-    passphrase = (folder / "net" / "passphrase").read_bytes()
-    old_peer = peer_in(folder / "net" / "authority-2", passphrase)
+    slot, own = folder / "net" / "authority-2", tmp_path / "own passphrase"
+    own.touch(mode=0o600)
+    own.write_bytes(b"of the new home alone")
+    old_peer = peer_in(slot, (slot / "passphrase").read_bytes())
     (gateway,) = [
         peer
         for peer in tomllib.loads((folder / "net" / "authority-2" / "node.toml").read_text())["network"][
@@ -64,17 +66,18 @@ def test_a_new_key_comes_into_the_slot_of_the_old_one(
         ]
         if "gateway-1" in peer
     ]
-    words = {"MULTIADDR": gateway, "FILE": str(folder / "net" / "passphrase"), "OLDPEER": old_peer}
+    words = {"MULTIADDR": gateway, "FILE": f"'{own}'", "OLDPEER": old_peer}
     words |= {"KEPT": str(tmp_path / "kept"), "DIR": str(folder), "NEW": str(new)}
     init, *lines = told(SLOT)
     typed([init], words)
-    new_peer = peer_in(new, passphrase)
+    new_peer = peer_in(new, own.read_bytes())
     typed(lines, words | {"NEWPEER": new_peer})
 
     before, after = secrets(rendered("dev")), secrets(render(folder))
     assert {name for name in after if after[name] != before[name]} == {"authority-2"}
     assert after["authority-2"]["consensus.key"] == (new / "consensus.key").read_bytes()
     assert after["authority-2"]["identity.key"] == (new / "identity.key").read_bytes()
+    assert after["authority-2"]["passphrase"] == own.read_bytes()
     permit = json.loads(yaml.safe_load((folder / "first-start.yaml").read_text())["data"]["permit.json"])
     assert permit["keys"] == [read_public_key(new / "consensus.key")[1].hex()], "no key that has signed"
     assert not (new / "guard").exists(), "its guard is made where it stays"
