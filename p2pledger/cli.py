@@ -135,6 +135,7 @@ def create_invite(
     from p2pledger.errors import InvalidMessage
     from p2pledger.node import inviting
     from p2pledger.node.config import ConfigurationError
+    from p2pledger.node.genesis_file import load_genesis
     from p2pledger.signer.keyfile import KeyFileRefused
 
     try:
@@ -142,7 +143,7 @@ def create_invite(
             raise ValueError("name the ledger: --home of one of its nodes, or its --genesis file")
         ledger, known = inviting.ledger_of_home(home) if home is not None else (None, ())
         if genesis is not None:
-            ledger = inviting.read_genesis(genesis)
+            ledger = load_genesis(genesis)
         assert ledger is not None
         named = [*peers, *(address for api in apis for address in inviting.addresses_of(api))]
         granted = inviting.create_invite(key, passphrase_file, ledger, organisation, expires, named or known)

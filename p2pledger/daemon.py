@@ -1,6 +1,5 @@
 """One node as a process: opened, run until a signal, closed in order. Floor 8."""
 
-import json
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -16,7 +15,6 @@ from p2pledger.api.routes import ROUTES
 from p2pledger.api.server import serve, serve_admin
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.schema import SCHEMAS
-from p2pledger.codec import from_json
 from p2pledger.consensus.causes import Cause
 from p2pledger.crypto import KeySigner
 from p2pledger.errors import Code, Fatal, InvalidMessage
@@ -27,6 +25,7 @@ from p2pledger.metrics import Metrics
 from p2pledger.node.account import LoopAccount
 from p2pledger.node.collector import collecting_seldom
 from p2pledger.node.config import Configuration, ConfigurationError, Role, load_configuration
+from p2pledger.node.genesis_file import load_genesis
 from p2pledger.node.logs import set_up_logs
 from p2pledger.node.node import Node
 from p2pledger.node.recovery import stored_lists
@@ -90,12 +89,6 @@ def run(path: Path) -> int:
         return 2
     _log.info("stopped")
     return 0
-
-
-def load_genesis(path: Path) -> Genesis:
-    """The genesis file. Raises: InvalidMessage, ValueError, OSError."""
-    genesis: Genesis = from_json(Genesis, json.loads(path.read_text(encoding="utf-8")))
-    return genesis
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

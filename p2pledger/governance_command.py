@@ -287,12 +287,11 @@ def _signers(files: Sequence[Path], passphrase_file: Path | None) -> "list[KeySi
 
 @contextmanager
 def _connected(genesis: Path, urls: Sequence[str]) -> "Iterator[Client]":
-    from p2pledger.chain.genesis import Genesis
     from p2pledger.client import Client
-    from p2pledger.codec import from_json
+    from p2pledger.node.genesis_file import load_genesis
 
-    ledger: Genesis = from_json(Genesis, json.loads(genesis.read_text(encoding="utf-8")))
-    with Client([url if "://" in url else f"http://{url}" for url in urls], ledger) as client:
+    hosts = [url if "://" in url else f"http://{url}" for url in urls]
+    with Client(hosts, load_genesis(genesis)) as client:
         yield client
 
 

@@ -167,15 +167,16 @@ def make_guard(config: Path, permit: Path) -> None:
     Exits with 0 when the node may start, 1 when it has to wait.
     """
     from p2pledger.errors import Fatal, InvalidMessage
-    from p2pledger.kubernetes.first_start import load_permit, prepare_guard, read_genesis
+    from p2pledger.kubernetes.first_start import load_permit, prepare_guard
     from p2pledger.kubernetes.refusals import Refused
     from p2pledger.node.config import ConfigurationError, load_configuration
+    from p2pledger.node.genesis_file import load_genesis
     from p2pledger.signer.keyfile import KeyFileRefused
     from p2pledger.types import Millis
 
     try:
         configuration = load_configuration(config)
-        genesis = read_genesis(configuration.node.genesis)
+        genesis = load_genesis(configuration.node.genesis)
         now_ms = Millis(time.time_ns() // 1_000_000)
         done = prepare_guard(configuration, genesis, load_permit(permit), now_ms)
     except (Refused, ConfigurationError, KeyFileRefused, InvalidMessage, Fatal, OSError, ValueError) as error:

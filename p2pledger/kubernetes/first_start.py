@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2pledger.chain.genesis import Genesis
-from p2pledger.codec import from_json
 from p2pledger.kubernetes.refusals import Refusal, Refused
 from p2pledger.node.config import Configuration, Role
 from p2pledger.signer.guardfile import GUARD_FILE, GuardFile
@@ -39,12 +38,6 @@ class Permit:
     def allows(self, key: PublicKey, genesis: Genesis, now_ms: Millis) -> bool:
         """Whether the guard of this key may be made now."""
         return self.genesis_hash == genesis.hash and key in self.keys and now_ms < self.until_ms
-
-
-def read_genesis(path: Path) -> Genesis:
-    """The genesis file. Raises: InvalidMessage, ValueError, OSError."""
-    genesis: Genesis = from_json(Genesis, json.loads(path.read_text(encoding="utf-8")))
-    return genesis
 
 
 def load_permit(path: Path) -> Permit | None:

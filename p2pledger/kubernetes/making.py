@@ -26,10 +26,11 @@ from p2pledger import __version__
 from p2pledger.chain.genesis import Genesis
 from p2pledger.errors import InvalidMessage
 from p2pledger.kubernetes import overlay as text
-from p2pledger.kubernetes.first_start import Permit, read_genesis
+from p2pledger.kubernetes.first_start import Permit
 from p2pledger.kubernetes.overlay import Deployment, Pod
 from p2pledger.kubernetes.refusals import Refusal, Refused
 from p2pledger.node.config import Role
+from p2pledger.node.genesis_file import load_genesis
 from p2pledger.node.home import CONFIGURATION, to_toml
 from p2pledger.signer.keyfile import KeyFileRefused, read_public_key
 from p2pledger.testnet.directory import (
@@ -135,7 +136,7 @@ def add_node(
     """
     _check_manifests(wanted.manifests, wanted.overlay)
     try:
-        ledger = read_genesis(genesis)
+        ledger = load_genesis(genesis)
         document = tomllib.loads((home / CONFIGURATION).read_text(encoding="utf-8"))
         role = Role(document["node"]["role"])
     except (OSError, InvalidMessage, ValueError, KeyError, TypeError) as error:
@@ -159,7 +160,7 @@ def add_node(
 def permit(directory: Path, namespace: str, genesis: Path, homes: Sequence[Path], hours: int) -> Path:
     """Write first-start.yaml anew, for the authorities of these homes. Raises: Refused, OSError."""
     try:
-        ledger = read_genesis(genesis)
+        ledger = load_genesis(genesis)
     except (OSError, InvalidMessage, ValueError) as error:
         raise Refused(
             Refusal.NOT_A_HOME, f"{genesis} is not a genesis file ({error})", "name the ledger's by --genesis"

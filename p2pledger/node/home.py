@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pledger.chain.genesis import Genesis
-from p2pledger.codec import from_json
 from p2pledger.network.host import peer_id_of
 from p2pledger.node.config import Role
+from p2pledger.node.genesis_file import load_genesis
 from p2pledger.signer.guardfile import GuardFile
 from p2pledger.signer.keyfile import (
     SecretRole,
@@ -111,7 +110,7 @@ def prepare(
     said = [f"peer id          {peer}", f"{key_role.value + ' key':<16} {key.hex()}"]
     if genesis is None:
         return [*said, "Give these to those who write the genesis file; then run this again with --genesis."]
-    ledger: Genesis = from_json(Genesis, json.loads(genesis.read_text()))
+    ledger = load_genesis(genesis)
     if (home / CONFIGURATION).exists():
         raise FileExistsError(
             f"{home} is set up already, see its {CONFIGURATION}: nothing in it is made over, and a lost guard"

@@ -23,9 +23,10 @@ from p2pledger.chain.invite import (
     invite_text,
     sign_invite,
 )
-from p2pledger.codec import from_json, to_json
+from p2pledger.codec import to_json
 from p2pledger.crypto import KeySigner
 from p2pledger.node.config import Role, check_peer_address, load_configuration
+from p2pledger.node.genesis_file import load_genesis
 from p2pledger.node.home import CONFIGURATION, create_keys, write_configuration
 from p2pledger.node.joining import Joined, Joiner
 from p2pledger.signer.keyfile import SecretRole, load_key_file, read_passphrase
@@ -59,13 +60,7 @@ def life_ms(text: str) -> Millis:
 def ledger_of_home(home: Path) -> tuple[Genesis, tuple[str, ...]]:
     """The ledger that a node's home is on, and whom that node dials. Raises: ConfigurationError, OSError."""
     configuration = load_configuration(home / CONFIGURATION)
-    return read_genesis(configuration.node.genesis), configuration.network.peers
-
-
-def read_genesis(path: Path) -> Genesis:
-    """The genesis file. Raises: InvalidMessage, ValueError, OSError."""
-    genesis: Genesis = from_json(Genesis, json.loads(path.read_text(encoding="utf-8")))
-    return genesis
+    return load_genesis(configuration.node.genesis), configuration.network.peers
 
 
 def addresses_of(url: str) -> tuple[str, ...]:

@@ -36,9 +36,10 @@ from p2pledger.chain.genesis import (
     Parameters,
     Quota,
 )
-from p2pledger.codec import from_json, to_json
+from p2pledger.codec import to_json
 from p2pledger.crypto import KeySigner
 from p2pledger.node.config import Role
+from p2pledger.node.genesis_file import load_genesis
 from p2pledger.node.home import CONFIGURATION, PublicSide, create_guard, create_keys, write_configuration
 from p2pledger.signer.keyfile import SecretRole, create_secret, load_key_file, write_key_file
 from p2pledger.testnet.fleet import Gateway
@@ -248,8 +249,7 @@ def open_directory(path: Path) -> Directory:
     plan = find_plan(path)
     if plan is None:
         raise NotATestnet(f"{path} holds no testnet")
-    genesis: Genesis = from_json(Genesis, json.loads((path / GENESIS).read_text()))
-    return Directory(path, plan, genesis)
+    return Directory(path, plan, load_genesis(path / GENESIS))
 
 
 def create_directory(

@@ -29,7 +29,7 @@ from p2pledger.chain.transaction import Outcome
 from p2pledger.client import AsyncClient, transaction
 from p2pledger.codec import decode, encode, to_json
 from p2pledger.crypto import KeySigner, is_signed
-from p2pledger.node.inviting import read_genesis
+from p2pledger.node.genesis_file import load_genesis
 from p2pledger.signer.keyfile import SecretRole, load_key_file
 from p2pledger.testnet.directory import GENESIS, PASSPHRASE
 from p2pledger.types import Hash, Height, Millis, PeerId, PublicKey
@@ -206,7 +206,7 @@ async def check_proof(council: Council, transaction_id: Hash, lists: list[list[s
         headers={"Accept": "application/cbor"},
     )
     receipt: Receipt = decode(Receipt, reply.raise_for_status().content)
-    genesis = read_genesis(council.genesis_file)
+    genesis = load_genesis(council.genesis_file)
     assert check_receipt(receipt, genesis, is_signed).id == transaction_id
     seen: list[list[str]] = []
     for boundary in receipt.boundaries:

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from p2pledger.cli import main
-from p2pledger.daemon import load_genesis
 from p2pledger.kubernetes.first_start import Permit, load_permit, prepare_guard
 from p2pledger.kubernetes.refusals import Refusal, Refused
 from p2pledger.node.config import Configuration, load_configuration
+from p2pledger.node.genesis_file import load_genesis
 from p2pledger.signer.guardfile import GUARD_FILE, GuardFile
 from p2pledger.signer.keyfile import read_public_key
 from p2pledger.testnet.directory import Plan, create_directory

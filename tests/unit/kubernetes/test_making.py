@@ -11,10 +11,10 @@ import yaml
 from click.testing import CliRunner, Result
 from p2pledger import __version__
 from p2pledger.cli import main
-from p2pledger.daemon import load_genesis
 from p2pledger.kubernetes.overlay import image_entry
 from p2pledger.network.host import peer_id_of
 from p2pledger.node.config import load_configuration
+from p2pledger.node.genesis_file import load_genesis
 from p2pledger.signer.keyfile import KeyFileRefused, SecretRole, load_key_file, read_public_key
 from p2pledger.testnet.directory import open_directory
 
