@@ -34,6 +34,7 @@ from p2pledger.crypto import is_signed
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.holding import LOCK_FILE, hold
 from p2pledger.ledger.machine import Machine
+from p2pledger.storage.database import free_bytes
 from p2pledger.storage.snapshot import CHUNK_BYTES, Manifest
 from p2pledger.storage.sqlite import CHAIN_FILE, SqliteStore
 from p2pledger.types import Epoch, Hash, Height
@@ -159,12 +160,6 @@ def _make_room(to: Path, coming: Manifest, keep: int | None) -> None:
     if free + freed < needed:
         raise _no_room(f"a backup takes {needed:,} bytes of {to}, and {free:,} are free")
     _remove(gone)
-
-
-def free_bytes(directory: Path) -> int:
-    """How much this process may still write on a directory's volume."""
-    volume = os.statvfs(directory)
-    return volume.f_bavail * volume.f_frsize
 
 
 def _no_room(why: str) -> BackupRefused:

@@ -17,6 +17,7 @@ import click
 if TYPE_CHECKING:
     from p2pledger.client import Client, Fate
     from p2pledger.crypto import KeySigner
+    from p2pledger.node.config import Configuration
     from p2pledger.types import Height, PublicKey
 
 # What a command needs is imported when it runs, as in `cli`.
@@ -162,17 +163,13 @@ def ready(
     from p2pledger.chain.payloads import sign_ready
     from p2pledger.crypto import KeySigner
     from p2pledger.network.host import peer_id_of
-    from p2pledger.node.config import Role, load_configuration
-    from p2pledger.node.home import CONFIGURATION
     from p2pledger.signer.keyfile import SecretRole, load_key_file
     from p2pledger.types import Height
 
     with _errors_told():
-        configuration = load_configuration(home / CONFIGURATION)
+        configuration, consensus = _authority_of(home)
         secrets = configuration.keys
-        if configuration.node.role is not Role.AUTHORITY or secrets.consensus is None:
-            raise ValueError(f"{home} is a gateway's; make one with `p2pledger init --role authority`")
-        own = KeySigner(load_key_file(secrets.consensus, SecretRole.CONSENSUS, secrets.passphrase).secret)
+        own = KeySigner(load_key_file(consensus, SecretRole.CONSENSUS, secrets.passphrase).secret)
         identity = load_key_file(secrets.identity, SecretRole.IDENTITY, secrets.passphrase)
         url = api or f"http://{configuration.api.host}:{configuration.api.port}"
         signers = _signers(keys, passphrase_file)
@@ -221,18 +218,14 @@ def rotate(
     """
     from p2pledger.chain.payloads import AuthorityRotate
     from p2pledger.network.host import peer_id_of
-    from p2pledger.node.config import Role, load_configuration
-    from p2pledger.node.home import CONFIGURATION
     from p2pledger.signer.keyfile import SecretRole, load_key_file, read_public_key
     from p2pledger.types import PublicKey
 
     with _errors_told():
-        configuration = load_configuration(home / CONFIGURATION)
+        configuration, consensus = _authority_of(home)
         secrets = configuration.keys
-        if configuration.node.role is not Role.AUTHORITY or secrets.consensus is None:
-            raise ValueError(f"{home} is a gateway's; make one with `p2pledger init --role authority`")
         peer = peer_id_of(load_key_file(secrets.identity, SecretRole.IDENTITY, secrets.passphrase).secret)
-        payload = AuthorityRotate(PublicKey(read_public_key(secrets.consensus)[1]), peer)
+        payload = AuthorityRotate(PublicKey(read_public_key(consensus)[1]), peer)
         with _connected(configuration.node.genesis, urls) as client:
             fate = _send(client, payload, organisation, _signers(keys, passphrase_file))
         click.echo(f"asked for in block {fate.height}: start the new node, and say that it is ready")
@@ -274,6 +267,18 @@ def say_until_listed(
         except Unavailable as error:
             click.echo(f"{error}; waiting for the node", err=True)
         pause()
+
+
+def _authority_of(home: Path) -> "tuple[Configuration, Path]":
+    """An authority's configuration and its consensus key's file. Raises: ConfigurationError, ValueError."""
+    from p2pledger.node.config import Role, load_configuration
+    from p2pledger.node.home import CONFIGURATION
+
+    configuration = load_configuration(home / CONFIGURATION)
+    consensus = configuration.keys.consensus
+    if configuration.node.role is not Role.AUTHORITY or consensus is None:
+        raise ValueError(f"{home} is a gateway's; make one with `p2pledger init --role authority`")
+    return configuration, consensus
 
 
 def _signers(files: Sequence[Path], passphrase_file: Path | None) -> "list[KeySigner]":

@@ -43,6 +43,12 @@ class Damaged(Fatal):
         super().__init__(f"{what} in chain.db is not what was written; {_DAMAGED}")
 
 
+def free_bytes(directory: Path) -> int:
+    """How many bytes this process may still write on a directory's volume."""
+    volume = os.statvfs(directory)
+    return volume.f_bavail * volume.f_frsize
+
+
 class Database:
     """A file to read from any thread and to write from one at a time.
 
@@ -173,8 +179,7 @@ class Database:
 
     def free_bytes(self) -> int:
         """How many bytes are free on the volume."""
-        volume = os.statvfs(self.file.parent)
-        return volume.f_bavail * volume.f_frsize
+        return free_bytes(self.file.parent)
 
     def close(self) -> None:
         """Close every connection; the last one moves the log into the file."""

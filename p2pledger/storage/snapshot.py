@@ -19,6 +19,7 @@ from p2pledger.chain.block import genesis_digest
 from p2pledger.chain.genesis import Genesis
 from p2pledger.errors import Fatal
 from p2pledger.storage import schema
+from p2pledger.storage.database import free_bytes
 from p2pledger.storage.rows import block_of
 from p2pledger.storage.sqlite import CHAIN_FILE
 from p2pledger.types import Hash, Height
@@ -116,8 +117,7 @@ class Snapshots:
         needed = RESERVE_BYTES + sum(
             file.stat().st_size for file in (self._chain, wal.log_of(self._chain)) if file.exists()
         )
-        volume = os.statvfs(self._chain.parent)
-        if (free := volume.f_bavail * volume.f_frsize) < needed:
+        if (free := free_bytes(self._chain.parent)) < needed:
             raise NoRoom(f"a copy takes {needed:,} bytes of the volume, and {free:,} are free")
 
     def _take(self, tell: Callable[[], None]) -> Snapshot:
