@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -174,20 +174,14 @@ def _take(
     stream: "_Stream", manifest: Manifest, genesis: Genesis, partial: Path, tell: Callable[[int, int], None]
 ) -> None:
     """Write what comes into a directory, durable when this returns."""
-    digest, done = sha256(), 0
-    with (partial / CHAIN_FILE).open("wb") as file:
-        for piece in stream.pieces(manifest.size_bytes):
-            file.write(piece)
-            digest.update(piece)
-            tell(done := done + len(piece), manifest.size_bytes)
-        _flush(file.fileno(), file.flush)
+    _, digest = _keep(stream.pieces(manifest.size_bytes), partial / CHAIN_FILE, manifest.size_bytes, tell)
     try:
-        is_whole = json.loads(stream.line()) == {"sha256": digest.hexdigest()}
+        is_whole = json.loads(stream.line()) == {"sha256": digest}
     except ValueError:
         is_whole = False
     if not is_whole:
         raise BackupRefused("broken_off", "the copy broke off or was changed on its way: fetch it again")
-    whole = Manifest(**{**manifest.as_json(), "sha256": digest.hexdigest()})
+    whole = Manifest(**{**manifest.as_json(), "sha256": digest})
     _write(partial / GENESIS, to_json(genesis))
     _write(partial / MANIFEST, whole.as_json())
     _sync(partial)
@@ -308,25 +302,15 @@ def restore(
 
 
 def _copy(source: Path, target: Path, manifest: Manifest, tell: Callable[[int, int], None]) -> None:
-    digest, done = sha256(), 0
-    with _readable(source) as read, target.open("xb") as file:
-        while piece := read(CHUNK_BYTES):
-            file.write(piece)
-            digest.update(piece)
-            tell(done := done + len(piece), manifest.size_bytes)
-        _flush(file.fileno(), file.flush)
-    if (done, digest.hexdigest()) != (manifest.size_bytes, manifest.sha256):
-        raise BackupRefused("damaged_backup", f"{source} is not what {MANIFEST} says: take another backup")
-
-
-@contextmanager
-def _readable(source: Path) -> Iterator[Callable[[int], bytes]]:
     try:
-        file = source.open("rb")
+        there = source.open("rb")
     except OSError as error:
         raise BackupRefused("damaged_backup", f"{source}: {error.strerror}; take another backup") from None
-    with file:
-        yield file.read
+    with there:
+        pieces = iter(lambda: there.read(CHUNK_BYTES), b"")
+        copied = _keep(pieces, target, manifest.size_bytes, tell)
+    if copied != (manifest.size_bytes, manifest.sha256):
+        raise BackupRefused("damaged_backup", f"{source} is not what {MANIFEST} says: take another backup")
 
 
 def check(directory: Path, genesis: Genesis, manifest: Manifest) -> None:
@@ -373,15 +357,29 @@ def _check_head(store: SqliteStore, genesis: Genesis, manifest: Manifest) -> Non
 # --- files
 
 
+def _keep(
+    pieces: Iterator[bytes], target: Path, of: int, tell: Callable[[int, int], None]
+) -> tuple[int, str]:
+    """Write a new file, durable when this returns; how many bytes came, and their SHA-256."""
+    digest, done = sha256(), 0
+    with target.open("xb") as file:
+        for piece in pieces:
+            file.write(piece)
+            digest.update(piece)
+            tell(done := done + len(piece), of)
+        _flush(file)
+    return done, digest.hexdigest()
+
+
 def _write(path: Path, shown: Any) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(shown, indent=2) + "\n")
-        _flush(file.fileno(), file.flush)
+        _flush(file)
 
 
-def _flush(descriptor: int, flush: Callable[[], None]) -> None:
-    flush()
-    os.fsync(descriptor)
+def _flush(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync(directory: Path) -> None:
