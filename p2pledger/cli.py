@@ -3,6 +3,7 @@
 import gc
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -52,12 +53,18 @@ def version() -> None:
 @click.option("--parent", type=int, hidden=True, help="Stop when this process, our parent, ends.")
 def node(config: Path, parent: int | None) -> None:
     """Run one node until SIGTERM or Ctrl-C."""
-    gc.disable()  # until it is open: what loading makes stays, and looking for garbage takes a sixth of it
-    from p2pledger.daemon import run
     from p2pledger.testnet.lifeline import end_with_parent
 
     if parent is not None:
         end_with_parent(parent)
+    _run(config)
+
+
+def _run(config: Path) -> NoReturn:
+    """Be a node until it ends."""
+    gc.disable()  # until it is open: what loading makes stays, and looking for garbage takes a sixth of it
+    from p2pledger.daemon import run
+
     sys.exit(run(config))
 
 
@@ -174,7 +181,6 @@ def join(
     Run it again with the same INVITE and --home when it was interrupted: it goes on where it was.
     """
     from p2pledger.chain.invite import parse_invite
-    from p2pledger.daemon import run
     from p2pledger.errors import InvalidMessage
     from p2pledger.node import inviting
     from p2pledger.node.home import CONFIGURATION
@@ -188,7 +194,7 @@ def join(
         raise click.ClickException(str(error)) from None
     click.echo("\n".join(lines))
     if start:
-        sys.exit(run(home / CONFIGURATION))
+        _run(home / CONFIGURATION)
 
 
 @main.command("why-stalled")
@@ -326,7 +332,6 @@ def up(
 @click.option("--parent", type=int, required=True)
 def run_twin(config: Path, parent: int) -> None:
     """Run a second node with an authority's keys: started by `fault twin`."""
-    from p2pledger.daemon import run
     from p2pledger.testnet.lifeline import end_with_parent
     from p2pledger.testnet.twin import NotInATestnet, become_twin
 
@@ -335,7 +340,7 @@ def run_twin(config: Path, parent: int) -> None:
         become_twin(config)
     except NotInATestnet as error:
         raise click.ClickException(str(error)) from None
-    sys.exit(run(config))
+    _run(config)
 
 
 FAULTS = (
