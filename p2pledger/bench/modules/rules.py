@@ -73,14 +73,19 @@ def prove(ledger: Solo, transactions: Sequence[Transaction]) -> None:
     ledger.machine.note_proven(inside)
 
 
+LAP = 10
+"""So many transactions lie between two looks at the clock: a look costs 0.7 us by itself, and what stands
+between two of them 1.6 us more than it does without."""
+
+
 def rule_costs_us(ledger: Solo, transactions: Sequence[Transaction]) -> list[tuple[float, float]]:
-    """For each transaction of a block of one kind: what its rule costs, and the store's answers to it.
+    """For a block of one kind, lap by lap: what its rule costs for a transaction, and the answers to it.
 
     The rule's are `check_signers` and `apply`, with what they decode of rows and emit, and an even share of
     reading ahead the signers' keys and the rows that the rule names. The store's answers are what `get`,
     `get_all`, `record` and `records` take, in none of the former. In neither are decoding the payload,
     looking at the sponsor and its quota, encoding rows, hashing, roots and committing; nor the signatures
-    inside payloads, which a node verifies with the transactions' own: `prove` does it before.
+    inside payloads: the rule is told that they hold, as it is once a node has verified them (`prove`).
     """
     rule = RULES[transactions[0].body.kind]
     payloads = [decode(rule.payload, one.body.payload) for one in transactions]
@@ -93,13 +98,16 @@ def rule_costs_us(ledger: Solo, transactions: Sequence[Transaction]) -> list[tup
     if rule.read_ahead is not None:
         rule.read_ahead(changes, payloads)
     ahead_s, ahead_read_s = (time.thread_time() - began) / len(payloads), reads.spent_s / len(payloads)
-    costs = []
-    for one, payload in zip(transactions, payloads, strict=True):
-        context.turn_to(one)
+    pairs, costs = list(zip(transactions, payloads, strict=True)), []
+    for start in range(0, len(pairs), LAP):
+        lap = pairs[start : start + LAP]
         before_s, began = reads.spent_s, time.thread_time()
-        rule.check_signers(changes, context, payload)
-        rule.apply(changes, context, payload)
-        took_s, read_s = time.thread_time() - began + ahead_s, reads.spent_s - before_s + ahead_read_s
-        carried_out[one.id] = one
-        costs.append((1e6 * (took_s - read_s), 1e6 * read_s))
+        for one, payload in lap:
+            context.turn_to(one)
+            rule.check_signers(changes, context, payload)
+            rule.apply(changes, context, payload)
+            carried_out[one.id] = one
+        took_s, read_s = time.thread_time() - began, reads.spent_s - before_s
+        read_each_s = read_s / len(lap) + ahead_read_s
+        costs.append((1e6 * (took_s / len(lap) + ahead_s - read_each_s), 1e6 * read_each_s))
     return costs
