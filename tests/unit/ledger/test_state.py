@@ -5,7 +5,7 @@ from p2pledger.codec import encode
 from p2pledger.errors import Fatal
 from p2pledger.ledger.entries import path_range
 from p2pledger.ledger.quota import Usage
-from p2pledger.ledger.state import Changes, EmptyState, Table, new_row
+from p2pledger.ledger.state import Changes, EmptyState, Table, new_row, with_sums
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,14 @@ def test_tables_do_not_run_into_each_other():
     assert Table("ab", Usage).get(changes, b"") is None
     with pytest.raises(ValueError):
         Table("a/b", Usage)
+
+
+def test_sums_are_added_to_fields_of_another_row():
+    row = Usage(1, 2, 3)
+    more = with_sums(row, {"size_bytes": -3, "transactions": 5})
+    assert more == Usage(1, 7, 0) and row == Usage(1, 2, 3) and encode(more) == encode(Usage(1, 7, 0))
+    with pytest.raises(KeyError):
+        with_sums(row, {"colour": 1})
 
 
 def test_a_new_row_is_what_its_class_makes_of_the_same_fields():

@@ -34,7 +34,7 @@ from p2pledger.ledger.modules.records import corrected_by, read_corrected_ahead
 from p2pledger.ledger.modules.registry.rows import DEVICES
 from p2pledger.ledger.modules.registry.schemas import schema_class
 from p2pledger.ledger.rules import Context
-from p2pledger.ledger.state import Changes, new_row, with_fields
+from p2pledger.ledger.state import Changes, new_row, with_fields, with_sums
 from p2pledger.types import Hash
 
 SCALES: Final = frozenset({"scale", "weighbridge"})
@@ -68,21 +68,23 @@ class Postings:
             if before is None:
                 context.emit(MATERIALS, key)
                 before = Balance()
-            sums, after = vars(before), dict[str, int]()
-            for field, more in grams.items():
-                after[field] = sum_g = sums[field] + more
-                if sum_g > TOTAL_G_MAX:
-                    raise InvalidTransaction(
-                        Code.TOO_MUCH_MASS, f"the balance of {material} would exceed {TOTAL_G_MAX} g"
-                    )
-            BALANCES.put(changes, key, with_fields(before, **after))
+            after = with_sums(before, grams)
+            if max(vars(after).values()) > TOTAL_G_MAX:
+                raise InvalidTransaction(
+                    Code.TOO_MUCH_MASS, f"the balance of {material} would exceed {TOTAL_G_MAX} g"
+                )
+            BALANCES.put(changes, key, after)
 
 
 def apply_event(
     changes: Changes, context: Context, lot_id: bytes, event: Event, before: Lot, **after: Any
 ) -> None:
     """Write a lot as something left it, with these fields `after` it, and the next link of its chain."""
-    lot = with_fields(before, events=before.events + 1, **after)
+    put_event(changes, context, lot_id, event, with_fields(before, events=before.events + 1, **after))
+
+
+def put_event(changes: Changes, context: Context, lot_id: bytes, event: Event, lot: Lot) -> None:
+    """Write a lot as the last of its `events` left it, and that event as a link of its chain."""
     LOTS.put(changes, lot_id, lot)
     at = context.round
     link = new_row(
@@ -97,7 +99,7 @@ def apply_event(
         place=lot.place,
         manifest=lot.manifest,
     )
-    context.emit(LOT_EVENTS, lot_id + before.events.to_bytes(4, "big"), encode(link))
+    context.emit(LOT_EVENTS, lot_id + (lot.events - 1).to_bytes(4, "big"), encode(link))
 
 
 def check_lot(changes: Changes, context: Context, lot_id: bytes) -> Lot:
@@ -174,5 +176,4 @@ def apply_closing(changes: Changes, context: Context, lot: Lot, fate: Fate) -> N
         context.emit(CLOSED_BY_MATERIAL, key)
         context.emit(CLOSED_BY_PLACE, f"{lot.place}\0{month}\0{lot.material}".encode())
         before = Closings()
-    field = _FIELD_OF_FATE[fate]
-    CLOSINGS.put(changes, key, with_fields(before, **{field: getattr(before, field) + lot.mass_g}))
+    CLOSINGS.put(changes, key, with_sums(before, {_FIELD_OF_FATE[fate]: lot.mass_g}))

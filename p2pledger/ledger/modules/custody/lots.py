@@ -12,6 +12,7 @@ from p2pledger.ledger.modules.custody.books import (
     apply_weighing,
     check_lot,
     check_new_lot,
+    put_event,
     read_weighings_ahead,
 )
 from p2pledger.ledger.modules.custody.masses import split
@@ -35,7 +36,8 @@ def apply_create(changes: Changes, context: Context, payload: LotCreate) -> byte
     if ahead_ms > FUTURE_MAX_MS:
         raise InvalidTransaction(Code.IN_FUTURE, f"the event lies {ahead_ms} ms ahead of the block")
     scale = apply_weighing(changes, context, payload.weighing)
-    if all(key.device != scale or key.organisation != context.sponsor for key in live_keys(changes, context)):
+    own = [key.device for key in live_keys(changes, context) if key.organisation == context.sponsor]
+    if scale not in own:
         raise InvalidTransaction(Code.MISSING_SIGNATURE, "the scale that weighed it has to sign this too")
     lot = new_row(
         Lot,
@@ -47,9 +49,9 @@ def apply_create(changes: Changes, context: Context, payload: LotCreate) -> byte
         parents=(),
         manifest=None,
         fate=None,
-        events=0,
+        events=1,
     )
-    apply_event(changes, context, payload.lot, Event.CREATED, lot)
+    put_event(changes, context, payload.lot, Event.CREATED, lot)
     postings = Postings()
     postings.post(lot.material, lot.holder, created_g=lot.mass_g, held_g=lot.mass_g)
     postings.settle(changes, context)
@@ -85,9 +87,9 @@ def apply_transform(changes: Changes, context: Context, payload: LotTransform) -
             parents=payload.inputs,
             manifest=None,
             fate=None,
-            events=0,
+            events=1,
         )
-        apply_event(changes, context, output.lot, Event.MADE, made)
+        put_event(changes, context, output.lot, Event.MADE, made)
         for lot_id in payload.inputs:
             context.emit(CHILDREN, lot_id + output.lot, context.transaction_id)
     postings.settle(changes, context)

@@ -4,6 +4,7 @@ Points are not transferable: no rule moves them from one account to another.
 """
 
 from collections.abc import Collection, Iterable
+from typing import Any, Literal
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import AccountEnroll, PointsRedeem
@@ -35,7 +36,7 @@ from p2pledger.ledger.modules.programs.rows import (
 from p2pledger.ledger.modules.registry import check_organisation, check_signed_for_resident, live_key
 from p2pledger.ledger.modules.registry.keys import check_unowned, read_unowned_ahead
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes, with_fields
+from p2pledger.ledger.state import Changes, with_fields, with_sums
 from p2pledger.types import PublicKey
 
 
@@ -43,22 +44,14 @@ def book(
     changes: Changes,
     context: Context,
     key: PublicKey,
-    account: Account,
+    before: Account,
     what: Enrolled | Driven | Supplied | Redeemed | Audited,
+    **after: Any,
 ) -> bytes:
-    """Write an account with one more entry, whose encoding is returned."""
+    """Write an account with one more entry, whose encoding is returned, and with these fields `after` it."""
     entry = encode(Entry(context.transaction_id, context.round.height, what))
-    context.emit(BY_ACCOUNT, key + number_bytes(account.entries), entry)
-    minted, redeemed, revoked = account.minted, account.redeemed, account.revoked
-    if isinstance(what, Driven | Supplied):
-        minted += what.points
-    elif isinstance(what, Redeemed):
-        redeemed += sum(part.points for part in what.taken)
-    elif isinstance(what, Audited):
-        revoked += sum(part.points for part in what.taken)
-    sums = {"minted": minted, "redeemed": redeemed, "revoked": revoked}
-    row = with_fields(account, entries=account.entries + 1, **sums)
-    ACCOUNTS.put(changes, key, row)
+    context.emit(BY_ACCOUNT, key + number_bytes(before.entries), entry)
+    ACCOUNTS.put(changes, key, with_fields(before, entries=before.entries + 1, **after))
     return entry
 
 
@@ -67,17 +60,15 @@ def now_in(context: Context, program: Program) -> int:
     return period_at(program.period, context.round.time_ms)
 
 
-def take(changes: Changes, program: str, taken: Iterable[Taken], *, is_revoked: bool = False) -> None:
-    """Count what was taken out of buckets in the totals of their periods."""
+def take(
+    changes: Changes, program: str, taken: Iterable[Taken], field: Literal["redeemed", "revoked"]
+) -> None:
+    """Count what was taken out of buckets in the totals of their periods, as this."""
     for part in taken:
         key = period_key(program, part.period)
         row = PERIODS.get(changes, key)
         assert row is not None, "points were minted in a period that has totals"
-        if is_revoked:
-            row = with_fields(row, revoked=row.revoked + part.points)
-        else:
-            row = with_fields(row, redeemed=row.redeemed + part.points)
-        PERIODS.put(changes, key, row)
+        PERIODS.put(changes, key, with_sums(row, {field: part.points}))
 
 
 def _check_enrolment(changes: Changes, context: Context, program: Program, payload: AccountEnroll) -> None:
@@ -125,9 +116,9 @@ def apply_redeem(changes: Changes, context: Context, payload: PointsRedeem) -> b
     buckets, taken = draw(
         sorted(live, key=lambda bucket: (bucket.last_period, bucket.period)), payload.points
     )
-    take(changes, account.program, taken)
-    what = Redeemed(payload.organisation, taken)
-    book(changes, context, payload.account, with_fields(account, buckets=buckets), what)
+    take(changes, account.program, taken, "redeemed")
+    what, redeemed = Redeemed(payload.organisation, taken), account.redeemed + payload.points
+    book(changes, context, payload.account, account, what, buckets=buckets, redeemed=redeemed)
     when = context.round.height.to_bytes(8, "big") + context.transaction_id
     value = account.program.encode() + b"\0" + payload.points.to_bytes(8, "big")
     context.emit(BY_ORGANISATION, payload.organisation.encode() + b"\0" + when, value)

@@ -49,7 +49,7 @@ from p2pledger.ledger.modules.programs.rows import (
 )
 from p2pledger.ledger.modules.registry.rows import signed_in_role
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes, with_fields
+from p2pledger.ledger.state import Changes, with_fields, with_sums
 from p2pledger.types import PublicKey
 
 
@@ -101,7 +101,7 @@ def _mint(changes: Changes, at: _Open, points: int, accounts: int) -> None:
             Code.OVER_BUDGET,
             f"{points} points are more than the {budget - row.minted} left of the period's budget",
         )
-    PERIODS.put(changes, key, with_fields(row, accounts=row.accounts + accounts, minted=row.minted + points))
+    PERIODS.put(changes, key, with_sums(row, {"accounts": accounts, "minted": points}))
 
 
 def _credit(
@@ -114,7 +114,8 @@ def _credit(
         raise InvalidTransaction(Code.ALREADY_CLAIMED, f"the account had its points for period {at.period}")
     bucket = Bucket(at.period, at.last_period, what.points)
     buckets = tuple(sorted((*live, bucket), key=by_period))
-    entry = book(changes, context, key, with_fields(account, buckets=buckets), what)
+    minted = account.minted + what.points
+    entry = book(changes, context, key, account, what, buckets=buckets, minted=minted)
     context.emit(BY_PERIOD, period_key(at.program, at.period) + key, entry)
 
 
@@ -211,12 +212,13 @@ def apply_audit(changes: Changes, context: Context, payload: ClaimAudit) -> byte
         raise InvalidTransaction(Code.PERIOD_NOT_OPEN, f"the points of period {payload.period} have expired")
     own_first = sorted(live, key=lambda one: (one.period != payload.period, one.last_period, one.period))
     buckets, taken = draw(own_first, 0 if payload.is_match else claim.points)
-    revoked = sum(part.points for part in taken)
+    revoked = sum([part.points for part in taken])
     disputed = 0 if payload.is_match else claim.points - revoked
-    take(changes, account.program, taken, is_revoked=True)
+    take(changes, account.program, taken, "revoked")
     CLAIMS.put(changes, place, with_fields(claim, audit=context.transaction_id, disputed_points=disputed))
     what = Audited(payload.period, payload.is_match, taken, disputed)
-    entry = book(changes, context, payload.account, with_fields(account, buckets=buckets), what)
+    after = {"buckets": buckets, "revoked": account.revoked + revoked}
+    entry = book(changes, context, payload.account, account, what, **after)
     context.emit(AUDITS, period_key(account.program, payload.period) + payload.account, entry)
     return encode(Revoked(revoked, disputed))
 
