@@ -4,46 +4,33 @@ Rules become a PrometheusRule, which the Prometheus operator reads; each page a 
 which Grafana's sidecar finds dashboards.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
 OBJECTS = "kustomization.yaml"
 RULE_OBJECT = "kubernetes/prometheus-rule.yaml"
-HEAD = "# Made by `make monitoring` from p2pledger/monitoring: change that.\n"
-WIDTH = 110
 
 
-def rule_object(rule_file: str) -> str:
+def rule_object(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A PrometheusRule with the groups of Prometheus' own rule file."""
-    groups = yaml.safe_load(rule_file)["groups"]
-    return _written(
-        {
-            "apiVersion": "monitoring.coreos.com/v1",
-            "kind": "PrometheusRule",
-            "metadata": {"name": "p2pledger"},
-            "spec": {"groups": groups},
-        }
-    )
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "p2pledger"},
+        "spec": {"groups": groups},
+    }
 
 
-def kustomization(pages: Iterable[str]) -> str:
+def kustomization(pages: Iterable[str]) -> dict[str, Any]:
     """What kustomize makes of the files beside it; `pages` are those of the dashboards."""
-    return _written(
-        {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "resources": [RULE_OBJECT],
-            # No hash in their names: nothing mounts them, and a sidecar would show a page twice.
-            "generatorOptions": {"disableNameSuffixHash": True, "labels": {"grafana_dashboard": "1"}},
-            "configMapGenerator": [
-                {"name": f"{PurePosixPath(page).stem}-dashboard", "files": [page]} for page in sorted(pages)
-            ],
-        }
-    )
-
-
-def _written(document: dict[str, Any]) -> str:
-    return HEAD + yaml.safe_dump(document, sort_keys=False, width=WIDTH, allow_unicode=True)
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [RULE_OBJECT],
+        # No hash in their names: nothing mounts them, and a sidecar would show a page twice.
+        "generatorOptions": {"disableNameSuffixHash": True, "labels": {"grafana_dashboard": "1"}},
+        "configMapGenerator": [
+            {"name": f"{PurePosixPath(page).stem}-dashboard", "files": [page]} for page in sorted(pages)
+        ],
+    }

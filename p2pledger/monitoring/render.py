@@ -16,15 +16,20 @@ HEAD = """\
 # Prometheus' rules for p2pledger. Made by `make monitoring` from p2pledger/monitoring: change that.
 # Scrape job `p2pledger`, target labels `chain` and `role` (authority or gateway).
 """
+OBJECT_HEAD = "# Made by `make monitoring` from p2pledger/monitoring: change that.\n"
 WIDTH = 110
 """Longer scalars are folded, which YAML reads back as the one line that they were."""
 
 
 def files(pace: Pace = IN_EARNEST, runbooks: str = RUNBOOKS) -> Mapping[str, str]:
     """Every file by its path below `deploy/monitoring`. `runbooks`: a directory or URL that holds them."""
-    rules, pages = rule_file(pace, runbooks), dashboards.files()
-    objects = {cluster.RULE_OBJECT: cluster.rule_object(rules), cluster.OBJECTS: cluster.kustomization(pages)}
-    return {RULES: rules, **pages, **objects}
+    groups, pages = _groups(pace, runbooks), dashboards.files()
+    objects = {
+        cluster.RULE_OBJECT: cluster.rule_object(groups),
+        cluster.OBJECTS: cluster.kustomization(pages),
+    }
+    written = {name: OBJECT_HEAD + _as_yaml(document) for name, document in objects.items()}
+    return {RULES: rule_file(pace, runbooks), **pages, **written}
 
 
 def write(directory: Path, pace: Pace = IN_EARNEST, runbooks: str = RUNBOOKS) -> list[Path]:
@@ -40,11 +45,17 @@ def write(directory: Path, pace: Pace = IN_EARNEST, runbooks: str = RUNBOOKS) ->
 
 def rule_file(pace: Pace = IN_EARNEST, runbooks: str = RUNBOOKS) -> str:
     """Prometheus' rule file: recording rules, then alerts."""
+    return HEAD + _as_yaml({"groups": _groups(pace, runbooks)})
+
+
+def _as_yaml(document: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False, width=WIDTH, allow_unicode=True)
+
+
+def _groups(pace: Pace, runbooks: str) -> list[dict[str, Any]]:
     # One group: its rules are evaluated in this order, so an alert sees what was recorded just before.
     rules = [*_recorded(recordings(pace)), *_alerting(alerts(pace), pace, runbooks)]
-    groups = [{"name": "p2pledger", "rules": rules}]
-    body = yaml.safe_dump({"groups": groups}, sort_keys=False, width=WIDTH, allow_unicode=True)
-    return HEAD + body
+    return [{"name": "p2pledger", "rules": rules}]
 
 
 def _recorded(rules: Iterable[Recording]) -> Iterable[dict[str, Any]]:
