@@ -31,8 +31,8 @@ from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.receipt import HEADERS_MAX, check_final, proven_sets
 from p2pledger.codec import from_json, to_json
 from p2pledger.crypto import is_signed
+from p2pledger.directories import LOCK_FILE, hold, sync
 from p2pledger.errors import Fatal, InvalidMessage
-from p2pledger.holding import LOCK_FILE, hold
 from p2pledger.ledger.machine import Machine
 from p2pledger.storage.database import free_bytes
 from p2pledger.storage.snapshot import CHUNK_BYTES, Manifest
@@ -95,7 +95,7 @@ def fetch(
                 _make_room(to, coming, keep)
                 _take(stream, coming, genesis, partial, tell)
             partial.rename(place)
-            _sync(to)
+            sync(to)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -184,7 +184,7 @@ def _take(
     whole = Manifest(**{**manifest.as_json(), "sha256": digest})
     _write(partial / GENESIS, to_json(genesis))
     _write(partial / MANIFEST, whole.as_json())
-    _sync(partial)
+    sync(partial)
 
 
 class _Stream:
@@ -293,7 +293,7 @@ def restore(
             _copy(backup / CHAIN_FILE, staging / CHAIN_FILE, manifest, tell)
             check(staging, genesis, manifest)
             (staging / CHAIN_FILE).rename(data / CHAIN_FILE)
-            _sync(data)
+            sync(data)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     finally:
@@ -380,11 +380,3 @@ def _write(path: Path, shown: Any) -> None:
 def _flush(file: IO[Any]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from p2pledger.directories import sync
 from p2pledger.errors import Fatal
 
 _CHUNK_BYTES = 1024 * 1024
@@ -50,19 +51,11 @@ def settle(connection: sqlite3.Connection, file: Path) -> None:
     if is_busy:
         raise Fatal(f"{file}: another process uses it: stop that one first")
     if log_of(file).exists():
-        _sync(log_of(file), os.O_RDWR)
-    for directory in (file.parent, file.parent.parent):  # a synced file whose name is lost is lost
-        _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
+        sync(log_of(file))
+    for directory in (file.parent, file.parent.parent):
+        sync(directory)
 
 
 def log_of(file: Path) -> Path:
     """Where SQLite keeps a file's log."""
     return file.with_name(f"{file.name}-wal")
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

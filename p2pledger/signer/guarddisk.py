@@ -3,8 +3,8 @@
 import sqlite3
 from pathlib import Path
 
+from p2pledger.directories import Held, hold
 from p2pledger.errors import Fatal
-from p2pledger.holding import Held, hold
 
 REPLACE_KEY = (
     "stop, do not put an old copy in its place, and replace this authority's key; until then the node"

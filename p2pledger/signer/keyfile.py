@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from p2pledger.crypto import KeySigner
+from p2pledger.directories import sync
 
 VERSION = 1
 SECRET_BYTES = 32
@@ -122,11 +123,7 @@ def write_key_file(path: Path, secret: Secret, passphrase: bytes, *, scrypt_n: i
             file.write(json.dumps(shown, indent=2).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync(path.parent)
     except FileExistsError:
         raise KeyFileRefused(
             f"{path} exists already: a key is never overwritten; move it away first"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from p2pledger import wal
+from p2pledger.directories import hold
 from p2pledger.errors import Fatal
-from p2pledger.holding import hold
 
 PAGE_CACHE_KB = 32 * 1024
 READER_CACHE_KB = 4 * 1024

@@ -12,7 +12,7 @@ from p2pledger import verify_chain
 from p2pledger.api.admin import BACKUP_PATH
 from p2pledger.backup import fetch, read_manifest, restore
 from p2pledger.chain.transaction import Transaction
-from p2pledger.holding import Held
+from p2pledger.directories import Held
 from p2pledger.node.home import DATA, GUARD, prepare
 from tests.faults.fleet import Fleet, running, with_parameters
 from tests.faults.oracle import blocks_of, check_no_contradiction, votes_of

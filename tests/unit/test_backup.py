@@ -19,7 +19,7 @@ from p2pledger.backup_command import backup as backup_command
 from p2pledger.backup_command import restore as restore_command
 from p2pledger.chain.block import FinalBlock
 from p2pledger.codec import decode, encode, to_json
-from p2pledger.holding import Held, hold
+from p2pledger.directories import Held, hold
 from p2pledger.ledger.machine import Machine
 from p2pledger.storage import snapshot
 from p2pledger.storage.snapshot import NoRoom, Snapshots

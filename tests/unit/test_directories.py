@@ -5,15 +5,15 @@ import subprocess
 import sys
 
 import pytest
+from p2pledger.directories import Held, hold
 from p2pledger.errors import Fatal
-from p2pledger.holding import Held, hold
 from p2pledger.storage.sqlite import SqliteStore
 from tests.unit.storage.chains import GENESIS, start
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from p2pledger.holding import hold
+from p2pledger.directories import hold
 held = hold(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(600)
