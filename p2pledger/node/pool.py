@@ -26,7 +26,7 @@ from p2pledger.metrics import OTHER, Metrics
 from p2pledger.node.backlog import Backlog
 from p2pledger.node.service import MEMPOOL_FULL, TOO_BUSY, Busy
 from p2pledger.node.trail import Trail
-from p2pledger.node.verifying import authentic
+from p2pledger.node.verifying import Verifier
 from p2pledger.storage.store import Store
 from p2pledger.types import Hash, Height, Millis
 
@@ -72,6 +72,7 @@ class Pool:
         self.trail = Trail()
         self._genesis, self._machine, self._store = genesis, machine, store
         self._metrics, self._now = metrics, now
+        self._verifier = Verifier(machine, metrics)
         self._urgent = machine.urgent_kinds
         self._fates = Fates(FATES_MAX)
         self._fetched: OrderedDict[Hash, Transaction] = OrderedDict()
@@ -185,8 +186,8 @@ class Pool:
         self._machine.check_forms(transactions)
 
     async def authentic(self, transactions: Sequence[Transaction]) -> list[bool]:
-        """Which of these are signed by all their signers (`verifying.authentic`)."""
-        return await authentic(transactions, self._machine, self._metrics)
+        """Which of these are signed by all their signers (`Verifier.authentic`)."""
+        return await self._verifier.authentic(transactions)
 
     async def _judge(
         self,

@@ -1,6 +1,12 @@
-"""Verifying the signatures of transactions, in batches off the event loop. Floor 6."""
+"""Verifying the signatures of transactions, each once: on the event loop, or on threads beside it. Floor 6.
+
+A thread verifies on a core of its own while the loop does something else, if there is such a core. Where all
+are taken it only costs: the loop and the thread wait for one core, and for each other's lock.
+"""
 
 import os
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import trio
@@ -13,34 +19,109 @@ from p2pledger.types import Hash
 
 INLINE_MAX = 16
 """So few signatures are verified where they stand: handing them to a thread costs more."""
+CHUNK_S = 0.001
+"""The loop verifies for so long before others, votes above all, have their turn."""
+RECENT_MAX = 32
+"""Batches that tell how much of a core there is to be had."""
+PROBED_EVERY = 16
+"""Of batches that threads may verify, one is verified on the loop, to see whether cores are still free."""
+TAKEN_SHARE = 0.75
+"""Who gets less of a core than this, while it has something to do, shares it with others."""
 
 _verifiers = trio.CapacityLimiter(max(1, os.cpu_count() or 1))
 
 
-async def authentic(transactions: Sequence[Transaction], machine: Machine, metrics: Metrics) -> list[bool]:
-    """Which of these are signed by all their signers; verified on other threads when they are many.
+class Cores:
+    """Whether a core is free for a thread: told by what the loop itself got of one while it was busy."""
 
-    What others have signed inside their payloads is verified with it, and `machine` is told what holds. What
-    does not hold is for its rule to refuse, with a code of its own.
-    """
-    started = trio.current_time()
-    inside = machine.signed_inside(transactions)
-    if len(transactions) + len(inside) <= INLINE_MAX:
-        verdicts, proven = _verify(transactions, inside, metrics)
-    else:
-        verdicts, proven = await trio.to_thread.run_sync(
-            _verify, transactions, inside, metrics, limiter=_verifiers
-        )
-    machine.note_proven(proven)
-    metrics.signature_verify_seconds.observe(trio.current_time() - started)
-    return verdicts
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT_MAX)
+        self._unobserved = 0
+
+    def observe(self, elapsed_s: float, spent_s: float) -> None:
+        """The loop had something to do for so long, and its thread got so much processor time meanwhile."""
+        self._recent.append((elapsed_s, spent_s))
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether the loop, and so a thread beside it, waits for a core; False while nothing is known."""
+        elapsed_s = sum([elapsed_s for elapsed_s, _ in self._recent])
+        return sum([spent_s for _, spent_s in self._recent]) < TAKEN_SHARE * elapsed_s
+
+    def is_for_thread(self) -> bool:
+        """Whether the next batch is for a thread. What is not, `observe` is to be told of."""
+        self._unobserved += 1
+        if self.are_taken or self._unobserved >= PROBED_EVERY:
+            self._unobserved = 0
+            return False
+        return True
 
 
-def _verify(
-    transactions: Sequence[Transaction], inside: Mapping[Hash, Signed], metrics: Metrics
-) -> tuple[list[bool], list[Hash]]:
-    with metrics.spending("verify"):
-        verdicts = [is_authentic(transaction, is_signed) for transaction in transactions]
-        good = {one.id for one, is_good in zip(transactions, verdicts, strict=True) if is_good}
-        # A forger's work is not done for it: what its own signatures do not hold for is looked at no further.
-        return verdicts, [id_ for id_, signed in inside.items() if id_ in good and is_signed(*signed)]
+class Verifier:
+    """Verifies batches of transactions, and tells `machine` what it need not verify again."""
+
+    def __init__(self, machine: Machine, metrics: Metrics) -> None:
+        self._machine, self._metrics = machine, metrics
+        self._cores = Cores()
+        self._turn = trio.Lock()
+        """Held by who verifies on the loop: two would hold others up for twice CHUNK_S."""
+
+    async def authentic(self, transactions: Sequence[Transaction]) -> list[bool]:
+        """Which of these are signed by all their signers.
+
+        What others have signed inside their payloads is verified with it, and `machine` is told what holds.
+        What does not hold is for its rule to refuse, with a code of its own.
+        """
+        started = trio.current_time()
+        inside = self._machine.signed_inside(transactions)
+        work = _Work(transactions, inside)
+        if len(transactions) + len(inside) <= INLINE_MAX:
+            began_s, spent_s = time.perf_counter(), time.thread_time()
+            with self._metrics.spending("verify"):
+                work.go_on()
+            self._cores.observe(time.perf_counter() - began_s, time.thread_time() - spent_s)
+        elif self._cores.is_for_thread():
+            await trio.to_thread.run_sync(self._finish, work, limiter=_verifiers)
+        else:
+            async with self._turn:
+                await self._finish_here(work)
+        self._machine.note_proven(work.proven)
+        self._metrics.signature_verify_seconds.observe(trio.current_time() - started)
+        return work.verdicts
+
+    def _finish(self, work: "_Work") -> None:
+        with self._metrics.spending("verify"):
+            work.go_on()
+
+    async def _finish_here(self, work: "_Work") -> None:
+        """In chunks; all that time the loop has something to do."""
+        began_s, spent_s = time.perf_counter(), time.thread_time()
+        while True:
+            with self._metrics.spending("verify"):
+                is_done = work.go_on(time.perf_counter() + CHUNK_S)
+            if is_done:
+                break
+            await trio.lowlevel.checkpoint()
+        self._cores.observe(time.perf_counter() - began_s, time.thread_time() - spent_s)
+
+
+class _Work:
+    """A batch that is verified one after the other; it may be left and gone on with."""
+
+    def __init__(self, transactions: Sequence[Transaction], inside: Mapping[Hash, Signed]) -> None:
+        self.verdicts: list[bool] = []
+        self.proven: list[Hash] = []
+        self._left, self._inside = iter(transactions), inside
+
+    def go_on(self, until_s: float = float("inf")) -> bool:
+        """Verify until this time of `time.perf_counter`, or all that is left; whether nothing is left."""
+        for transaction in self._left:
+            is_good = is_authentic(transaction, is_signed)
+            self.verdicts.append(is_good)
+            # A forger's work is not done for it: where its own signatures do not hold, no more is looked at.
+            signed = self._inside.get(transaction.id) if is_good else None
+            if signed is not None and is_signed(*signed):
+                self.proven.append(transaction.id)
+            if time.perf_counter() >= until_s:
+                return False
+        return True

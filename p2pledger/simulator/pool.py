@@ -60,7 +60,7 @@ class Pool:
         return bool(found)
 
     def _is_authentic(self, transaction: Transaction) -> bool:
-        """See `node.verifying.authentic`."""
+        """See `node.verifying.Verifier`."""
         machine, is_signed = self._city.machine, self._city.is_signed
         if not is_authentic(transaction, is_signed):
             return False

@@ -1,0 +1,142 @@
+from dataclasses import replace
+
+import pytest
+import trio
+from p2pledger.crypto import is_signed
+from p2pledger.ledger.machine import Machine
+from p2pledger.metrics import Metrics
+from p2pledger.node import verifying
+from p2pledger.node.verifying import INLINE_MAX, PROBED_EVERY, RECENT_MAX, Cores, Verifier
+from p2pledger.types import Signature
+from tests import ledgers
+from tests.unit.node.test_signed_inside import ready
+
+
+def test_threads_verify_while_nothing_is_known():
+    assert Cores().is_for_thread()
+
+
+def test_threads_verify_where_the_loop_gets_a_core_to_itself():
+    cores = Cores()
+    cores.observe(elapsed_s=0.010, spent_s=0.0095)
+    assert cores.is_for_thread()
+
+
+def test_the_loop_verifies_where_it_shares_its_core():
+    cores = Cores()
+    cores.observe(elapsed_s=0.020, spent_s=0.010)
+    assert cores.are_taken
+    assert not cores.is_for_thread()
+
+
+def test_what_took_longer_counts_for_more():
+    cores = Cores()
+    cores.observe(elapsed_s=0.100, spent_s=0.050)
+    for _ in range(RECENT_MAX - 1):
+        cores.observe(elapsed_s=0.0001, spent_s=0.0001)
+    assert cores.are_taken
+
+
+def test_what_is_long_ago_is_forgotten():
+    cores = Cores()
+    cores.observe(elapsed_s=0.100, spent_s=0.020)
+    for _ in range(RECENT_MAX):
+        assert cores.are_taken
+        cores.observe(elapsed_s=0.001, spent_s=0.001)
+    assert cores.is_for_thread()
+
+
+def test_now_and_then_the_loop_looks_whether_cores_are_still_free():
+    cores = Cores()
+    asked = [cores.is_for_thread() for _ in range(2 * PROBED_EVERY)]
+    assert asked == 2 * [*[True] * (PROBED_EVERY - 1), False]
+
+
+# --- both ways say the same ------------------------------------------------------------------------------
+
+
+class Told(Cores):
+    """Cores that are free, or taken, as it is told."""
+
+    def __init__(self, are_free):
+        super().__init__()
+        self.are_free, self.observed = are_free, []
+
+    def observe(self, elapsed_s, spent_s):
+        self.observed.append((elapsed_s, spent_s))
+
+    def is_for_thread(self):
+        return self.are_free
+
+
+@pytest.fixture
+def ledger():
+    return Machine(ledgers.genesis())
+
+
+def told(ledger, are_free):
+    verifier = Verifier(ledger, Metrics(version="0", chain_id="test", node="test"))
+    verifier._cores = cores = Told(are_free)
+    return verifier, cores
+
+
+def batch(ledger, count, forged=()):
+    made = [ready(ledger.genesis, is_good=i % 2 == 0, expires_ms=60_000 + i) for i in range(count)]
+    for i in forged:
+        made[i] = replace(made[i], signatures=(Signature(bytes(64)),))
+    return made
+
+
+@pytest.mark.parametrize("are_free", [True, False])
+@pytest.mark.parametrize("count", [1, INLINE_MAX, 5 * INLINE_MAX])
+async def test_what_is_signed_and_what_is_signed_inside_is_told_either_way(ledger, are_free, count):
+    verifier, _ = told(ledger, are_free)
+    forged = range(0, count, 3)
+    made = batch(ledger, count, forged)
+    assert await verifier.authentic(made) == [i not in forged for i in range(count)]
+    inside = {i for i in range(count) if i not in forged and i % 2 == 0}
+    assert {i for i, one in enumerate(made) if one.id not in ledger.signed_inside(made)} == inside
+
+
+async def test_nothing_is_nothing(ledger):
+    assert await told(ledger, are_free=False)[0].authentic([]) == []
+
+
+@pytest.mark.parametrize("are_free", [True, False])
+async def test_all_that_the_loop_verifies_is_observed(ledger, are_free):
+    verifier, cores = told(ledger, are_free)
+    await verifier.authentic(batch(ledger, 2))
+    assert len(cores.observed) == 1
+    await verifier.authentic(batch(ledger, 2 * INLINE_MAX))
+    assert len(cores.observed) == (1 if are_free else 2)
+    assert all(elapsed_s > 0 for elapsed_s, _ in cores.observed)
+
+
+# --- and holds nobody up ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slowly(monkeypatch):
+    """Each signature takes as long as the loop may verify for; `slowly` notes whose turn it was."""
+    turns, clock_s = [], [0.0]
+
+    def verify(*signed):
+        clock_s[0] += verifying.CHUNK_S
+        turns.append("signature")
+        return is_signed(*signed)
+
+    monkeypatch.setattr(verifying, "is_signed", verify)
+    monkeypatch.setattr(verifying.time, "perf_counter", lambda: clock_s[0])
+    return turns
+
+
+async def test_others_have_their_turn_after_each_chunk(ledger, slowly):
+    verifier, _ = told(ledger, are_free=False)
+    made = batch(ledger, 2 * INLINE_MAX, range(2 * INLINE_MAX))
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):  # at the same time: they take turns
+            nursery.start_soon(verifier.authentic, made)
+        while slowly.count("signature") < 2 * len(made):
+            slowly.append("others")
+            await trio.lowlevel.checkpoint()
+    assert slowly.count("others") >= slowly.count("signature") - 1
