@@ -26,10 +26,13 @@ from p2pledger.ledger.entries import (
     BUCKET_BYTES_MAX,
     BUCKET_ENTRIES_MAX,
     DIGITS,
+    Changed,
     Entry,
-    entries_of,
+    Leaves,
+    by_bucket,
     entry_of,
     lay_over,
+    leaves_of,
     merged,
     packed,
     path_of,
@@ -40,18 +43,15 @@ from p2pledger.types import Hash
 
 _BUCKET_DOMAIN = Domain("p2pledger/state-bucket/1")
 
-_Changed = Mapping[Hash, Entry | None]
-"""Changed entries by path; None where the key was removed."""
-
 
 @dataclass(frozen=True)
 class Update:
-    """What writes do to the tree. `entries` are the changed ones by the digits of their bucket and by path
-    (None: removed); `nodes` the new hashes from the buckets on downwards, by digits (None: removed).
+    """What writes do to the tree. `entries` are what changes, by the digits of its bucket; `nodes` the new
+    hashes from the buckets on downwards, by digits (None: removed).
     """
 
     crown: Crown
-    entries: Mapping[str, Mapping[Hash, Entry | None]]
+    entries: Mapping[str, Changed]
     nodes: Mapping[str, Hash | None]
 
 
@@ -140,26 +140,24 @@ class Commitment:
     def update(self, reader: StateReader, writes: Mapping[bytes, bytes | None]) -> Update:
         """What becomes of the tree once `writes` are laid over the reader's state."""
         crown, depth = reader.crown or Crown.empty(self._depth), self._depth
-        entries: dict[str, dict[Hash, Entry | None]] = {}
-        for path, entry in entries_of(writes).items():
-            digits = path.hex()[:depth]
-            if digits in entries:
-                entries[digits][path] = entry
-            else:
-                entries[digits] = {path: entry}
-        if not entries:
+        changed = by_bucket(leaves_of(writes), depth)
+        if not changed:
             return Update(crown, {}, {})
-        view, whole = _View(reader), dict[str, bytes]()
-        for prefix, found in reader.buckets(entries).items():
+        view, whole, entries = _View(reader), dict[str, bytes](), dict[str, Changed]()
+        buckets = reader.buckets(changed)
+        for prefix, leaves in changed.items():
             # Nearly every bucket is whole, before and after: then its hash is all that changes.
-            now = None if found is None else repacked(found, entries[prefix])
+            found = buckets[prefix]
+            now = None if found is None else repacked(found, leaves)
             if now is not None and len(now) <= BUCKET_BYTES_MAX:
                 whole[prefix] = now
+                entries[prefix] = Changed(leaves, now)
             else:
-                view.put(prefix, _rehash(view, prefix, entries[prefix]))
+                view.put(prefix, _rehash(view, prefix, leaves))
+                entries[prefix] = Changed(leaves, None)
         view.put_all(zip(whole, packed_hashes(whole.values()), strict=True))
-        buckets = {int(prefix, 16): view.nodes[prefix] or EMPTY for prefix in entries}
-        return Update(crown.grown(buckets), entries, view.nodes)
+        nodes = {int(prefix, 16): view.nodes[prefix] or EMPTY for prefix in entries}
+        return Update(crown.grown(nodes), entries, view.nodes)
 
     def prove(self, reader: StateReader, key: bytes) -> StateProof:
         """The proof of a key's value, or of its absence, for `check_state_proof`."""
@@ -210,14 +208,7 @@ def _child(prefix: str, path: Hash) -> str:
     return path.hex()[: len(prefix) + 1]
 
 
-def _by_child(changed: _Changed, prefix: str) -> dict[str, dict[Hash, Entry | None]]:
-    groups: dict[str, dict[Hash, Entry | None]] = {}
-    for path, entry in changed.items():
-        groups.setdefault(_child(prefix, path), {})[path] = entry
-    return groups
-
-
-def _rehash(view: _View, prefix: str, changed: _Changed) -> Hash:
+def _rehash(view: _View, prefix: str, changed: Leaves) -> Hash:
     """The hash of the bucket at `prefix` after changes in it; the nodes below it go to the view."""
     # A bucket is split when it has children. Asking for those that change answers nearly always, and
     # where they are all empty its entries tell: then a split bucket is read whole, once per child.
@@ -225,7 +216,7 @@ def _rehash(view: _View, prefix: str, changed: _Changed) -> Hash:
         entries = view.reader.entries(prefix)
         if len(entries) <= BUCKET_ENTRIES_MAX:
             return _hash_anew(view, prefix, merged(entries, changed))
-    for child, group in _by_child(changed, prefix).items():
+    for child, group in by_bucket(changed, len(prefix) + 1).items():
         view.put(child, _rehash(view, child, group))
     if None in changed.values():
         remaining = _few_entries(view, prefix, changed)
@@ -247,10 +238,10 @@ def _hash_anew(view: _View, prefix: str, entries: Sequence[Entry]) -> Hash:
     return node_hash(view.children(prefix))
 
 
-def _few_entries(view: _View, prefix: str, changed: _Changed) -> list[Entry] | None:
+def _few_entries(view: _View, prefix: str, changed: Leaves) -> list[Entry] | None:
     """The entries of a split bucket after the changes, if a bucket without children can hold them."""
     found: list[Entry] = []
-    groups = _by_child(changed, prefix)
+    groups = by_bucket(changed, len(prefix) + 1)
     for digit in DIGITS:
         child = prefix + digit
         if view.node(child) == EMPTY:

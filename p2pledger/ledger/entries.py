@@ -3,9 +3,10 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from operator import attrgetter
-from typing import Any
+from typing import NamedTuple
 
 from p2pledger.crypto import Domain
 from p2pledger.types import Hash
@@ -13,6 +14,8 @@ from p2pledger.types import Hash
 DIGITS = "0123456789abcdef"
 BUCKET_ENTRIES_MAX = 64
 """A bucket of more entries is split: see `ledger.commitment`."""
+PATHS_MAX = 16_384
+"""How many keys' paths are kept: what a block writes was written before, as a rule."""
 _PATH_BYTES = 32
 _ENTRY_BYTES = 64
 BUCKET_BYTES_MAX = BUCKET_ENTRIES_MAX * _ENTRY_BYTES
@@ -32,25 +35,51 @@ class Entry:
     leaf: Hash
 
 
+Leaves = Mapping[Hash, Hash | None]
+"""Changed leaves by path; None where the key was removed."""
+
+
+class Changed(NamedTuple):
+    """What a block does to one bucket: its changed leaves, and how the bucket stands after it.
+
+    `bucket` is `packed`; None where it is split, or may be.
+    """
+
+    leaves: Leaves
+    bucket: bytes | None
+
+
+@lru_cache(PATHS_MAX)
 def path_of(key: bytes) -> Hash:
     """Where a key hangs in the commitment's tree."""
     return Hash(sha256(key).digest())
 
 
-def entry_of(key: bytes, value: bytes, path: Hash | None = None) -> Entry:
-    """What a key and its value are to the commitment. `path`: the key's, where it is known already."""
-    return Entry(path or path_of(key), _LEAF_DOMAIN.hash(len(key).to_bytes(4, "big") + key + value))
+def entry_of(key: bytes, value: bytes) -> Entry:
+    """What a key and its value are to the commitment."""
+    return Entry(path_of(key), _LEAF_DOMAIN.hash(len(key).to_bytes(4, "big") + key + value))
 
 
-def entries_of(writes: Mapping[bytes, bytes | None]) -> dict[Hash, Entry | None]:
-    """What these writes are to the commitment, by path, in their order; None: the key was removed."""
-    paths: Any = [sha256(key).digest() for key in writes]
+def leaves_of(writes: Mapping[bytes, bytes | None]) -> dict[Hash, Hash | None]:
+    """What these writes are to the commitment: leaves by path, in their order; None: the key was removed."""
+    paths = list(map(path_of, writes))
     data = [len(key).to_bytes(4, "big") + key + (value or b"") for key, value in writes.items()]
-    entries = map(Entry, paths, _LEAF_DOMAIN.hash_all(data))
-    found: dict[Hash, Entry | None] = dict(zip(paths, entries, strict=True))
+    found: dict[Hash, Hash | None] = dict(zip(paths, _LEAF_DOMAIN.hash_all(data), strict=True))
     if None in writes.values():
         found.update({path_of(key): None for key, value in writes.items() if value is None})
     return found
+
+
+def by_bucket(leaves: Leaves, depth: int) -> dict[str, dict[Hash, Hash | None]]:
+    """Changed leaves by the digits of their bucket, `depth` of them."""
+    buckets: dict[str, dict[Hash, Hash | None]] = {}
+    for path, leaf in leaves.items():
+        digits = path.hex()[:depth]
+        if digits in buckets:
+            buckets[digits][path] = leaf
+        else:
+            buckets[digits] = {path: leaf}
+    return buckets
 
 
 _path = attrgetter("path")
@@ -92,27 +121,31 @@ def holds(bucket: bytes, path: bytes) -> bool:
     return start >= 0
 
 
-def repacked(bucket: bytes, changed: Mapping[Hash, Entry | None]) -> bytes:
+def repacked(bucket: bytes, changed: Leaves) -> bytes:
     """As `merged`, for a packed bucket: the changed entries are looked for, the others only copied."""
     if not bucket:
-        found = [path + entry.leaf for path, entry in sorted(changed.items()) if entry is not None]
-        return b"".join(found)
-    for path, entry in changed.items():
-        start, is_there = place_in(bucket, path)
-        now = b"" if entry is None else path + entry.leaf
-        bucket = bucket[:start] + now + bucket[start + is_there * _ENTRY_BYTES :]
+        return b"".join([path + leaf for path, leaf in sorted(changed.items()) if leaf is not None])
+    for path, leaf in changed.items():
+        start = bucket.find(path)
+        if start % _ENTRY_BYTES:  # not there, as a rule: -1
+            start, is_there = place_in(bucket, path)
+            after = start + is_there * _ENTRY_BYTES
+        else:
+            after = start + _ENTRY_BYTES
+        now = b"" if leaf is None else path + leaf
+        bucket = bucket[:start] + now + bucket[after:]
     return bucket
 
 
-def merged(entries: Sequence[Entry], changed: Mapping[Hash, Entry | None]) -> list[Entry]:
+def merged(entries: Sequence[Entry], changed: Leaves) -> list[Entry]:
     """These entries, which ascend by path, with the changed ones in their places."""
     if not entries:
-        return sorted([entry for entry in changed.values() if entry is not None], key=_path)
+        return [Entry(path, leaf) for path, leaf in sorted(changed.items()) if leaf is not None]
     found = list(entries)
-    for path, entry in changed.items():
+    for path, leaf in changed.items():
         i = bisect_left(found, path, key=_path)
         is_there = i < len(found) and found[i].path == path
-        found[i : i + is_there] = () if entry is None else (entry,)
+        found[i : i + is_there] = () if leaf is None else (Entry(path, leaf),)
     return found
 
 
@@ -123,10 +156,8 @@ def lay_over(children: list[Hash | None], prefix: str, nodes: Mapping[str, Hash 
             children[digit] = nodes[prefix + child]
 
 
-def lay_over_buckets(
-    buckets: dict[str, bytes | None], changed: Mapping[str, Mapping[Hash, Entry | None]]
-) -> None:
-    """Put changed entries in their places, in those of these buckets that are known."""
+def lay_over_buckets(buckets: dict[str, bytes | None], changed: Mapping[str, Leaves]) -> None:
+    """Put changed leaves in their places, in those of these buckets that are known."""
     for prefix in changed.keys() & buckets.keys():
         bucket = buckets[prefix]
         if bucket is not None:

@@ -8,7 +8,7 @@ from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.crown import Crown
-from p2pledger.ledger.entries import Entry
+from p2pledger.ledger.entries import Changed
 from p2pledger.ledger.rules import IndexRow
 from p2pledger.merkle import Frontier, Growth
 from p2pledger.types import Hash, Height
@@ -29,7 +29,7 @@ class Execution:
     tx_root: Hash
     writes: Mapping[bytes, bytes | None]
     crown: Crown
-    entries: Mapping[str, Mapping[Hash, Entry | None]]
+    entries: Mapping[str, Changed]
     nodes: Mapping[str, Hash | None]
     results: tuple[Result, ...]
     growth: Growth

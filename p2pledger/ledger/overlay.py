@@ -5,7 +5,7 @@ from typing import Protocol
 
 from p2pledger.chain.transaction import Transaction
 from p2pledger.ledger.crown import Crown
-from p2pledger.ledger.entries import Entry, lay_over, lay_over_buckets, merged
+from p2pledger.ledger.entries import Changed, Entry, Leaves, lay_over, merged
 from p2pledger.ledger.record import Record, record_of
 from p2pledger.ledger.state import StateReader
 from p2pledger.types import Hash, Height
@@ -23,8 +23,8 @@ class Effects(Protocol):
         """The commitment's nodes down to the buckets, after the block."""
 
     @property
-    def entries(self) -> Mapping[str, Mapping[Hash, Entry | None]]:
-        """The changed entries by the digits of their bucket and by path; None: removed."""
+    def entries(self) -> Mapping[str, Changed]:
+        """What the block changes, by the digits of its bucket."""
 
     @property
     def nodes(self) -> Mapping[str, Hash | None]:
@@ -89,33 +89,37 @@ class Overlay:
 
     def entries(self, prefix: str) -> Sequence[Entry]:
         """See `StateReader.entries`."""
-        changed: dict[Hash, Entry | None] = {}
+        changed: dict[Hash, Hash | None] = {}
         reader: StateReader = self
         while isinstance(reader, Overlay):
-            for bucket in reader._changed(prefix):
-                changed = {**bucket, **changed}
+            for leaves in reader._changed(prefix):
+                changed = {**leaves, **changed}
             reader = reader._reader
         below = reader.entries(prefix)
         return merged(below, changed) if changed else below
 
-    def _changed(self, prefix: str) -> Sequence[Mapping[Hash, Entry | None]]:
-        """The changed entries that start with these digits, bucket by bucket."""
+    def _changed(self, prefix: str) -> Sequence[Leaves]:
+        """The changed leaves that start with these digits, bucket by bucket."""
         buckets, depth = self._effects.entries, self._effects.crown.depth
         if len(prefix) < depth:
-            return [entries for bucket, entries in buckets.items() if bucket.startswith(prefix)]
-        if (entries := buckets.get(prefix[:depth])) is None:
+            return [changed.leaves for bucket, changed in buckets.items() if bucket.startswith(prefix)]
+        if (changed := buckets.get(prefix[:depth])) is None:
             return ()
         if len(prefix) == depth:
-            return (entries,)
-        return ({path: entry for path, entry in entries.items() if path.hex().startswith(prefix)},)
+            return (changed.leaves,)
+        return ({path: leaf for path, leaf in changed.leaves.items() if path.hex().startswith(prefix)},)
 
     def buckets(self, prefixes: Collection[str]) -> dict[str, bytes | None]:
         """See `StateReader.buckets`."""
-        stack, below = self._stack()
-        found = below.buckets(prefixes)
-        for effects in stack:
-            lay_over_buckets(found, effects.entries)
-        return found
+        asked, found = set(prefixes), dict[str, bytes | None]()
+        reader: StateReader = self
+        while isinstance(reader, Overlay):
+            entries = reader._effects.entries
+            for prefix in asked & entries.keys():
+                found[prefix] = entries[prefix].bucket
+            asked.difference_update(found)
+            reader = reader._reader
+        return reader.buckets(asked) | found
 
     @property
     def crown(self) -> Crown:

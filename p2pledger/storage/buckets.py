@@ -14,7 +14,7 @@ from p2pledger.ledger.crown import EMPTY, HASH_BYTES
 from p2pledger.ledger.entries import (
     BUCKET_BYTES_MAX,
     BUCKET_ENTRIES_MAX,
-    Entry,
+    Leaves,
     path_range,
     repacked,
 )
@@ -59,8 +59,8 @@ class Buckets:
         }
 
 
-def write(writer: sqlite3.Connection, changed: Mapping[str, Mapping[Hash, Entry | None]]) -> None:
-    """Bring the rows of these buckets up to date, by their digits and by the paths that change in them.
+def write(writer: sqlite3.Connection, changed: Mapping[str, Leaves]) -> None:
+    """Bring the rows of these buckets up to date, by their digits and by the leaves that change in them.
 
     After the changed rows of the state are written, and before the nodes are: by its node is told whether a
     bucket without a row was empty or split. Written twice it is the same, as after a crash.
@@ -71,15 +71,13 @@ def write(writer: sqlite3.Connection, changed: Mapping[str, Mapping[Hash, Entry 
     writer.executemany(schema.BUCKET_REMOVE, gone)
 
 
-def _changed(
-    writer: sqlite3.Connection, changed: Mapping[str, Mapping[Hash, Entry | None]]
-) -> Iterator[tuple[int, bytes]]:
+def _changed(writer: sqlite3.Connection, changed: Mapping[str, Leaves]) -> Iterator[tuple[int, bytes]]:
     """Each bucket's number and entries, packed; of a split one some more than a bucket holds."""
-    for prefix, entries in changed.items():
+    for prefix, leaves in changed.items():
         number = int(prefix, 16)
         ((node, bucket),) = writer.execute(schema.BUCKET, (prefix, number))
         if bucket is None and node is not None:
             limits = *path_range(prefix), BUCKET_ENTRIES_MAX + 1
             yield number, b"".join(path + leaf for path, leaf in writer.execute(schema.STATE_ENTRIES, limits))
         else:
-            yield number, repacked(bucket or b"", entries)
+            yield number, repacked(bucket or b"", leaves)

@@ -5,41 +5,40 @@ only if nothing was committed meanwhile.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
-V = TypeVar("V")
-C = TypeVar("C")
 
 
-class Cache(Generic[K, V]):
-    """Values by key, of `size_max` together; the longest unused goes first. Safe on any thread."""
+class Cache(Generic[K]):
+    """Bytes or None by key, of `bytes_max` together; the longest unread goes first. Safe on any thread.
 
-    def __init__(self, size_max: int, size_of: Callable[[V], int]) -> None:
-        self._size_max, self._size_of = size_max, size_of
+    `overhead_bytes` is what a value costs in memory beside its own bytes.
+    """
+
+    def __init__(self, bytes_max: int, overhead_bytes: int) -> None:
+        self._bytes_max, self._overhead_bytes = bytes_max, overhead_bytes
         self._lock = Lock()
-        self._kept: OrderedDict[K, V] = OrderedDict()
-        self._size = 0
+        self._kept: OrderedDict[K, bytes | None] = OrderedDict()
+        self._bytes = 0
         self._generation = 0
 
-    def get(self, key: K, read: Callable[[K], V]) -> V:
+    def get(self, key: K, read: Callable[[K], bytes | None]) -> bytes | None:
         """The value under a key, by `read` where it is not kept."""
         try:  # without the lock, as most find what they look for: a value goes or stays as a whole
             value = self._kept[key]
             self._kept.move_to_end(key)
         except KeyError:
-            return self._read(key, read)
+            return self._read([key], lambda keys: {key: read(key)})[key]
         return value
 
-    def peek(self, key: K) -> V | None:
-        """The value under a key, if it is kept; nothing is read, and its use does not count."""
-        return self._kept.get(key)
-
-    def get_all(self, keys: Iterable[K], read: Callable[[Sequence[K]], Mapping[K, V]]) -> dict[K, V]:
+    def get_all(
+        self, keys: Iterable[K], read: Callable[[Sequence[K]], Mapping[K, bytes | None]]
+    ) -> dict[K, bytes | None]:
         """As `get` of each key; those that are not kept are read together."""
-        kept, found, unread = self._kept, dict[K, V](), list[K]()
+        kept, found, unread = self._kept, dict[K, bytes | None](), list[K]()
         for key in keys:
             try:
                 found[key] = kept[key]
@@ -47,46 +46,34 @@ class Cache(Generic[K, V]):
             except KeyError:
                 unread.append(key)
         if unread:
-            with self._lock:
-                generation = self._generation
-            values = read(unread)
-            with self._lock:
-                if generation == self._generation:
-                    for key, value in values.items():
-                        self._keep(key, value)
-            found.update(values)
+            found.update(self._read(unread, read))
         return found
 
-    def _read(self, key: K, read: Callable[[K], V]) -> V:
+    def _read(
+        self, keys: Sequence[K], read: Callable[[Sequence[K]], Mapping[K, bytes | None]]
+    ) -> Mapping[K, bytes | None]:
         with self._lock:
             generation = self._generation
-        value = read(key)
+        values = read(keys)
         with self._lock:
             if generation == self._generation:
-                self._keep(key, value)
-        return value
+                self._keep(values)
+        return values
 
-    def replace(self, values: Mapping[K, V]) -> None:
+    def replace(self, values: Mapping[K, bytes | None]) -> None:
         """These values are committed now."""
         with self._lock:
             self._generation += 1
-            for key, value in values.items():
-                self._keep(key, value)
+            self._keep(values)
 
-    def revise(self, changes: Mapping[K, C], revised: Callable[[V, C], V]) -> None:
-        """These changes are committed now: `revised` makes the new value of a kept one."""
-        with self._lock:
-            self._generation += 1
-            for key, change in changes.items():
-                if key in self._kept:
-                    self._keep(key, revised(self._kept[key], change))
+    def _keep(self, values: Mapping[K, bytes | None]) -> None:
+        kept = self._kept
+        self._bytes -= self._size([kept[key] for key in values if key in kept])
+        self._bytes += self._size(values.values())
+        kept.update(values)  # none is missing for a moment: `get` takes no lock
+        while self._bytes > self._bytes_max:
+            _, oldest = kept.popitem(last=False)
+            self._bytes -= self._size([oldest])
 
-    def _keep(self, key: K, value: V) -> None:
-        if key in self._kept:
-            self._size -= self._size_of(self._kept[key])
-        self._kept[key] = value
-        self._kept.move_to_end(key)
-        self._size += self._size_of(value)
-        while self._size > self._size_max:
-            _, oldest = self._kept.popitem(last=False)
-            self._size -= self._size_of(oldest)
+    def _size(self, values: Collection[bytes | None]) -> int:
+        return self._overhead_bytes * len(values) + sum(map(len, filter(None, values)))

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 from zlib import crc32
 
-from p2pledger.ledger.entries import Entry, entry_of
+from p2pledger.ledger.entries import Leaves, by_bucket, leaves_of
 from p2pledger.ledger.machine import Execution
 from p2pledger.storage.database import Damaged
 from p2pledger.types import Hash
@@ -24,10 +24,12 @@ _HEAD_BYTES = struct.calcsize(_HEAD)
 
 @dataclass(frozen=True)
 class Effects:
-    """What a block writes: as in its `Execution`, index rows by the name of the index and by key."""
+    """What a block writes: as in its `Execution`; changed leaves by the digits of their bucket, index rows by
+    the name of the index and by key.
+    """
 
     writes: Mapping[bytes, bytes | None]
-    entries: Mapping[str, Mapping[Hash, Entry | None]]
+    leaves: Mapping[str, Leaves]
     nodes: Mapping[str, Hash | None]
     index: Mapping[str, Mapping[bytes, bytes]]
 
@@ -42,7 +44,8 @@ def effects_of(execution: Execution) -> Effects:
     index: defaultdict[str, dict[bytes, bytes]] = defaultdict(dict)
     for name, key, value in execution.index_rows:
         index[name][key] = value
-    return Effects(execution.writes, execution.entries, execution.nodes, index)
+    leaves = {prefix: changed.leaves for prefix, changed in execution.entries.items()}
+    return Effects(execution.writes, leaves, execution.nodes, index)
 
 
 def journal_row(height: int, first: int, effects: Effects) -> tuple[int, bytes, int]:
@@ -83,14 +86,9 @@ def _decoded(content: bytes, depth: int) -> tuple[int, Effects]:
     writes |= _pairs(parts, written)
     changed = _pairs(parts, nodes)
     names = [name.decode() for name in islice(parts, len(index))]
-    entries: dict[str, dict[Hash, Entry | None]] = {}
-    for key, value in writes.items():
-        entry = entry_of(key, value or b"")
-        bucket = entries.setdefault(entry.path.hex()[:depth], {})
-        bucket[entry.path] = None if value is None else entry
     return first, Effects(
         writes,
-        entries,
+        by_bucket(leaves_of(writes), depth),
         {prefix.decode(): Hash(node) if node else None for prefix, node in changed.items()},
         {name: _pairs(parts, count) for name, count in zip(names, index, strict=True)},
     )

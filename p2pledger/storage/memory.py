@@ -75,13 +75,13 @@ class MemoryStore:
                 self._values.pop(key, None)
             else:
                 self._values[key] = value
-        for prefix, entries in execution.entries.items():
+        for prefix, changed in execution.entries.items():
             bucket = self._buckets.setdefault(prefix, {})
-            for path, entry in entries.items():
-                if entry is None:
+            for path, leaf in changed.leaves.items():
+                if leaf is None:
                     bucket.pop(path, None)
                 else:
-                    bucket[path] = entry
+                    bucket[path] = Entry(path, leaf)
         self._crown = execution.crown
         for prefix, node in execution.nodes.items():
             if node is None:

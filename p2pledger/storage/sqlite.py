@@ -189,8 +189,9 @@ class SqliteStore:
             written = self._tail.write(writer, header.height, effects)
             if boundary is not None:
                 write_boundary(writer, boundary)
-        self._state.replace(execution, written.slices)
+        self._state.prepare(execution, written.slices)
         self._tail.add(written)
+        self._state.replace(execution)
         self._tip = Tip(header.height, header, frontier)
 
     def prune(self, to_height: Height, own: OrganisationId) -> None:

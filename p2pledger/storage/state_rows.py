@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from p2pledger.ledger.commitment import node_hash, packed_hash, subtree_hash
 from p2pledger.ledger.crown import EMPTY, Crown
 from p2pledger.ledger.entries import (
+    BUCKET_BYTES_MAX,
     BUCKET_ENTRIES_MAX,
     DIGITS,
     Entry,
@@ -21,7 +22,6 @@ from p2pledger.ledger.entries import (
     packed,
     path_of,
     path_range,
-    repacked,
     unpacked,
 )
 from p2pledger.ledger.machine import Execution
@@ -43,15 +43,15 @@ BUCKET_OVERHEAD_BYTES = 256
 class StateRows:
     """Reads the state of the last commit. `depth`: how many digits lead to a bucket.
 
-    The crown (70,000 hashes at most) is kept in memory, and so are rows and buckets of the tables that were
-    read or written last; what the tail holds is laid over them.
+    The crown (70,000 hashes at most) is kept in memory, and so are rows of the tables that were read or
+    written last, with what the tail holds before them, and buckets as they stand after the last commit.
     Raises: Fatal, from every method, when what is read is not what was written.
     """
 
     def __init__(self, database: Database, tail: Tail, depth: int) -> None:
         self._database, self._tail, self._depth = database, tail, depth
-        self._rows: Cache[bytes, bytes | None] = Cache(ROWS_BYTES_MAX, _row_bytes)
-        self._buckets: Cache[str, bytes] = Cache(BUCKETS_BYTES_MAX, _bucket_bytes)
+        self._rows: Cache[bytes] = Cache(ROWS_BYTES_MAX, ROW_OVERHEAD_BYTES)
+        self._buckets: Cache[str] = Cache(BUCKETS_BYTES_MAX, BUCKET_OVERHEAD_BYTES)
         stored: dict[str, Hash] = dict(database.rows(schema.NODES))
         nodes = tail.over(stored.copy, _with_nodes)
         self._split = {prefix[:depth] for prefix in nodes if len(prefix) > depth}
@@ -60,15 +60,17 @@ class StateRows:
         buckets = {int(prefix, 16): node for prefix, node in nodes.items() if len(prefix) == depth}
         self.crown = Crown.empty(depth).grown(buckets)
 
-    def replace(self, execution: Execution, slices: Sequence[Slice]) -> None:
-        """What this execution writes is committed now, and so are these slices of older blocks."""
-        for written in slices:  # before the tail lets go of them
-            # Buckets first: from what is kept of them may follow that there is no row (`_read`).
-            self._buckets.revise(written.entries, repacked)
+    def prepare(self, execution: Execution, slices: Sequence[Slice]) -> None:
+        """This is committed now, and so are these slices; the tail still holds what they hold."""
+        for written in slices:
             self._rows.replace(written.values)
             self._stored.replace(written.nodes)
         # Never taken out again: a bucket that is whole again only costs a look at the disk.
         self._split.update(prefix[: self._depth] for prefix in execution.nodes if len(prefix) > self._depth)
+
+    def replace(self, execution: Execution) -> None:
+        """What this execution writes is in the tail now: from here on its buckets are read."""
+        self._buckets.replace({prefix: changed.bucket for prefix, changed in execution.entries.items()})
         self.crown = execution.crown
 
     def get(self, key: bytes) -> bytes | None:
@@ -93,25 +95,20 @@ class StateRows:
         prefix = path.hex()[: self._depth]
         # The bucket first: it is one row, it tells of a key that is not there, and it is kept, since what is
         # looked for is written next, as often as not. What is in it has to be there.
-        is_whole = prefix not in self._split
-        if is_whole and not holds(self._buckets.get(prefix, self._stored_bucket), path):
+        bucket = self._bucket(prefix)
+        if bucket is not None and not holds(bucket, path):
             return None
         return self._read_row(key, path, prefix)
 
     def _read_all(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
         paths = [path_of(key) for key in keys]
         prefixes = [path.hex()[: self._depth] for path in paths]
-        buckets, found = self._whole(set(prefixes)), dict[bytes, bytes | None]()
+        buckets, found = self.buckets(set(prefixes)), dict[bytes, bytes | None]()
         for key, path, prefix in zip(keys, paths, prefixes, strict=True):
-            is_absent = prefix in buckets and not holds(buckets[prefix], path)
+            bucket = buckets[prefix]
+            is_absent = bucket is not None and not holds(bucket, path)
             found[key] = None if is_absent else self._read_row(key, path, prefix)
         return found
-
-    def _whole(self, prefixes: Collection[str]) -> dict[str, bytes]:
-        """The entries of those of these buckets that are not split."""
-        return self._buckets.get_all(
-            [prefix for prefix in prefixes if prefix not in self._split], self._stored_buckets
-        )
 
     def _stored_buckets(self, prefixes: Sequence[str]) -> dict[str, bytes]:
         if len(prefixes) == 1:
@@ -140,27 +137,35 @@ class StateRows:
         """See `StateReader.entries`. Above the buckets: one bucket after the other."""
         if len(prefix) < self._depth:
             return [entry for digit in DIGITS for entry in self.entries(prefix + digit)]
-        if len(prefix) == self._depth and prefix not in self._split:
-            return self._over(prefix, lambda: unpacked(self._buckets.get(prefix, self._stored_bucket)))
+        if len(prefix) == self._depth and (bucket := self._bucket(prefix)) is not None:
+            return unpacked(bucket)
         return self._over(prefix, lambda: self._stored_entries(prefix))
 
     def buckets(self, prefixes: Collection[str]) -> dict[str, bytes | None]:
         """See `StateReader.buckets`."""
+        return self._buckets.get_all(prefixes, self._read_buckets)
 
+    def _bucket(self, prefix: str) -> bytes | None:
+        return self._buckets.get(prefix, lambda prefix: self._read_buckets([prefix])[prefix])
+
+    def _read_buckets(self, prefixes: Sequence[str]) -> dict[str, bytes | None]:
         def read() -> dict[str, bytes | None]:
-            return dict[str, bytes | None].fromkeys(prefixes) | self._whole(prefixes)
+            found = dict[str, bytes | None].fromkeys(prefixes)
+            whole = self._stored_buckets([prefix for prefix in prefixes if prefix not in self._split])
+            found.update({prefix: one for prefix, one in whole.items() if len(one) <= BUCKET_BYTES_MAX})
+            return found
 
         def laid_over(found: dict[str, bytes | None], newer: Generation) -> dict[str, bytes | None]:
-            lay_over_buckets(found, newer.entries)
+            lay_over_buckets(found, newer.leaves)
             return found
 
         return self._tail.over(read, laid_over)
 
     def _over(self, prefix: str, read: Callable[[], tuple[Entry, ...]]) -> tuple[Entry, ...]:
         def lay_over(entries: tuple[Entry, ...], newer: Generation) -> tuple[Entry, ...]:
-            changed = newer.entries.get(prefix[: self._depth], {})
+            changed = newer.leaves.get(prefix[: self._depth], {})
             if len(prefix) > self._depth:
-                changed = {path: entry for path, entry in changed.items() if path.hex().startswith(prefix)}
+                changed = {path: leaf for path, leaf in changed.items() if path.hex().startswith(prefix)}
             return tuple(merged(entries, changed)) if changed else entries
 
         return self._tail.over(read, lay_over)
@@ -233,11 +238,3 @@ def _check_split(nodes: Mapping[str, Hash], depth: int) -> None:
     for parent in {prefix[:-1] for prefix in nodes if len(prefix) > depth}:
         if node_hash([nodes.get(parent + digit, EMPTY) for digit in DIGITS]) != nodes.get(parent):
             raise Damaged(f"node {parent!r} of the state")
-
-
-def _row_bytes(value: bytes | None) -> int:
-    return ROW_OVERHEAD_BYTES + len(value or b"")
-
-
-def _bucket_bytes(bucket: bytes) -> int:
-    return BUCKET_OVERHEAD_BYTES + len(bucket)

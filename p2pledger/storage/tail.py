@@ -16,7 +16,7 @@ from itertools import islice
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
-from p2pledger.ledger.entries import Entry, path_of
+from p2pledger.ledger.entries import path_of
 from p2pledger.storage import buckets, schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.journal import Effects, effects_of_row, journal_row
@@ -43,7 +43,7 @@ class Generation:
         self.first = first
         self.rows = self.size_bytes = self.blocks = 0
         self.values: dict[bytes, bytes | None] = {}
-        self.entries: dict[str, dict[Hash, Entry | None]] = {}
+        self.leaves: dict[str, dict[Hash, Hash | None]] = {}
         self.nodes: dict[str, Hash | None] = {}
         self.index: dict[str, dict[bytes, bytes]] = {}
         self._sorted: dict[str, list[bytes]] = {}
@@ -68,11 +68,12 @@ class Generation:
         self.size_bytes += size_bytes
         self.blocks += 1
         self.values.update(effects.writes)
-        for bucket, changed in effects.entries.items():
-            if bucket in self.entries:
-                self.entries[bucket].update(changed)
+        leaves = self.leaves
+        for bucket, changed in effects.leaves.items():
+            if bucket in leaves:
+                leaves[bucket].update(changed)
             else:
-                self.entries[bucket] = dict(changed)
+                leaves[bucket] = {**changed}
         self.nodes.update(effects.nodes)
         for name, rows in effects.index.items():
             self.index.setdefault(name, {}).update(rows)
@@ -100,7 +101,7 @@ class Slice:
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes | None] = {}
-        self.entries: dict[str, dict[Hash, Entry | None]] = {}
+        self.leaves: dict[str, dict[Hash, Hash | None]] = {}
         self.nodes: list[tuple[str, Hash | None]] = []
         self.parcels: list[tuple[int, bytes, bytes, int]] = []
         self.shelves: list[Shelf] = []
@@ -123,15 +124,15 @@ class Slice:
             return
         state: list[tuple[bytes, ...]] = []
         removed: list[tuple[bytes]] = []
-        entries = [item for bucket in self.entries.values() for item in bucket.items()]
-        for (path, entry), (key, value) in zip(entries, self.values.items(), strict=True):
-            if value is None or entry is None:
+        leaves = [item for bucket in self.leaves.values() for item in bucket.items()]
+        for (path, leaf), (key, value) in zip(leaves, self.values.items(), strict=True):
+            if value is None or leaf is None:
                 removed.append((path,))
             else:
-                state.append((path, entry.leaf, key, value))
+                state.append((path, leaf, key, value))
         writer.executemany(schema.STATE_PUT, state)
         writer.executemany(schema.STATE_REMOVE, removed)
-        buckets.write(writer, self.entries)
+        buckets.write(writer, self.leaves)
         writer.executemany(schema.NODE_PUT, [node for node in self.nodes if node[1] is not None])
         writer.executemany(schema.NODE_REMOVE, [(prefix,) for prefix, node in self.nodes if node is None])
 
@@ -154,7 +155,7 @@ def _slices_of_state(generation: Generation, depth: int) -> Iterator[Slice]:
     for bucket in sorted(keys.keys() | nodes.keys()):
         for path, key in sorted(keys.get(bucket, {}).items()):
             made.values[key] = generation.values[key]
-            made.entries.setdefault(bucket, {})[path] = generation.entries[bucket][path]
+            made.leaves.setdefault(bucket, {})[path] = generation.leaves[bucket][path]
         made.nodes += [(prefix, generation.nodes[prefix]) for prefix in sorted(nodes.get(bucket, ()))]
         if made.rows >= SLICE_ROWS:
             yield made

@@ -21,8 +21,7 @@ BUCKETS = st.dictionaries(NUMBERS, NUMBERS).map(
 )
 CHANGES = st.dictionaries(NUMBERS, st.none() | NUMBERS).map(
     lambda changed: {
-        path(number): None if value is None else Entry(path(number), leaf(value))
-        for number, value in changed.items()
+        path(number): None if value is None else leaf(value) for number, value in changed.items()
     }
 )
 

@@ -4,7 +4,7 @@ import random
 import sqlite3
 
 import pytest
-from p2pledger.ledger.entries import BUCKET_ENTRIES_MAX, entries_of
+from p2pledger.ledger.entries import BUCKET_ENTRIES_MAX, by_bucket, leaves_of
 from p2pledger.storage import buckets, schema
 
 
@@ -19,15 +19,13 @@ def writer():
 
 def write(connection, writes):
     """As a slice is written that changes these keys of the bucket at the root's first digit."""
-    changed = {}
-    for path, entry in entries_of(writes).items():
-        changed.setdefault(path.hex()[:1], {})[path] = entry
-    for entries in changed.values():
-        for path, entry in entries.items():
-            if entry is None:
+    changed = by_bucket(leaves_of(writes), 1)
+    for leaves in changed.values():
+        for path, leaf in leaves.items():
+            if leaf is None:
                 connection.execute(schema.STATE_REMOVE, (path,))
             else:
-                connection.execute(schema.STATE_PUT, (path, entry.leaf, b"", b""))
+                connection.execute(schema.STATE_PUT, (path, leaf, b"", b""))
     buckets.write(connection, changed)
     for prefix in changed:
         is_there = any(path.hex()[:1] == prefix for (path,) in connection.execute("SELECT path FROM state"))

@@ -17,7 +17,6 @@ from p2pledger.storage.journal import Effects, effects_of, effects_of_row, journ
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.storage.parcels import unpacked
 from p2pledger.storage.sqlite import SqliteStore
-from p2pledger.types import Hash
 from tests.unit.storage.chains import GENESIS, Chain, execution, make_small, start
 
 KEYS = [b"key %d" % i for i in range(60)]
@@ -246,7 +245,7 @@ def test_a_row_of_the_journal_that_is_not_what_it_was_is_refused():
             effects_of_row(row, DEPTH)
 
 
-def test_entries_of_a_journal_row_are_those_of_its_values():
+def test_leaves_of_a_journal_row_are_those_of_its_values():
     _, back = effects_of_row(journal_row(1, 1, effects({b"a": b"1"}, [])), DEPTH)
     entry = entry_of(b"a", b"1")
-    assert back.entries == {entry.path.hex()[:1]: {Hash(entry.path): entry}}
+    assert back.leaves == {entry.path.hex()[:1]: {entry.path: entry.leaf}}
