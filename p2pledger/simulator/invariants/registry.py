@@ -223,8 +223,7 @@ class RegistryInvariants:
             return
         self._check_gateway(transaction, device.gateway, height)
         device.is_retired = True
-        if self.lives[device.key].ends is None:
-            self.lives[device.key].ends = height + 1
+        self.lives[device.key].ends = height + 1
 
     def _serving(self, device: bytes) -> _Device:
         _require(device in self._devices, "a device that was never enrolled")
