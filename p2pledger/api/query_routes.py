@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, create_model
 
 from p2pledger.api.refusals import Refusal
 from p2pledger.api.submission import JSON
-from p2pledger.api.views import ErrorView, View
+from p2pledger.api.views import Answers, View, errors
 from p2pledger.codec import Length, Pattern, Range, to_json
 from p2pledger.codec.limits import LENGTHS
 from p2pledger.errors import InvalidMessage
@@ -68,8 +68,8 @@ class QueryRoutes:
     def add_to(self, router: APIRouter) -> None:
         """Add a route for each query."""
         for query in QUERIES.values():
-            responses: dict[int | str, dict[str, Any]] = {200: {"model": page_model(query.item)}}
-            responses |= {status: {"model": ErrorView} for status in (400, 404, 410, 503)}
+            responses: Answers = {200: {"model": page_model(query.item)}}
+            responses |= errors(400, 404, 410, 422, 503)
             router.add_api_route(
                 query.path,
                 self._handler(query),

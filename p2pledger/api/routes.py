@@ -16,12 +16,13 @@ from p2pledger.api.refusals import Refusal, refusal_of
 from p2pledger.api.submission import CBOR, JSON, Submission, id_of, read_submission
 from p2pledger.api.views import (
     AcceptedView,
-    ErrorView,
+    Answers,
     FateView,
     HealthView,
     ItemsView,
     StatusView,
     View,
+    errors,
     fate_view,
     health_view,
     status_view,
@@ -69,14 +70,6 @@ LastEventId = Annotated[
 _SUBMISSION = {"type": "object", "description": "A transaction, or a batch of them; see docs/api.md."}
 _BODY = {"requestBody": {"required": True, "content": {JSON: {"schema": _SUBMISSION}, CBOR: {}}}}
 
-
-Answers = dict[int | str, dict[str, Any]]
-
-
-def _errors(*statuses: int) -> Answers:
-    return {status: {"model": ErrorView} for status in statuses}
-
-
 SUBMIT_PATH = "/v1/transactions"
 
 ROUTES = (
@@ -116,7 +109,7 @@ class Routes:
             status_code=HTTPStatus.ACCEPTED,
             responses={
                 202: {"model": AcceptedView | ItemsView},
-                **_errors(400, 408, 409, 413, 415, 422, 429),
+                **errors(400, 408, 409, 413, 415, 422, 429),
             },
             openapi_extra=_BODY,
         )
@@ -131,7 +124,7 @@ class Routes:
             ("/v1/events", self.events, None, (400, 503)),
         ):
             good: Answers = {200: {"model": view}} if view is not None else {}
-            router.add_api_route(path, handler, responses={**good, **_errors(*refused)})
+            router.add_api_route(path, handler, responses={**good, **errors(*refused)})
         QueryRoutes(self._service).add_to(router)
         for probe in (self.live, self.ready, self.startup):
             answers: Answers = {200: {"model": HealthView}, 503: {"model": HealthView}}

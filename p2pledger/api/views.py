@@ -36,6 +36,18 @@ class ErrorView(View):
     retry_after_ms: int | None = None
 
 
+Answers = dict[int | str, dict[str, Any]]
+"""What a route is said to answer, by status."""
+
+
+def errors(*statuses: int) -> Answers:
+    """These refusals, and any other of the same shape: else the framework documents one of its own shape."""
+    return {
+        **{status: {"model": ErrorView} for status in statuses},
+        "default": {"model": ErrorView, "description": "Any other refusal, of the same shape."},
+    }
+
+
 class AcceptedView(View):
     """The transaction is in the mempool; it will end as final, refused with a code, or expired."""
 

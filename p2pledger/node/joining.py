@@ -53,6 +53,10 @@ PAUSE_S = 1.0
 """Between one round of the nodes and the next."""
 
 PROOF_PAUSE_S = 0.25
+PATIENCE_S = 15.0
+"""How long one node that took the transaction has to prove that it is final. It may be cut off from
+the others, or lie; the next one is handed the same."""
+
 SALT_BYTES = 8
 
 
@@ -151,11 +155,15 @@ class Joiner:
         except _Refused as refused:
             if refused.code != Code.REPLAYED:
                 raise
-        while True:
-            reply = await self._one(visit, ProofRequest(transaction.id))
-            if isinstance(reply, Proof):
-                return await self._check_proof(visit, genesis, transaction, reply)
-            await trio.sleep(PROOF_PAUSE_S)
+        with trio.move_on_after(PATIENCE_S):
+            while True:
+                reply = await self._one(visit, ProofRequest(transaction.id))
+                if isinstance(reply, Proof):
+                    return await self._check_proof(visit, genesis, transaction, reply)
+                await trio.sleep(PROOF_PAUSE_S)
+        raise Unreachable(
+            f"it took the transaction, and did not prove within {PATIENCE_S} s that it is final"
+        )
 
     async def _bring_genesis(self, visit: Visit) -> Genesis:
         if self._genesis is None:

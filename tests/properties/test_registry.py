@@ -1,6 +1,7 @@
 """The registry's invariants under any run of rules: one owner per key, and a past that stays as it was."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from p2pledger.chain.genesis import KeyRole, Quota
 from p2pledger.chain.invite import InviteTerms, sign_invite
 from p2pledger.chain.payloads import (
+    Action,
     DeviceEnroll,
     DeviceRetire,
     DeviceTransfer,
@@ -17,9 +19,11 @@ from p2pledger.chain.payloads import (
     KeyRotate,
     OrgQuota,
     OrgRegister,
+    RecordAppend,
     RevocationReason,
 )
 from p2pledger.errors import Code, InvalidTransaction
+from p2pledger.ledger.modules.records import sequence
 from p2pledger.ledger.modules.registry import MEASURES, live_key, organisation
 from p2pledger.ledger.modules.registry.rows import DEVICES, gateway
 from p2pledger.ledger.overlay import Overlay
@@ -27,7 +31,7 @@ from p2pledger.ledger.rules import Context
 from p2pledger.ledger.state import Changes
 from p2pledger.simulator.invariants.registry import RegistryInvariants
 from p2pledger.types import Height, Millis, PeerId
-from tests.ledgers import Effects, Ledger, genesis, quota, signer, transaction
+from tests.ledgers import START_MS, Effects, Ledger, genesis, quota, signer, transaction
 from tests.properties.effort import effort
 
 GENESIS = genesis()
@@ -41,6 +45,9 @@ founders = st.sampled_from(["city", "utility"])
 peers = st.sampled_from([PeerId("city-gateway-peer"), PeerId("another-peer"), PeerId("another-peer")])
 ahead = st.sampled_from([0, 0, 1, 2, 5, -1])
 AHEAD_MAX = 8
+READING = RecordAppend(
+    "sensor.reading/1", START_MS, None, None, Action.OBSERVE, (), None, None, None, (), None, None
+)
 
 
 class Registry(RuleBasedStateMachine):
@@ -139,6 +146,19 @@ class Registry(RuleBasedStateMachine):
     def retire(self, key, gateway):
         sponsor = "utility" if gateway == "b" else "city"
         self.submit(DeviceRetire(key.encode().ljust(16), bytes(32)), sponsor, gateway, key)
+
+    @rule(key=st.sampled_from(["a", "a", *NAMES]), author=st.sampled_from(["a", "city gateway", *NAMES]))
+    def speak(self, key, author):
+        """A device, or its gateway for it, by keys that were rotated, or are to be."""
+        record, device = READING, key.encode().ljust(16)
+        row = DEVICES.get(self.ledger.reader, device)
+        if row is not None:
+            record = replace(record, device=device, seq=sequence(self.ledger.reader, device).next_number)
+            self.submit(record, row.organisation, author)
+
+    @rule(old=st.sampled_from(["a", "city gateway"]), new=names, by=ahead)
+    def rotate_a_machine(self, old, new, by):
+        self.rotate(old, new, "city 1", "city", by)
 
     @rule(
         new=names,

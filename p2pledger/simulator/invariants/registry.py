@@ -55,7 +55,8 @@ class _Life:
 
 @dataclass
 class _Device:
-    key: PublicKey
+    keys: list[PublicKey]
+    """In their order: the last is the one to keep, and may not have begun."""
     gateway: PeerId
     is_retired: bool = False
 
@@ -86,7 +87,8 @@ class RegistryInvariants:
         self.lists: dict[tuple[str, str], _List] = {}
         self._genesis = genesis
         self._devices: dict[bytes, _Device] = {}
-        self._gateways = {gateway.peer: gateway.key for gateway in genesis.gateways}
+        self._gateways = {gateway.peer: [gateway.key] for gateway in genesis.gateways}
+        """The keys of each, as a device's."""
         self._invites: set[bytes] = set()
         self._used: dict[str, tuple[int, int, int]] = {}
         """The window in which each sponsor wrote last, and how many transactions and bytes in it."""
@@ -175,7 +177,7 @@ class RegistryInvariants:
         _require(joined.key in transaction.body.signers, "a gateway whose key did not sign")
         self._begin(joined.key, sponsor, height + 1, KeyRole.GATEWAY)
         self._invites.add(terms.id)
-        self._gateways[joined.peer] = joined.key
+        self._gateways[joined.peer] = [joined.key]
 
     def _change_key(self, transaction: Transaction, height: int) -> None:
         body, coming = transaction.body, height + 1
@@ -194,12 +196,9 @@ class RegistryInvariants:
             _require(turned.new_key in body.signers, "a new key that did not sign")
             self._end(old, start, height)
             self._begin(turned.new_key, body.sponsor, start, old.role)
-            for device in self._devices.values():
-                if device.key == turned.old_key:
-                    device.key = turned.new_key
-            for peer, key in self._gateways.items():
-                if key == turned.old_key:
-                    self._gateways[peer] = turned.new_key
+            for keys in (*(device.keys for device in self._devices.values()), *self._gateways.values()):
+                if keys[-1] == turned.old_key:
+                    keys.append(turned.new_key)
 
     def _move_device(self, transaction: Transaction, height: int) -> None:
         body = transaction.body
@@ -208,23 +207,23 @@ class RegistryInvariants:
             _require(enrolled.device not in self._devices, "a device enrolled twice")
             self._check_gateway(transaction, enrolled.gateway, height)
             self._begin(enrolled.key, body.sponsor, height + 1, KeyRole.DEVICE)
-            self._devices[enrolled.device] = _Device(enrolled.key, enrolled.gateway)
+            self._devices[enrolled.device] = _Device([enrolled.key], enrolled.gateway)
             return
         is_transfer = body.kind == DeviceTransfer.KIND
         moved: DeviceTransfer | DeviceRetire = decode(
             DeviceTransfer if is_transfer else DeviceRetire, body.payload
         )
         device = self._serving(moved.device)
-        is_own = device.key in body.signers and self.owner_at(device.key, height) is not None
+        kept = device.keys[-1]
+        is_own = kept in body.signers and self.owner_at(kept, height) is not None
         _require(is_own, "a device moves without its own signature")
         if isinstance(moved, DeviceTransfer):
             self._check_gateway(transaction, moved.gateway, height)
-            device.gateway, self.lives[device.key].owner = moved.gateway, body.sponsor
+            device.gateway, self.lives[kept].owner = moved.gateway, body.sponsor
             return
         self._check_gateway(transaction, device.gateway, height)
         device.is_retired = True
-        if self.lives[device.key].ends is None:
-            self.lives[device.key].ends = height + 1
+        self.lives[kept].ends = height + 1
 
     def _serving(self, device: bytes) -> _Device:
         _require(device in self._devices, "a device that was never enrolled")
@@ -233,8 +232,9 @@ class RegistryInvariants:
 
     def _check_gateway(self, transaction: Transaction, peer: PeerId, height: int) -> None:
         """The gateway of this peer has signed, and it is the sponsor's."""
-        body, key = transaction.body, self._gateways.get(peer)
-        is_signed = key in body.signers and self.owner_at(key, height) == body.sponsor
+        body = transaction.body
+        signed = set(self._gateways.get(peer, ())) & set(body.signers)
+        is_signed = any(self.owner_at(key, height) == body.sponsor for key in signed)
         _require(is_signed, "a gateway that did not sign, or is another's")
 
     def _hear(self, transaction: Transaction, height: int) -> None:
@@ -245,8 +245,8 @@ class RegistryInvariants:
         if record.device is None:
             return
         device = self._serving(record.device)
-        _require(self.lives[device.key].owner == body.sponsor, "another's device")
-        authors = {device.key, self._gateways[device.gateway]} & set(body.signers)
+        _require(self.lives[device.keys[-1]].owner == body.sponsor, "another's device")
+        authors = {*device.keys, *self._gateways[device.gateway]} & set(body.signers)
         is_heard = any(self.owner_at(key, height) == body.sponsor for key in authors)
         _require(is_heard, "a record that neither its device nor its gateway signed")
 

@@ -348,6 +348,18 @@ async def test_too_many_queries_at_once_are_refused(served, monkeypatch):
     assert answer.headers["Retry-After"] == "1"
 
 
+async def test_no_answer_is_documented_that_the_framework_would_give_and_we_never_do(served):
+    """It adds one of its own shape, 422, to every route with parameters that does not speak for itself."""
+    shown = (await served.http.get("/openapi.json")).json()
+    assert "HTTPValidationError" not in shown["components"]["schemas"]
+    for path, methods in shown["paths"].items():
+        for answers in (route["responses"] for route in methods.values()):
+            said = {status: one for status, one in answers.items() if status == "default" or status >= "400"}
+            for one in said.values():
+                schema = one["content"]["application/json"]["schema"]["$ref"]
+                assert schema.endswith("/HealthView" if "healthz" in path else "/ErrorView")
+
+
 async def test_every_query_is_documented_for_machines(served):
     shown = (await served.http.get("/openapi.json")).json()
     for query in QUERIES.values():
@@ -355,6 +367,7 @@ async def test_every_query_is_documented_for_machines(served):
         assert get["description"] == query.description
         by_name = {each["name"]: each for each in get["parameters"]}
         assert list(by_name) == [*(each.name for each in query.parameters), "after", "limit"]
+        assert {"400", "404", "410", "422", "503", "default"} < set(get["responses"])
         assert all(each["description"] for each in by_name.values())
         assert by_name["limit"]["schema"]["maximum"] == query.rows_max
         assert by_name["limit"]["schema"]["default"] == query.rows_default

@@ -8,7 +8,17 @@ import pytest
 import trio
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.invite import Invitation, InviteTerms, parse_invite, sign_invite
-from p2pledger.chain.joining import GenesisPart, JoinReply, Knock, Proof, Submission, TurnedAway
+from p2pledger.chain.joining import (
+    GenesisPart,
+    JoinReply,
+    Knock,
+    Proof,
+    ProofRequest,
+    Submission,
+    Taken,
+    TurnedAway,
+)
+from p2pledger.chain.transaction import decode_transaction
 from p2pledger.codec import decode, encode
 from p2pledger.crypto import is_signed
 from p2pledger.ledger.modules.registry import gateway
@@ -76,6 +86,7 @@ def at_the_door(monkeypatch):
         monkeypatch.setattr(joining, "visiting", door.visiting)
         monkeypatch.setattr(joining, "PAUSE_S", 0.01)
         monkeypatch.setattr(joining, "PROOF_PAUSE_S", 0.01)
+        monkeypatch.setattr(joining, "PATIENCE_S", 1.0)
         return door
 
     return stand
@@ -123,7 +134,19 @@ def refuses(wish, replies):
     return [TurnedAway("invite_invalid", "who is that?")] if isinstance(wish, Submission) else replies
 
 
-LIES = [another_genesis, no_genesis, forged_head, false_proof, refuses, "away"]
+def says_wait(wish, replies):
+    return [Taken(wish.transaction_id)] if isinstance(wish, ProofRequest) else replies
+
+
+def takes_and_forgets(wish, replies):
+    if isinstance(wish, Submission):
+        return [Taken(decode_transaction(wish.transaction).id)]
+    return [TurnedAway("unknown_transaction", "?")] if isinstance(wish, ProofRequest) else replies
+
+
+LIES = [
+    another_genesis, no_genesis, forged_head, false_proof, refuses, says_wait, takes_and_forgets, "away",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -137,7 +160,7 @@ async def test_a_liar_does_not_keep_it_out(tmp_path, at_the_door, lie):
         assert joined.genesis == solo.genesis and gateway(solo.store, PEER) is not None
 
 
-@pytest.mark.parametrize("lie", [another_genesis, no_genesis, forged_head, false_proof, "away"])
+@pytest.mark.parametrize("lie", [lie for lie in LIES if lie is not refuses])
 async def test_liars_alone_convince_it_of_nothing(tmp_path, at_the_door, lie):
     async with Solo(tmp_path).running() as solo:
         await solo.pool.submit([(one := fact(solo.genesis)).encoded])
@@ -145,7 +168,7 @@ async def test_liars_alone_convince_it_of_nothing(tmp_path, at_the_door, lie):
         door = at_the_door(solo)
         door.lies |= {FIRST: lie, SECOND: lie}
         with pytest.raises(CannotJoin) as refused:
-            await joiner_of(solo, tmp_path).run(1)
+            await joiner_of(solo, tmp_path).run(3)
         assert refused.value.code is None and FIRST in str(refused.value)
 
 

@@ -107,16 +107,21 @@ def _check_gateway(changes: Changes, context: Context, peer: PeerId) -> Gateway:
 
 
 def _check_device(changes: Changes, context: Context, device: bytes) -> Device:
-    """A device that is still in service and has signed with its live key."""
+    """A device that is still in service and has signed with its live key.
+
+    With the one that its row names: while a rotation is still to come, that is the next key, and the one that
+    is live would outlast what is done here to the other.
+    """
     row = DEVICES.get(changes, device)
     if row is None:
         raise InvalidTransaction(Code.UNKNOWN_DEVICE, "there is no such device")
     if row.is_retired:
         raise InvalidTransaction(Code.DEVICE_RETIRED, "the device is retired; enrol another one")
-    for key in live_keys(changes, context):
-        if key.device == device:
-            return row
-    raise InvalidTransaction(Code.MISSING_SIGNATURE, "the device has to sign this with a live key")
+    if row.key in context.signers and live_key(changes, row.key, context.round.height) is not None:
+        return row
+    raise InvalidTransaction(
+        Code.MISSING_SIGNATURE, f"the device has to sign this with {row.key.hex()}, while that is live"
+    )
 
 
 def _emit(context: Context, organisation: str, device: bytes, row: Device) -> None:
@@ -162,15 +167,14 @@ def apply_device_transfer(changes: Changes, context: Context, payload: DeviceTra
 
 
 def apply_device_retire(changes: Changes, context: Context, payload: DeviceRetire) -> bytes:
-    """A device ends: its key signs nothing from the next block on."""
+    """A device ends: its key signs nothing from the next block on, also where a later end was planned."""
     before = _check_device(changes, context, payload.device)
     _check_gateway(changes, context, before.gateway)
     device = with_fields(before, voucher_hash=payload.voucher_hash, is_retired=True)
     DEVICES.put(changes, payload.device, device)
     key = KEYS.get(changes, before.key)
     assert key is not None, "a device's key is registered"
-    if key.revoked_height is None:
-        KEYS.put(changes, before.key, with_fields(key, revoked_height=Height(context.round.height + 1)))
+    KEYS.put(changes, before.key, with_fields(key, revoked_height=Height(context.round.height + 1)))
     _emit(context, device.organisation, payload.device, device)
     return b""
 

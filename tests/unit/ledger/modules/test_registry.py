@@ -342,6 +342,31 @@ def test_a_retired_device_is_silent_for_good(ledger):
     assert ledger.refuses(enroll("other"), "city", "city gateway", "other") == "device_taken"
 
 
+def test_a_retired_device_signs_nothing_from_the_next_block_on_whatever_end_was_planned(ledger):
+    ledger.does(enroll(), "city", "city gateway", "meter")
+    ledger.does(revoke("meter", ledger.height + 50), "city", "city 1")
+    ledger.does(DeviceRetire(METER, bytes(32)), "city", "city gateway", "meter")
+    assert not live_key(ledger.reader, key("meter"), Height(ledger.height + 1))
+
+
+def test_a_device_with_a_rotation_to_come_is_not_retired_nor_moved_before(ledger):
+    """Else the key that is live until then would go on signing, for its first organisation."""
+    ledger.does(enroll(), "city", "city gateway", "meter")
+    join_utility(ledger)
+    turn = ledger.height + 3
+    ledger.does(rotate("meter", "fresh", turn), "city", "city 1", "fresh")
+    retire, move = DeviceRetire(METER, bytes(32)), DeviceTransfer(METER, NEW_PEER, bytes(32))
+    for signer_ in ("meter", "fresh"):
+        assert ledger.refuses(retire, "city", "city gateway", signer_) == "missing_signature"
+        assert ledger.refuses(move, "utility", "new", signer_) == "missing_signature"
+    while ledger.height + 1 < turn:
+        ledger.block()
+    assert ledger.refuses(move, "utility", "new", "meter") == "missing_signature"
+    ledger.does(move, "utility", "new", "fresh")
+    lives = [live_key(ledger.reader, key(name), Height(ledger.height + 1)) for name in ("meter", "fresh")]
+    assert lives[0] is None and lives[1].organisation == "utility"
+
+
 def test_a_stolen_device_is_bounded_by_its_organisations_admins(ledger):
     ledger.does(enroll(), "city", "city gateway", "meter")
     ledger.does(revoke("meter"), "city", "city 1")
