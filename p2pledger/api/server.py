@@ -20,6 +20,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.trio import serve as serve_asgi
 from starlette.types import ASGIApp
 
+from p2pledger.api import connections as connections  # hypercorn's, mended before they are used
 from p2pledger.api.admin import make_admin
 from p2pledger.api.app import make_app, make_exporter
 from p2pledger.chain.genesis import Genesis

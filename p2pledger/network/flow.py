@@ -104,6 +104,15 @@ class Stream(IMuxedStream):
             sent += len(chunk)
         await trio.lowlevel.checkpoint()
 
+    def write_now(self, data: bytes) -> bool:
+        """Hand all of `data` to the connection if it need not wait for anything; False: none of it was."""
+        is_open = not (self.is_reset or self.send_closed)
+        if not is_open or len(data) > min(self.send_window, FRAME_BYTES) or not self._connection.has_room:
+            return False
+        self.send_window -= len(data)
+        self._connection.put(DATA, 0, self.stream_id, len(data), data)
+        return True
+
     async def close(self) -> None:
         """Say that nothing more will be written. What the peer sends can still be read."""
         if not self.send_closed and not self.is_reset:

@@ -34,6 +34,7 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX, signature_validator
 
 from p2pledger.errors import Fatal, InvalidMessage
+from p2pledger.network.mending import UnlockedStream
 from p2pledger.network.outbox import Outbox
 from p2pledger.network.router import Router, message_id
 from p2pledger.network.seam import GOSSIP_BYTES_MAX, Handler, Meter, Topic, Verdict
@@ -242,8 +243,14 @@ class Bus(Pubsub):
             await stream.write(data)
             self._meter.traffic("outbound", "gossip", len(data))
 
+        def write_now(data: bytes) -> bool:
+            if not (isinstance(stream, UnlockedStream) and stream.write_now(data)):
+                return False
+            self._meter.traffic("outbound", "gossip", len(data))
+            return True
+
         try:
-            await outbox.pour(write, STALL_S)
+            await outbox.pour(write, STALL_S, write_now)
         except (BaseLibp2pError, trio.TooSlowError) as error:
             _log.debug("gossip_ended", extra={"peer": str(peer), "why": repr(error)})
         with trio.CancelScope(shield=True):

@@ -21,6 +21,8 @@ from libp2p.protocol_muxer import multiselect_communicator
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
+from p2pledger.network.flow import Stream
+
 VERSION = "0.8.1"
 PROTOCOL_NAME_BYTES_MAX = 1024
 
@@ -77,6 +79,11 @@ class UnlockedStream(NetStream):
             else:
                 return
         await super().write(data)
+
+    def write_now(self, data: bytes) -> bool:
+        """See `flow.Stream.write_now`."""
+        stream = self.muxed_stream
+        return self._state is StreamState.OPEN and isinstance(stream, Stream) and stream.write_now(data)
 
 
 def mend_a_lock_for_every_read() -> None:

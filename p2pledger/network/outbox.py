@@ -25,12 +25,17 @@ class Outbox:
         self._messages: deque[bytes] = deque()
         self._filled = trio.lowlevel.ParkingLot()
         self._is_closed = False
+        self._is_writing = False
+        self._write_now: Callable[[bytes], bool] | None = None
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def push(self, message: bytes, *, is_urgent: bool = False) -> bool:
         """Queue a message; False when there is no room or the outbox is closed."""
+        is_next = not self._messages and not self._is_writing
+        if is_next and self._write_now is not None and self._write_now(message):
+            return True
         room = self._bytes_max + (URGENT_BYTES if is_urgent else 0)
         if self._is_closed or self._n_bytes + len(message) > room:
             return False
@@ -53,23 +58,34 @@ class Outbox:
         self._n_bytes -= n_bytes
         return b"".join(taken)
 
-    async def pour(self, write: Callable[[bytes], Awaitable[None]], stall_s: float) -> None:
+    async def pour(
+        self,
+        write: Callable[[bytes], Awaitable[None]],
+        stall_s: float,
+        write_now: Callable[[bytes], bool] | None = None,
+    ) -> None:
         """Write all that is pushed, in order, until closed.
 
+        `write_now` may take a message at once, or say False: what it takes is never queued, and no task has
+        to wake for it.
         Raises: trio.TooSlowError when one write takes longer than `stall_s`; whatever `write` raises.
         """
         # One scope for all writes: setting up one for each costs as much as a small write.
-        with trio.CancelScope() as scope:
-            while (data := await self.pull()) is not None:
-                scope.deadline = trio.current_time() + stall_s
-                await write(data)
-                scope.deadline = math.inf
+        self._write_now = write_now
+        try:
+            with trio.CancelScope() as scope:
+                while (data := await self.pull()) is not None:
+                    self._is_writing, scope.deadline = True, trio.current_time() + stall_s
+                    await write(data)
+                    self._is_writing, scope.deadline = False, math.inf
+        finally:
+            self._write_now = None
         if scope.cancelled_caught:
             raise trio.TooSlowError
 
     def close(self) -> int:
         """Refuse from now on and forget what waits; returns how many messages that were."""
-        self._is_closed = True
+        self._is_closed, self._write_now = True, None
         n_lost = len(self._messages)
         self._messages.clear()
         self._n_bytes = 0

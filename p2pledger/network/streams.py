@@ -18,6 +18,7 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 
 from p2pledger.errors import Fatal, InvalidMessage
+from p2pledger.network.mending import UnlockedStream
 from p2pledger.network.outbox import Outbox
 from p2pledger.network.seam import FRAME_BYTES_MAX, REQUEST_BYTES_MAX, Handler, Meter, Unreachable
 from p2pledger.network.standing import Offence, Standing
@@ -104,12 +105,19 @@ class Frames:
     async def _transmit(self, peer: ID, line: _Line) -> None:
         try:
             stream = line.stream = await self._switchboard.new_stream(peer, [FRAMES])
+            assert isinstance(stream, UnlockedStream)
 
             async def write(data: bytes) -> None:
                 await stream.write(data)
                 self._meter.traffic("outbound", "frames", len(data))
 
-            await line.outbox.pour(write, STALL_S)
+            def write_now(data: bytes) -> bool:
+                if not stream.write_now(data):
+                    return False
+                self._meter.traffic("outbound", "frames", len(data))
+                return True
+
+            await line.outbox.pour(write, STALL_S, write_now)
         except (BaseLibp2pError, trio.TooSlowError) as error:
             _log.debug("frames_ended", extra={"peer": str(peer), "why": repr(error)})
         finally:

@@ -18,8 +18,10 @@ The library's own classes are kept and these faults of theirs are mended by over
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -125,8 +127,12 @@ class BoundedConnection(RawConnection):
 
     async def write(self, data: bytes) -> None:
         try:
-            await self._socket.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            # Mostly the socket takes all of it at once: the scheduler's turn for that would cost more.
+            with suppress(BlockingIOError):
+                data = data[os.write(self._socket.socket.fileno(), data) :]
+            if data:
+                await self._socket.send_all(data)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionClosedError("the connection has ended") from error
 
     @property
@@ -136,9 +142,15 @@ class BoundedConnection(RawConnection):
         return self.stream.stream
 
     async def _fill(self) -> None:
+        socket = self._socket.socket
         try:
-            piece = await self._socket.receive_some(READ_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            # Small messages come one by one: to try before there is anything would fail nearly every time.
+            await trio.lowlevel.wait_readable(socket.fileno())
+            # Asked for anew: a number that was closed meanwhile may be another socket's by now.
+            piece = os.read(socket.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return  # it was woken for nothing
+        except (OSError, trio.ClosedResourceError) as error:
             raise ConnectionClosedError("the connection has ended") from error
         if not piece:
             raise ConnectionClosedError("closed by the peer")

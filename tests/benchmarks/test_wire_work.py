@@ -13,7 +13,7 @@ from p2pledger.network.seam import Topic
 from tests.net.hosts import Peer, network
 
 MESSAGES = 50
-CALLS_MAX = {"gossip": 880, "frame": 640}
+CALLS_MAX = {"gossip": 680, "frame": 430}
 
 
 class Arrivals(list[object]):

@@ -83,3 +83,36 @@ async def test_all_that_is_pushed_is_poured_until_it_is_closed_or_one_write_take
     outbox.push(b"slow")
     with pytest.raises(trio.TooSlowError):
         await outbox.pour(write, 10)
+
+
+async def test_what_is_taken_at_once_is_never_queued_and_overtakes_nothing() -> None:
+    outbox, said, takes = Outbox(1000), list[bytes](), True
+    gate = trio.Event()
+
+    async def write(data: bytes) -> None:
+        await gate.wait()
+        said.append(data)
+
+    def write_now(data: bytes) -> bool:
+        if takes:
+            said.append(data)
+        return takes
+
+    assert outbox.push(b"before anybody writes")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.pour, write, 10.0, write_now)
+        await trio.testing.wait_all_tasks_blocked()
+        assert outbox.push(b"while that is written")  # and not before it
+        assert said == [] and len(outbox) == 1
+        gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert outbox.push(b"at once")
+        assert said == [b"before anybody writes", b"while that is written", b"at once"]
+        takes = False
+        assert outbox.push(b"when there is room")
+        assert len(outbox) == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert said[3:] == [b"when there is room"]
+        outbox.close()
+        takes = True
+        assert not outbox.push(b"x")
