@@ -15,6 +15,7 @@ from tests.unit.node.solo import Solo, Wire, fact, genesis
 @pytest.fixture
 def solo(tmp_path):
     made = Solo(tmp_path)
+    made.pool.cores.observe(elapsed_s=1.0, spent_s=1.0)
     yield made
     made.signer.close()
 
@@ -124,6 +125,27 @@ async def test_where_there_is_much_to_say_company_is_waited_for_longer_but_not_a
         assert await said_after(1) > 0.9 * gossiping.LINGER_MS_MAX / 1_000
         assert await said_after(1) < (gossiping.LINGER_MS + 15) / 1_000
         assert await said_after(100) < (gossiping.LINGER_MS + 15) / 1_000
+        await trio.sleep(1)
+        assert await said_after(1) < (gossiping.LINGER_MS + 4) / 1_000
+        nursery.cancel_scope.cancel()
+
+
+async def test_where_all_cores_are_taken_company_is_waited_for_longer_still(solo, autojump_clock):
+    wire, ones = Wire(), [fact(genesis()) for _ in range(100)]
+    batcher = Batcher(wire, solo.pool, Hands().now)
+    solo.pool.cores.observe(elapsed_s=10.0, spent_s=1.0)
+
+    async def said_after(count):
+        said, began = len(wire.published), trio.current_time()
+        batcher.put(ones[:count])
+        while len(wire.published) == said:
+            await trio.sleep(0.001)
+        return trio.current_time() - began
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        assert await said_after(100) < (gossiping.LINGER_MS + 4) / 1_000
+        assert await said_after(1) > 0.9 * gossiping.TAKEN_LINGER_MS_MAX / 1_000
         await trio.sleep(1)
         assert await said_after(1) < (gossiping.LINGER_MS + 4) / 1_000
         nursery.cancel_scope.cancel()
