@@ -15,7 +15,6 @@ from tests.unit.node.solo import Solo, Wire, fact, genesis
 @pytest.fixture
 def solo(tmp_path):
     made = Solo(tmp_path)
-    made.pool.cores.observe(elapsed_s=1.0, spent_s=1.0)
     yield made
     made.signer.close()
 
@@ -130,25 +129,16 @@ async def test_where_there_is_much_to_say_company_is_waited_for_longer_but_not_a
         nursery.cancel_scope.cancel()
 
 
-async def test_where_all_cores_are_taken_company_is_waited_for_longer_still(solo, autojump_clock):
-    wire, ones = Wire(), [fact(genesis()) for _ in range(100)]
-    batcher = Batcher(wire, solo.pool, Hands().now)
+async def test_where_all_cores_are_taken_company_is_waited_for_longer_still_if_there_is_much_to_say(solo):
+    batcher = Batcher(Wire(), solo.pool, Hands().now)
+    sizes = 0, 500, gossiping.FEW_BYTES, gossiping.LARGE_BYTES // 2, gossiping.LARGE_BYTES
+    free_ms = [batcher._linger_ms(said_bytes) for said_bytes in sizes]
+    assert (free_ms[0], free_ms[-1]) == (gossiping.LINGER_MS, gossiping.LINGER_MS_MAX)
     solo.pool.cores.observe(elapsed_s=10.0, spent_s=1.0)
-
-    async def said_after(count):
-        said, began = len(wire.published), trio.current_time()
-        batcher.put(ones[:count])
-        while len(wire.published) == said:
-            await trio.sleep(0.001)
-        return trio.current_time() - began
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(batcher.run)
-        assert await said_after(100) < (gossiping.LINGER_MS + 4) / 1_000
-        assert await said_after(1) > 0.9 * gossiping.TAKEN_LINGER_MS_MAX / 1_000
-        await trio.sleep(1)
-        assert await said_after(1) < (gossiping.LINGER_MS + 4) / 1_000
-        nursery.cancel_scope.cancel()
+    taken_ms = [batcher._linger_ms(said_bytes) for said_bytes in sizes]
+    assert taken_ms[:3] == free_ms[:3], "what comes alone waits no longer"
+    assert free_ms[3] < taken_ms[3] < taken_ms[4]
+    assert taken_ms[4] == free_ms[4] + gossiping.TAKEN_LINGER_MS_MAX
 
 
 async def test_what_came_in_here_is_nobodys_before_it_was_said(solo):
