@@ -22,6 +22,10 @@ LINGER_MS_MAX = 100
 LARGE_BYTES = 16 * 1024
 """After a message so large, company is waited for LINGER_MS_MAX: a message costs each node 300 us and more, a
 transaction in it a few, and where there is so much to say, somebody waits for the processor already."""
+FEW_BYTES = 2 * 1024
+TAKEN_LINGER_MS_MAX = 150
+"""How much longer still where all cores are taken: after a message beyond FEW_BYTES it rises to this within
+half of LARGE_BYTES. What is not spent on messages, all transactions wait less for."""
 
 GAP_MS = 25
 """How far apart messages are, however small, while there is always more to say."""
@@ -59,11 +63,17 @@ class Batcher:
             pulse.beat()
             if trio.current_time() - said_s > 2 * LINGER_MS_MAX / 1_000:
                 said_bytes = 0
-            linger_ms = LINGER_MS + (LINGER_MS_MAX - LINGER_MS) * min(1.0, said_bytes / LARGE_BYTES)
-            await trio.sleep(max(linger_ms / 1_000, due_s - trio.current_time()))
+            await trio.sleep(max(self._linger_ms(said_bytes) / 1_000, due_s - trio.current_time()))
             due_s = max(due_s, trio.current_time() - BURST * GAP_MS / 1_000) + GAP_MS / 1_000
             said_s, said_bytes = trio.current_time(), await self.say()
             self._news = trio.Event()
+
+    def _linger_ms(self, said_bytes: int) -> float:
+        """How long to wait for company after so much was said."""
+        linger_ms = LINGER_MS + (LINGER_MS_MAX - LINGER_MS) * min(1.0, said_bytes / LARGE_BYTES)
+        if said_bytes > FEW_BYTES and self._pool.cores.are_taken:
+            linger_ms += TAKEN_LINGER_MS_MAX * min(1.0, (said_bytes - FEW_BYTES) / (LARGE_BYTES / 2))
+        return linger_ms
 
     async def say(self) -> int:
         """Gossip all that waits, now; how many bytes that were."""

@@ -24,6 +24,7 @@ from p2pledger.ledger.machine import Machine, Round
 from p2pledger.ledger.mempool import Mempool, Share, ShareFull
 from p2pledger.metrics import OTHER, Metrics
 from p2pledger.node.backlog import Backlog
+from p2pledger.node.cores import Cores
 from p2pledger.node.service import MEMPOOL_FULL, TOO_BUSY, Busy
 from p2pledger.node.trail import Trail
 from p2pledger.node.verifying import Verifier
@@ -72,7 +73,8 @@ class Pool:
         self.trail = Trail()
         self._genesis, self._machine, self._store = genesis, machine, store
         self._metrics, self._now = metrics, now
-        self._verifier = Verifier(machine, metrics)
+        self.cores = Cores()
+        self._verifier = Verifier(machine, metrics, self.cores)
         self._urgent = machine.urgent_kinds
         self._fates = Fates(FATES_MAX)
         self._fetched: OrderedDict[Hash, Transaction] = OrderedDict()

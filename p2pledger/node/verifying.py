@@ -6,7 +6,6 @@ are taken it only costs: the loop and the thread wait for one core, and for each
 
 import os
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 import trio
@@ -15,54 +14,22 @@ from p2pledger.chain.transaction import Transaction, is_authentic
 from p2pledger.crypto import Signed, is_signed
 from p2pledger.ledger.machine import Machine
 from p2pledger.metrics import Metrics
+from p2pledger.node.cores import Cores
 from p2pledger.types import Hash
 
 INLINE_MAX = 16
 """So few signatures are verified where they stand: handing them to a thread costs more."""
 CHUNK_S = 0.001
 """The loop verifies for so long before others, votes above all, have their turn."""
-RECENT_MAX = 32
-"""Batches that tell how much of a core there is to be had."""
-PROBED_EVERY = 16
-"""Of batches that threads may verify, one is verified on the loop, to see whether cores are still free."""
-TAKEN_SHARE = 0.75
-"""Who gets less of a core than this, while it has something to do, shares it with others."""
 
 _verifiers = trio.CapacityLimiter(max(1, os.cpu_count() or 1))
-
-
-class Cores:
-    """Whether a core is free for a thread: told by what the loop itself got of one while it was busy."""
-
-    def __init__(self) -> None:
-        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT_MAX)
-        self._unobserved = 0
-
-    def observe(self, elapsed_s: float, spent_s: float) -> None:
-        """The loop had something to do for so long, and its thread got so much processor time meanwhile."""
-        self._recent.append((elapsed_s, spent_s))
-
-    @property
-    def are_taken(self) -> bool:
-        """Whether the loop, and so a thread beside it, waits for a core; False while nothing is known."""
-        elapsed_s = sum([elapsed_s for elapsed_s, _ in self._recent])
-        return sum([spent_s for _, spent_s in self._recent]) < TAKEN_SHARE * elapsed_s
-
-    def is_for_thread(self) -> bool:
-        """Whether the next batch is for a thread. What is not, `observe` is to be told of."""
-        self._unobserved += 1
-        if self.are_taken or self._unobserved >= PROBED_EVERY:
-            self._unobserved = 0
-            return False
-        return True
 
 
 class Verifier:
     """Verifies batches of transactions, and tells `machine` what it need not verify again."""
 
-    def __init__(self, machine: Machine, metrics: Metrics) -> None:
-        self._machine, self._metrics = machine, metrics
-        self._cores = Cores()
+    def __init__(self, machine: Machine, metrics: Metrics, cores: Cores) -> None:
+        self._machine, self._metrics, self._cores = machine, metrics, cores
         self._turn = trio.Lock()
         """Held by who verifies on the loop: two would hold others up for twice CHUNK_S."""
 
@@ -72,6 +39,8 @@ class Verifier:
         What others have signed inside their payloads is verified with it, and `machine` is told what holds.
         What does not hold is for its rule to refuse, with a code of its own.
         """
+        if not transactions:
+            return []
         started = trio.current_time()
         inside = self._machine.signed_inside(transactions)
         work = _Work(transactions, inside)

@@ -129,6 +129,18 @@ async def test_where_there_is_much_to_say_company_is_waited_for_longer_but_not_a
         nursery.cancel_scope.cancel()
 
 
+async def test_where_all_cores_are_taken_company_is_waited_for_longer_still_if_there_is_much_to_say(solo):
+    batcher = Batcher(Wire(), solo.pool, Hands().now)
+    sizes = 0, 500, gossiping.FEW_BYTES, gossiping.LARGE_BYTES // 2, gossiping.LARGE_BYTES
+    free_ms = [batcher._linger_ms(said_bytes) for said_bytes in sizes]
+    assert (free_ms[0], free_ms[-1]) == (gossiping.LINGER_MS, gossiping.LINGER_MS_MAX)
+    solo.pool.cores.observe(elapsed_s=10.0, spent_s=1.0)
+    taken_ms = [batcher._linger_ms(said_bytes) for said_bytes in sizes]
+    assert taken_ms[:3] == free_ms[:3], "what comes alone waits no longer"
+    assert free_ms[3] < taken_ms[3] < taken_ms[4]
+    assert taken_ms[4] == free_ms[4] + gossiping.TAKEN_LINGER_MS_MAX
+
+
 async def test_what_came_in_here_is_nobodys_before_it_was_said(solo):
     batcher = Batcher(solo.wire, solo.pool, solo.clock.now)
     (one,) = await solo.pool.submit([fact(solo.genesis).encoded])

@@ -6,51 +6,11 @@ from p2pledger.crypto import is_signed
 from p2pledger.ledger.machine import Machine
 from p2pledger.metrics import Metrics
 from p2pledger.node import verifying
-from p2pledger.node.verifying import INLINE_MAX, PROBED_EVERY, RECENT_MAX, Cores, Verifier
+from p2pledger.node.cores import Cores
+from p2pledger.node.verifying import INLINE_MAX, Verifier
 from p2pledger.types import Signature
 from tests import ledgers
 from tests.unit.node.test_signed_inside import ready
-
-
-def test_threads_verify_while_nothing_is_known():
-    assert Cores().is_for_thread()
-
-
-def test_threads_verify_where_the_loop_gets_a_core_to_itself():
-    cores = Cores()
-    cores.observe(elapsed_s=0.010, spent_s=0.0095)
-    assert cores.is_for_thread()
-
-
-def test_the_loop_verifies_where_it_shares_its_core():
-    cores = Cores()
-    cores.observe(elapsed_s=0.020, spent_s=0.010)
-    assert cores.are_taken
-    assert not cores.is_for_thread()
-
-
-def test_what_took_longer_counts_for_more():
-    cores = Cores()
-    cores.observe(elapsed_s=0.100, spent_s=0.050)
-    for _ in range(RECENT_MAX - 1):
-        cores.observe(elapsed_s=0.0001, spent_s=0.0001)
-    assert cores.are_taken
-
-
-def test_what_is_long_ago_is_forgotten():
-    cores = Cores()
-    cores.observe(elapsed_s=0.100, spent_s=0.020)
-    for _ in range(RECENT_MAX):
-        assert cores.are_taken
-        cores.observe(elapsed_s=0.001, spent_s=0.001)
-    assert cores.is_for_thread()
-
-
-def test_now_and_then_the_loop_looks_whether_cores_are_still_free():
-    cores = Cores()
-    asked = [cores.is_for_thread() for _ in range(2 * PROBED_EVERY)]
-    assert asked == 2 * [*[True] * (PROBED_EVERY - 1), False]
-
 
 # --- both ways say the same ------------------------------------------------------------------------------
 
@@ -75,9 +35,8 @@ def ledger():
 
 
 def told(ledger, are_free):
-    verifier = Verifier(ledger, Metrics(version="0", chain_id="test", node="test"))
-    verifier._cores = cores = Told(are_free)
-    return verifier, cores
+    cores = Told(are_free)
+    return Verifier(ledger, Metrics(version="0", chain_id="test", node="test"), cores), cores
 
 
 def batch(ledger, count, forged=()):
@@ -99,7 +58,9 @@ async def test_what_is_signed_and_what_is_signed_inside_is_told_either_way(ledge
 
 
 async def test_nothing_is_nothing(ledger):
-    assert await told(ledger, are_free=False)[0].authentic([]) == []
+    verifier, cores = told(ledger, are_free=False)
+    assert await verifier.authentic([]) == []
+    assert cores.observed == [], "it says nothing of the cores"
 
 
 @pytest.mark.parametrize("are_free", [True, False])
