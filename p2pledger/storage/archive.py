@@ -16,6 +16,7 @@ from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import Fatal
 from p2pledger.storage import schema
+from p2pledger.storage.bundles import kept_between
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.rows import Remnant, block_of, transaction_of
 from p2pledger.storage.sqlite import CHAIN_FILE, OtherGenesis
@@ -103,13 +104,13 @@ class Archive:
             first += len(rows)
 
     def _transactions(self, block: FinalBlock, start: int, end: int) -> tuple[Transaction, ...]:
-        height, rows = block.header.height, self._rows(schema.TRANSACTIONS_BETWEEN, start, end)
-        numbers = [row[0] for row in rows]
-        if numbers != list(range(start, end)) or tuple(row[1] for row in rows) != block.transaction_ids:
+        height, bundled = block.header.height, list(kept_between(self._rows, start, end))
+        numbers = [kept.result_index for kept in bundled]
+        if numbers != list(range(start, end)) or tuple(kept.id for kept in bundled) != block.transaction_ids:
             raise Damaged(f"which transactions are in block {height}")
         found = []
-        for index, id_, *_, body, checksum in rows:
-            transaction = transaction_of(index, id_, body, checksum)
+        for kept in bundled:
+            transaction = transaction_of(kept)
             if isinstance(transaction, Remnant):
                 raise Dropped(
                     f"the bodies of block {height} were dropped here (bodies_kept_blocks): take the data"

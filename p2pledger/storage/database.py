@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ _MEANINGS = (
 )
 
 
+Ask = Callable[..., Iterable[Any]]
+"""Runs a statement with its parameters: `Database.rows`, or the same within a snapshot (`asking`)."""
+
+
 class Damaged(Fatal):
     """What is read from a file is not what was written."""
 
@@ -41,6 +45,15 @@ class Damaged(Fatal):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} in chain.db is not what was written; {_DAMAGED}")
+
+
+def asking(reader: sqlite3.Connection) -> Ask:
+    """Runs statements on this connection."""
+
+    def ask(statement: str, *parameters: Any) -> Iterable[Any]:
+        return reader.execute(statement, parameters)
+
+    return ask
 
 
 def free_bytes(directory: Path) -> int:

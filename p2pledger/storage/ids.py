@@ -15,14 +15,15 @@ or ids could be ground into one.
 import sqlite3
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from p2pledger.storage import schema
-from p2pledger.storage.database import Damaged
-from p2pledger.types import HASH_BYTES, Hash, Millis
+from p2pledger.storage.bundles import kept_between
+from p2pledger.storage.database import Ask, Damaged, asking
+from p2pledger.types import Hash, Millis
 
 RUN_BITS = 16
 JOINED_BITS = 4
@@ -41,9 +42,6 @@ _JOINED = 1 << JOINED_BITS
 _PLACE_BITS = 40
 _PARTS = Struct(">8xQ16x")
 """What of an id chooses its chunk."""
-
-Ask = Callable[..., Iterable[Any]]
-"""Runs a statement: `Database.rows`, or the same within a snapshot."""
 
 
 class Run(NamedTuple):
@@ -75,14 +73,11 @@ class Ids:
         newest = end >> RUN_BITS
         oldest = max(min(unexpired, end) >> RUN_BITS, newest - RECENT_MAX + 1)
         self.recent = (*_stored(reader, range(oldest, newest)), _empty(newest))
-        rows = reader.execute(schema.IDS_BETWEEN, (newest << RUN_BITS, end))
-        ids: list[bytes] = []
-        for expected in range(newest << RUN_BITS, end):
-            index, id_ = rows.fetchone() or (None, None)
-            if index != expected or not isinstance(id_, bytes) or len(id_) != HASH_BYTES:
-                raise Damaged(f"the id of result {expected}")
-            ids.append(id_)
-        self._put(self.recent[-1], newest << RUN_BITS, ids)
+        start = newest << RUN_BITS
+        kept = list(kept_between(asking(reader), start, end))
+        if [one.result_index for one in kept] != list(range(start, end)):
+            raise Damaged(f"the transactions from result {start} on")
+        self._put(self.recent[-1], start, [one.id for one in kept])
 
     # --- adding
 

@@ -1,7 +1,7 @@
 """Dropping the bodies of old transactions, for nodes that need not show them to everybody. Floor 5.
 
-A row without its body is written anew in the place of the one before: that gives 200 bytes of a record of 250
-back. Rows that were only made shorter gave nothing: their pages stay, half empty, and what comes later cannot
+A bundle without these bodies is written anew in the place of the one before: that gives 200 bytes of a record
+of 250 back. What is only made shorter gives nothing: its pages stay, half empty, and what comes later cannot
 fill them.
 """
 
@@ -11,8 +11,9 @@ from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.transaction import Transaction
 from p2pledger.ledger.record import record_of
 from p2pledger.storage import schema
+from p2pledger.storage.bundles import Bundle, Kept, bundle_of
 from p2pledger.storage.database import Damaged
-from p2pledger.storage.rows import remnant_row, transaction_of
+from p2pledger.storage.rows import remnant_of, transaction_of
 from p2pledger.types import Height
 
 BLOCKS_MAX = 256
@@ -30,12 +31,16 @@ def drop_bodies(writer: sqlite3.Connection, first: Height, last: Height, own: Or
     if not ends:
         raise Damaged(f"block {first}")
     done, end = next((one for one in reversed(ends) if one[1] - start <= ROWS_MAX), ends[0])
-    dropped = []
-    for row in writer.execute(schema.TRANSACTIONS_BETWEEN, (start, end)):
-        index, id_, height, *_, body, checksum = row
-        transaction = transaction_of(index, id_, body, checksum)
-        if isinstance(transaction, Transaction) and transaction.body.sponsor != own:
-            dropped.append(remnant_row(row, record_of(transaction, height)))
-    writer.executemany(schema.TRANSACTION_REMOVE, [row[:1] for row in dropped])
-    writer.executemany(schema.TRANSACTION_PUT, dropped)
+    bundles = [list(Bundle(row)) for row in writer.execute(schema.BUNDLES_BETWEEN, (start, end))]
+    bare = [(bundle, [_without_body(kept, own) for kept in bundle]) for bundle in bundles]
+    dropped = [bundle_of(now) for before, now in bare if now != before]
+    writer.executemany(schema.BUNDLE_REMOVE, [row[:1] for row in dropped])
+    writer.executemany(schema.BUNDLE_PUT, dropped)
     return Height(done)
+
+
+def _without_body(kept: Kept, own: OrganisationId) -> Kept:
+    transaction = transaction_of(kept)
+    if isinstance(transaction, Transaction) and transaction.body.sponsor != own:
+        return kept._replace(body=remnant_of(record_of(transaction, Height(kept.height))))
+    return kept

@@ -15,8 +15,9 @@ from p2pledger import merkle
 from p2pledger.chain.receipt import Result
 from p2pledger.errors import InvalidMessage
 from p2pledger.storage import result_tree, schema
-from p2pledger.storage.database import Damaged
-from p2pledger.types import HASH_BYTES, Hash
+from p2pledger.storage.bundles import kept_between
+from p2pledger.storage.database import Damaged, asking
+from p2pledger.types import HASH_BYTES, Hash, Height
 
 TILE_BITS = 8
 
@@ -107,9 +108,9 @@ class ResultTiles:
 
 def _from_transactions(reader: sqlite3.Connection, tile: int) -> list[Hash]:
     start = tile << TILE_BITS
-    rows = reader.execute(schema.RESULTS_BETWEEN, (start, start + (1 << TILE_BITS))).fetchall()
+    kept = kept_between(asking(reader), start, start + (1 << TILE_BITS))
     try:
-        return [Result(*row).leaf() for row in rows]
+        return [Result(one.id, Height(one.height), one.position, one.output).leaf() for one in kept]
     except (InvalidMessage, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise Damaged(f"a result from {start} on") from error
 

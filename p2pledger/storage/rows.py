@@ -4,7 +4,7 @@ Reading raises Damaged, also where damage has changed the very type of a column.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -16,9 +16,10 @@ from p2pledger.codec import decode, encode
 from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.record import Record
 from p2pledger.storage import result_tree, schema
+from p2pledger.storage.bundles import Kept
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.store import Located
-from p2pledger.types import Hash
+from p2pledger.types import Height
 
 _UNREADABLE = (InvalidMessage, TypeError, ValueError, OverflowError, AttributeError)
 
@@ -79,30 +80,6 @@ def _decoded(kind: Any, content: bytes, what: str) -> Any:
 # --- transactions
 
 
-def transaction_rows(
-    first: int, transactions: Sequence[Transaction], results: Sequence[Result]
-) -> list[tuple[Any, ...]]:
-    """The rows of a block's transactions and their results, which are the chain's from number `first` on."""
-    return [
-        (
-            index,
-            result.transaction_id,
-            result.height,
-            result.position,
-            transaction.body.expires_ms,
-            result.output,
-            transaction.encoded,
-            # as in `_checksum_of_body`, which would be called for each
-            crc32(transaction.encoded, crc32(result.transaction_id, index & 0xFFFF_FFFF)),
-        )
-        for index, (transaction, result) in enumerate(zip(transactions, results, strict=True), first)
-    ]
-
-
-def _checksum_of_body(index: int, id_: bytes, body: bytes) -> int:
-    return crc32(body, crc32(id_, index & 0xFFFF_FFFF))
-
-
 @dataclass(frozen=True)
 class Remnant:
     """What stands in place of a body that was dropped: an array of one, where a transaction is one of two."""
@@ -113,49 +90,36 @@ class Remnant:
 _REMNANT = encode(Remnant(None))[:1]
 
 
-def remnant_row(row: Sequence[Any], record: Record | None) -> tuple[Any, ...]:
-    """The row of a transaction whose body is dropped."""
-    index, id_, *others, _, _ = row
-    body = encode(Remnant(record))
-    return (index, id_, *others, body, _checksum_of_body(index, id_, body))
+def remnant_of(record: Record | None) -> bytes:
+    """What is kept in place of the body of a transaction that made this record."""
+    return encode(Remnant(record))
 
 
-def transaction_of(index: int, id_: bytes, body: bytes, checksum: int) -> Transaction | Remnant:
-    """What a row of the transactions has as its body."""
-    what = f"the transaction of result {index}"
-    if not isinstance(body, bytes) or not isinstance(id_, bytes):
-        raise Damaged(what)
-    if _checksum_of_body(index, id_, body) != checksum:
-        raise Damaged(what)
-    if body[:1] == _REMNANT:
-        remnant: Remnant = _decoded(Remnant, body, what)
+def transaction_of(kept: Kept) -> Transaction | Remnant:
+    """What is kept of a transaction as its body. Raises: Damaged."""
+    what = f"the transaction of result {kept.result_index}"
+    if kept.body[:1] == _REMNANT:
+        remnant: Remnant = _decoded(Remnant, kept.body, what)
         return remnant
     try:
-        transaction = decode_transaction(body)
+        transaction = decode_transaction(kept.body)
     except _UNREADABLE as error:
         raise Damaged(what) from error
-    if transaction.id != id_:
+    if transaction.id != kept.id:
         raise Damaged(what)
     return transaction
 
 
-def located_of(
-    reader: sqlite3.Connection, read: result_tree.ReadNode, transaction_id: Hash, indexes: Iterable[int]
-) -> Located | None:
-    """A transaction that has one of these results, with the one that the tree of results has for it."""
-    found = (reader.execute(schema.TRANSACTION_BY_ID, (i, transaction_id)).fetchone() for i in indexes)
-    row = next(filter(None, found), None)
-    if row is None:
-        return None
-    index, height, position, output, body, checksum = row
-    found_body = transaction_of(index, transaction_id, body, checksum)
-    result = Result(transaction_id, height, position, output)
+def located_of(kept: Kept, read: result_tree.ReadNode) -> Located:
+    """A transaction with its result, which is the one in the tree of results. Raises: Damaged."""
+    body = transaction_of(kept)
+    result = Result(kept.id, Height(kept.height), kept.position, kept.output)
     try:
-        is_whole = read(result_tree.number(0, index)) == result.leaf()
+        is_whole = read(result_tree.number(0, kept.result_index)) == result.leaf()
     except _UNREADABLE as error:
-        raise Damaged(f"transaction {transaction_id.hex()}") from error
+        raise Damaged(f"transaction {kept.id.hex()}") from error
     if not is_whole:
-        raise Damaged(f"transaction {transaction_id.hex()}")
-    if isinstance(found_body, Remnant):
-        return Located(None, result, index, found_body.record)
-    return Located(found_body, result, index)
+        raise Damaged(f"transaction {kept.id.hex()}")
+    if isinstance(body, Remnant):
+        return Located(None, result, kept.result_index, body.record)
+    return Located(body, result, kept.result_index)

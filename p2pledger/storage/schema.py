@@ -10,7 +10,7 @@ the tree of results, everything else against a checksum (CRC-32 over the row's k
 that the state does not have is missing from a bucket that is whole.
 """
 
-FORMAT = 5
+FORMAT = 6
 """Raised by every change of the tables that older software could not read."""
 
 TABLES = (
@@ -26,16 +26,11 @@ TABLES = (
         content BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )""",
-    # A transaction and its result: the row's number is the result's index among all results. Where the body
-    # was dropped, an encoded `rows.Remnant` stands in its place.
+    # Transactions and their results, some in one row: see bundles.py. The row's number is the first result's
+    # index among all results. Where a body was dropped, an encoded `rows.Remnant` stands in its place.
     """CREATE TABLE transactions (
         result_index INTEGER PRIMARY KEY,
-        id BLOB NOT NULL,
-        height INTEGER NOT NULL,
-        position INTEGER NOT NULL,
-        expires_ms INTEGER NOT NULL,
-        output BLOB NOT NULL,
-        body BLOB NOT NULL,
+        content BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )""",
     # Where transactions are, by their ids: see ids.py.
@@ -108,21 +103,17 @@ BLOCKS_FROM = (
     " WHERE height >= ? ORDER BY height LIMIT ?"
 )
 
-TRANSACTION_PUT = "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-TRANSACTION_REMOVE = "DELETE FROM transactions WHERE result_index = ?"
-TRANSACTIONS_BETWEEN = "SELECT * FROM transactions WHERE result_index >= ? AND result_index < ?"
+BUNDLE_PUT = "INSERT INTO transactions VALUES (?, ?, ?)"
+BUNDLE_REMOVE = "DELETE FROM transactions WHERE result_index = ?"
+BUNDLE_AT = "SELECT * FROM transactions WHERE result_index <= ? ORDER BY result_index DESC LIMIT 1"
+BUNDLES_BETWEEN = (
+    "SELECT * FROM transactions WHERE result_index >="
+    " (SELECT COALESCE(MAX(result_index), 0) FROM transactions WHERE result_index <= ?)"
+    " AND result_index < ? ORDER BY result_index"
+)
+"""From the bundle on that the first of these results is in."""
 RESULTS_ENDS = "SELECT height, results_end FROM blocks WHERE height BETWEEN ? AND ? ORDER BY height LIMIT ?"
 
-TRANSACTION_BY_ID = (
-    "SELECT result_index, height, position, output, body, checksum FROM transactions"
-    " WHERE result_index = ? AND id = ?"
-)
-IS_USED = "SELECT 1 FROM transactions WHERE result_index = ? AND id = ? AND expires_ms >= ?"
-
-IDS_BETWEEN = (
-    "SELECT result_index, id FROM transactions"
-    " WHERE result_index >= ? AND result_index < ? ORDER BY result_index"
-)
 ID_CHUNK_PUT = "INSERT INTO id_chunks VALUES (?, ?, ?)"
 ID_CHUNKS = (
     "SELECT number, content, checksum FROM id_chunks WHERE number BETWEEN ? AND ? ORDER BY number DESC"
@@ -134,10 +125,6 @@ NODE_OF_RESULTS_PUT = "INSERT INTO result_nodes VALUES (?, ?)"
 NODE_OF_RESULTS = "SELECT hash FROM result_nodes WHERE number = ?"
 TILE_PUT = "INSERT INTO result_tiles VALUES (?, ?)"
 TILE = "SELECT leaves FROM result_tiles WHERE number = ?"
-RESULTS_BETWEEN = (
-    "SELECT id, height, position, output FROM transactions"
-    " WHERE result_index >= ? AND result_index < ? ORDER BY result_index"
-)
 
 STATE_PUT = "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)"
 STATE_REMOVE = "DELETE FROM state WHERE path = ?"

@@ -7,10 +7,10 @@ itself, and opening the file is the same either way. The node takes what it lack
 import os
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.block import Boundary, FinalBlock, receipts_root
@@ -25,8 +25,9 @@ from p2pledger.ledger.machine import Execution
 from p2pledger.ledger.record import Record
 from p2pledger.merkle import Frontier, is_consistent
 from p2pledger.storage import pruning, result_tree, schema
+from p2pledger.storage.bundles import Bundles, bundles_of
 from p2pledger.storage.checks import boundary_of, check_child, check_start, receipt_of
-from p2pledger.storage.database import Damaged, Database
+from p2pledger.storage.database import Damaged, Database, asking
 from p2pledger.storage.ids import SECRET_BYTES, Ids
 from p2pledger.storage.index_rows import IndexRows
 from p2pledger.storage.journal import effects_of
@@ -36,7 +37,6 @@ from p2pledger.storage.rows import (
     boundary_of_row,
     checksum_of,
     located_of,
-    transaction_rows,
     write_boundary,
 )
 from p2pledger.storage.state_rows import StateRows
@@ -178,8 +178,8 @@ class SqliteStore:
         content, frontier, effects = encode(block), execution.frontier, effects_of(execution)
         boundary = boundary_of(block, execution)
         with self._database.writing() as writer:
-            rows = transaction_rows(tip.frontier.size, transactions, execution.results)
-            writer.executemany(schema.TRANSACTION_PUT, rows)
+            rows = bundles_of(tip.frontier.size, transactions, execution.results)
+            writer.executemany(schema.BUNDLE_PUT, rows)
             self._ids.add(writer, header.time_ms, tip.frontier.size, block.transaction_ids)
             self._results.write(writer, execution.growth)
             writer.execute(
@@ -250,14 +250,13 @@ class SqliteStore:
         header, recent, ask = self._tip.header, self._ids.recent, self._database.rows
         if header is None:
             return frozenset()
-        return {
-            transaction_id
-            for transaction_id in self._ids.doubtful(transaction_ids, recent, self._ids.unexpired)
-            if any(
-                ask(schema.IS_USED, index, transaction_id, header.time_ms)
-                for index in self._ids.indexes(transaction_id, recent, ask, self._ids.unexpired)
-            )
-        }
+        bundles, found = Bundles(ask), set[Hash]()
+        for transaction_id in self._ids.doubtful(transaction_ids, recent, self._ids.unexpired):
+            for index in self._ids.indexes(transaction_id, recent, ask, self._ids.unexpired):
+                kept = bundles.find(index, transaction_id)
+                if kept is not None and kept.expires_ms >= header.time_ms:
+                    found.add(transaction_id)
+        return found
 
     # --- the chain
 
@@ -286,15 +285,15 @@ class SqliteStore:
     def _locating(self) -> Iterator[tuple[sqlite3.Connection, Callable[[Hash], Located | None]]]:
         recent = self._ids.recent  # before the snapshot, as `Ids` asks for
         with self._database.snapshot() as reader:
+            ask, read = asking(reader), self._results.reading(reader)
+            bundles = Bundles(ask)
 
-            def ask(statement: str, *parameters: int) -> Iterable[Any]:
-                return reader.execute(statement, parameters)
+            def locate(id_: Hash) -> Located | None:
+                found = (bundles.find(index, id_) for index in self._ids.indexes(id_, recent, ask))
+                kept = next(filter(None, found), None)
+                return None if kept is None else located_of(kept, read)
 
-            read = self._results.reading(reader)
-            yield (
-                reader,
-                lambda id_: located_of(reader, read, id_, self._ids.indexes(id_, recent, ask)),
-            )
+            yield reader, locate
 
     def locate(self, transaction_id: Hash) -> Located | None:
         """See `Store.locate`."""

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from p2pledger.chain.payloads import RecordAppend
+from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Body
 from p2pledger.ledger.machine import Trial
 from p2pledger.ledger.payloads import Payloads
 from p2pledger.ledger.quota import Charges
-from p2pledger.storage import rows
 from tests.benchmarks import counted
 
 FILE = Path(__file__).with_name("work.json")
@@ -56,7 +56,7 @@ CALLED = {
     "mempool": (Trial, "quota"),
     "build": (Payloads, "open"),
     "execute": (Charges, "add"),
-    "commit": (rows, "crc32"),
+    "commit": (Result, "leaf"),
 }
 """By step, what it calls for each transaction, once or twice: a call is planted before each of them."""
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from p2pledger.storage import ids, schema
+from p2pledger.storage.bundles import Bundles, Kept, bundle_of
 from p2pledger.storage.database import Damaged
 from p2pledger.types import Hash
 
@@ -37,8 +38,9 @@ class File:
     def grow(self, count: int, time_ms: int = 0, expires_ms: int = 0) -> None:
         """A block with so many results."""
         block = [id_of(index) for index in range(self.end, self.end + count)]
-        rows = [(index, id_, 1, 0, expires_ms, b"", b"", 0) for index, id_ in enumerate(block, self.end)]
-        self.database.executemany(schema.TRANSACTION_PUT, rows)
+        for index, id_ in enumerate(block, self.end):
+            row = bundle_of([Kept(index, id_, 1, 0, expires_ms, b"", b"")])
+            self.database.execute(schema.BUNDLE_PUT, row)
         self.ids.add(self.database, time_ms, self.end, block)
         self.end += count
 
@@ -50,11 +52,11 @@ class File:
         return self.database.execute(statement, parameters).fetchall()
 
     def index_of(self, id_: Hash, first: int = 0) -> int | None:
+        bundles = Bundles(self.ask)
         found = (
-            self.ask(schema.TRANSACTION_BY_ID, index, id_)
-            for index in self.ids.indexes(id_, self.ids.recent, self.ask, first)
+            bundles.find(index, id_) for index in self.ids.indexes(id_, self.ids.recent, self.ask, first)
         )
-        return next((rows[0][0] for rows in found if rows), None)
+        return next((kept.result_index for kept in found if kept is not None), None)
 
     def check_all(self) -> None:
         assert all(self.index_of(id_of(index)) == index for index in range(self.end))

@@ -74,10 +74,10 @@ def test_dropped_bodies_leave_whole_pages_free(tmp_path):
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE transactions SET body = body || x'00'",
-        "UPDATE transactions SET body = x'81'",
-        "UPDATE transactions SET body = x'81f6'",
-        "UPDATE transactions SET body = 129",
+        "UPDATE transactions SET content = content || x'00'",
+        "UPDATE transactions SET content = CAST(content || x'00' AS BLOB)",
+        "UPDATE transactions SET content = x'81f6'",
+        "UPDATE transactions SET content = 129",
         "UPDATE meta SET value = zeroblob(12) WHERE name = 'pruned'",
         "UPDATE meta SET value = x'00' WHERE name = 'pruned'",
     ],
