@@ -21,6 +21,9 @@ from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 HEAD = b"HTTP/1.1 "
 TELLS_LENGTH = b"\r\ncontent-length: "
 
+UNREAD_PIECES_MAX = 16
+"""So much of what a client still sent is read away before its connection is closed."""
+
 
 class IdleTime:
     """Closes a connection that is idle for so long, or when the server ends. Stands for `TrioSingleTask`.
@@ -93,6 +96,13 @@ class Connection(TCPServer):
                 await self.protocol.handle(RawData(bytes(data)))
             await self.protocol.handle(RawData(b""))
         await self.protocol.handle(Closed())
+
+    async def _close(self) -> None:
+        with suppress(OSError):  # a socket that is closed on what nobody has read takes the answer with it
+            for _ in range(UNREAD_PIECES_MAX):
+                if not os.read(self.stream.socket.fileno(), MAX_RECV):  # type: ignore[attr-defined]
+                    break
+        await super()._close()
 
     async def _idle_timeout(self) -> None:
         await self._initiate_server_close()

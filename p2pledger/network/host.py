@@ -117,6 +117,7 @@ class Host:
         upgrader = Upgrader(key_pair, self._is_admitted, self, self._lobby.is_open_to)
         self._swarm = PatientSwarm(key_pair, upgrader, self._is_admitted, self._lobby)
         self._local = self._swarm.get_peer_id()
+        self._local_text = PeerId(str(self._local))
         self._switchboard = Switchboard(self._swarm, self._on_fatal)
         self._router = Router(self._standing, meter)
         self._bus = Bus(
@@ -132,7 +133,7 @@ class Host:
     @property
     def local(self) -> PeerId:
         """Our own peer id."""
-        return PeerId(str(self._local))
+        return self._local_text
 
     @property
     def addresses(self) -> tuple[str, ...]:

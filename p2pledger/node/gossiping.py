@@ -16,16 +16,17 @@ from p2pledger.node.health import Pulse
 from p2pledger.node.pool import Pool
 from p2pledger.types import Millis
 
-LINGER_MS = 2
+LINGER_MS = 1
 """How long the first transaction of a batch waits for company, when there was little to say."""
 LINGER_MS_MAX = 100
 LARGE_BYTES = 16 * 1024
-"""After a message so large, company is waited for LINGER_MS_MAX: a message costs each node 300 us and more, a
-transaction in it a few, and where there is so much to say, somebody waits for the processor already."""
+"""Where so much came together in the message before, company is waited for LINGER_MS_MAX: a message costs
+each node 300 us and more, a transaction in it a few, and where there is so much to say, somebody waits for
+the processor already. Where nothing came together with the first of it, nothing is expected to now."""
 FEW_BYTES = 2 * 1024
 TAKEN_LINGER_MS_MAX = 150
-"""How much longer still where all cores are taken: after a message beyond FEW_BYTES it rises to this within
-half of LARGE_BYTES. What is not spent on messages, all transactions wait less for."""
+"""How much longer still where all cores are taken: where more than FEW_BYTES came together it rises to this
+within half of LARGE_BYTES. What is not spent on messages, all transactions wait less for."""
 
 GAP_MS = 25
 """How far apart messages are, however small, while there is always more to say."""
@@ -56,32 +57,32 @@ class Batcher:
     async def run(self) -> None:
         """Gossip what waits, for ever."""
         pulse, _ = self.pulses
-        due_s, said_s, said_bytes = -math.inf, -math.inf, 0
+        due_s, said_s, joined_bytes = -math.inf, -math.inf, 0
         while True:
             pulse.rest()
             await self._news.wait()
             pulse.beat()
             if trio.current_time() - said_s > 2 * LINGER_MS_MAX / 1_000:
-                said_bytes = 0
-            await trio.sleep(max(self._linger_ms(said_bytes) / 1_000, due_s - trio.current_time()))
+                joined_bytes = 0
+            await trio.sleep(max(self._linger_ms(joined_bytes) / 1_000, due_s - trio.current_time()))
             due_s = max(due_s, trio.current_time() - BURST * GAP_MS / 1_000) + GAP_MS / 1_000
-            said_s, said_bytes = trio.current_time(), await self.say()
+            said_s, joined_bytes = trio.current_time(), await self.say()
             self._news = trio.Event()
 
-    def _linger_ms(self, said_bytes: int) -> float:
-        """How long to wait for company after so much was said."""
-        linger_ms = LINGER_MS + (LINGER_MS_MAX - LINGER_MS) * min(1.0, said_bytes / LARGE_BYTES)
-        if said_bytes > FEW_BYTES and self._pool.cores.are_taken:
-            linger_ms += TAKEN_LINGER_MS_MAX * min(1.0, (said_bytes - FEW_BYTES) / (LARGE_BYTES / 2))
+    def _linger_ms(self, joined_bytes: int) -> float:
+        """How long to wait for company where so much came together in the message before."""
+        linger_ms = LINGER_MS + (LINGER_MS_MAX - LINGER_MS) * min(1.0, joined_bytes / LARGE_BYTES)
+        if joined_bytes > FEW_BYTES and self._pool.cores.are_taken:
+            linger_ms += TAKEN_LINGER_MS_MAX * min(1.0, (joined_bytes - FEW_BYTES) / (LARGE_BYTES / 2))
         return linger_ms
 
     async def say(self) -> int:
-        """Gossip all that waits, now; how many bytes that were."""
-        said_bytes = 0
+        """Gossip all that waits, now; how many bytes of it came together with the first."""
+        said_bytes = -len(self._waiting[0].encoded) if self._waiting else 0
         while self._waiting:
             some = self._take()
             data = encode(Spread(self._now(), tuple(transaction.encoded for transaction in some)))
-            said_bytes += len(data)
+            said_bytes += sum(len(transaction.encoded) for transaction in some)
             await self._network.publish(Topic.TRANSACTIONS, data)
             self._pool.release(transaction.id for transaction in some)
         return said_bytes

@@ -125,9 +125,10 @@ class Loop:
         if (arrived := self._arrived()) is not None:
             return arrived
         wait_ms = min(self._wake_at, self._turn.due_ms or self._wake_at) - self._clock.now()
-        if wait_ms <= 0:  # a timer that has expired already would cost as much as the step
+        event = self._inbox.take_nowait()
+        if event is not None or wait_ms <= 0:  # a timer would cost as much as the step
             await trio.lowlevel.checkpoint()
-            return self._inbox.take_nowait() or events.Tick()
+            return event or self._inbox.take_nowait() or events.Tick()
         with trio.move_on_after(min(wait_ms, 1_000) / 1_000):
             return await self._inbox.take()
         return events.Tick()

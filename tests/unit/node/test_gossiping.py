@@ -105,6 +105,21 @@ async def test_what_comes_alone_waits_for_the_shortest_time_only(solo, autojump_
         nursery.cancel_scope.cancel()
 
 
+async def test_who_came_alone_does_not_have_the_next_one_wait(solo, autojump_clock):
+    wire, large = Wire(), fact(genesis())
+    batcher = Batcher(wire, solo.pool, Hands().now)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        for said in range(1, gossiping.BURST):
+            began = trio.current_time()
+            batcher.put([large])
+            while len(wire.published) < said:
+                await trio.sleep(0.0001)
+            assert trio.current_time() - began < (gossiping.LINGER_MS + 0.5) / 1_000
+            await trio.sleep(0.02)
+        nursery.cancel_scope.cancel()
+
+
 async def test_where_there_is_much_to_say_company_is_waited_for_longer_but_not_after_a_silence(
     solo, autojump_clock
 ):
