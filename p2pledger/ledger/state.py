@@ -8,11 +8,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import fields
 from functools import cache
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from p2pledger.chain.transaction import Transaction
-from p2pledger.codec import decode, encode
+from p2pledger.codec import decode, encode, encode_all
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.entries import Entry
@@ -196,7 +197,15 @@ class Changes:
 
         Raises ValueError when a row holds what its annotations do not allow.
         """
-        return {key: _encoded(value) for key, value in self._writes.items()}
+        written, rows = self._writes, dict[type[Any], list[bytes]]()
+        for key, value in written.items():
+            if value is not None and type(value) is not bytes:
+                rows.setdefault(type(value), []).append(key)
+        found = dict(written)
+        for kind, keys in rows.items():
+            encoded = _ROWS.encode_all(kind, [written[key] for key in keys])
+            found.update(zip(keys, encoded, strict=True))
+        return found
 
 
 _UNWRITTEN = object()
@@ -223,6 +232,14 @@ class _Rows:
         """The encoding of a row. Raises ValueError as `codec.encode` does."""
         data = encode(row)
         self._keep((type(row), data), row)
+        return data
+
+    def encode_all(self, kind: type[Any], rows: Sequence[Any]) -> list[bytes]:
+        """The encodings of rows of one kind. Raises ValueError as `codec.encode_all` does."""
+        data = encode_all(kind, rows)
+        self._rows.update(zip(zip(repeat(kind), data, strict=False), rows, strict=True))
+        while len(self._rows) > ROWS_DECODED_MAX:
+            self._rows.popitem(last=False)
         return data
 
     def decode(self, kind: Any, data: bytes) -> Any:

@@ -54,8 +54,8 @@ def bundles_of(
     outputs = [result.output for result in results]
     bodies = [transaction.encoded for transaction in transactions]
     expiries = [transaction.body.expires_ms for transaction in transactions]
-    numbers_and_id = _NUMBERS_BYTES + HASH_BYTES
-    sizes = [numbers_and_id + len(body) + len(output) for body, output in zip(bodies, outputs, strict=True)]
+    beside, lengths = _NUMBERS_BYTES + HASH_BYTES, zip(map(len, bodies), map(len, outputs), strict=True)
+    sizes = [beside + body + output for body, output in lengths]
     ends, at, bundles = list(accumulate(sizes, initial=0)), 0, []
     while at < len(bodies):
         end = max(at + 1, bisect_right(ends, ends[at] + BUNDLE_BYTES - _HEAD.size) - 1)

@@ -40,8 +40,11 @@ ENTRY_BYTES = STEM_BYTES + 3
 assert RUN_BITS + JOINED_BITS <= 24
 _JOINED = 1 << JOINED_BITS
 _PLACE_BITS = 40
-_PARTS = Struct(">8xQ16x")
-"""What of an id chooses its chunk."""
+MARK_BITS = 12
+"""So many bits of an id choose its mark among those of its chunk: four million marks, one byte each."""
+_PARTS = Struct(">H6xQ16x")
+"""What of an id chooses its mark, and its chunk."""
+_HEADS = Struct(f">H{ENTRY_BYTES - 2}x")
 
 
 class Run(NamedTuple):
@@ -62,6 +65,9 @@ class Ids:
         self._factor = int.from_bytes(secret, "big") | 1
         self._window_ms = window_ms
         self._blocks = deque([(0, 0)])
+        self._marks = bytearray(1 << CHUNK_BITS + MARK_BITS)
+        """For each mark the last byte of the number, plus one, of the newest run with such an id. Of nearly
+        every id that is not there it tells so, for less than a search in one run."""
         self.recent: tuple[Run, ...] = (_empty(0),)
         self.unexpired = 0
         """The first result whose transaction may not have expired. A transaction expires at most `window_ms`
@@ -73,6 +79,11 @@ class Ids:
         newest = end >> RUN_BITS
         oldest = max(min(unexpired, end) >> RUN_BITS, newest - RECENT_MAX + 1)
         self.recent = (*_stored(reader, range(oldest, newest)), _empty(newest))
+        for run in self.recent:
+            mark = run.number + 1 & 0xFF
+            for chunk, content in enumerate(run.chunks):
+                for (head,) in _HEADS.iter_unpack(content):
+                    self._marks[chunk << MARK_BITS | head >> 16 - MARK_BITS] = mark
         start = newest << RUN_BITS
         kept = list(kept_between(asking(reader), start, end))
         if [one.result_index for one in kept] != list(range(start, end)):
@@ -114,9 +125,12 @@ class Ids:
 
     def _put(self, run: Run, first: int, ids: Sequence[bytes]) -> None:
         chunks, offset, factor = run.chunks, first % (_JOINED << RUN_BITS), self._factor
+        marks, mark = self._marks, run.number + 1 & 0xFF
         shift, mask = 64 - CHUNK_BITS, (1 << CHUNK_BITS) - 1  # as in `_chunk_of`
-        for id_, parts in zip(ids, _PARTS.iter_unpack(b"".join(ids)), strict=True):
-            chunks[parts[0] * factor >> shift & mask] += id_[:STEM_BYTES] + offset.to_bytes(3, "big")
+        for id_, (head, parts) in zip(ids, _PARTS.iter_unpack(b"".join(ids)), strict=True):
+            chunk = parts * factor >> shift & mask
+            chunks[chunk] += id_[:STEM_BYTES] + offset.to_bytes(3, "big")
+            marks[chunk << MARK_BITS | head >> 16 - MARK_BITS] = mark
             offset += 1
 
     def _chunk_of(self, id_: bytes) -> int:
@@ -130,10 +144,14 @@ class Ids:
         if recent[0].number > first >> RUN_BITS:  # the disk has to be asked
             return ids
         chunks, factor = [run.chunks for run in recent if run.number >= first >> RUN_BITS], self._factor
+        marks, oldest = self._marks, (first >> RUN_BITS) + 1
         shift, mask = 64 - CHUNK_BITS, (1 << CHUNK_BITS) - 1  # as in `_chunk_of`
         found = []
-        for id_, parts in zip(ids, _PARTS.iter_unpack(b"".join(ids)), strict=True):
-            chunk, stem = parts[0] * factor >> shift & mask, id_[:STEM_BYTES]
+        for id_, (head, parts) in zip(ids, _PARTS.iter_unpack(b"".join(ids)), strict=True):
+            chunk = parts * factor >> shift & mask
+            if marks[chunk << MARK_BITS | head >> 16 - MARK_BITS] - oldest & 0x80:
+                continue  # an older run has the last one like it; one 128 runs older is searched for
+            stem = id_[:STEM_BYTES]
             for run in chunks:
                 if stem in run[chunk]:
                     found.append(id_)

@@ -102,6 +102,33 @@ def test_all_are_found_after_a_start(file, end):
     file.check_all()
 
 
+def test_all_are_found_once_marks_have_gone_round(file):
+    for number in range(300):
+        file.grow(RUN, number)
+        if number % 40 == 39 or number > 250:
+            everything = [id_of(index) for index in range(file.end)]
+            for first in (file.ids.recent[0].number * RUN, file.end - 20, file.end):
+                assert set(file.doubtful(everything, first)) >= set(everything[first:])
+    file.reopen(file.end - 5 * RUN)
+    file.check_all()
+
+
+def test_what_is_not_there_is_seldom_searched_for(file):
+    class Searched(bytearray):
+        searches = 0
+
+        def __contains__(self, stem):
+            Searched.searches += 1
+            return super().__contains__(stem)
+
+    file.grow(8 * RUN)
+    runs = [ids.Run(run.number, [*map(Searched, run.chunks)]) for run in file.ids.recent]
+    known, new = [[id_of(index) for index in range(start, start + 100)] for start in (0, file.end)]
+    assert list(file.ids.doubtful(known, runs, 0)) == known and Searched.searches >= 100
+    Searched.searches = 0
+    assert list(file.ids.doubtful(new, runs, 0)) == [] and Searched.searches < 10
+
+
 def test_what_is_in_no_run_in_memory_is_not_doubted_until_older_ones_count(file):
     for time_ms in (0, 5_000, 9_000):
         file.grow(20 * RUN, time_ms)
