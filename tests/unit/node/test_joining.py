@@ -21,6 +21,7 @@ from p2pledger.chain.joining import (
 from p2pledger.chain.transaction import decode_transaction
 from p2pledger.codec import decode, encode
 from p2pledger.crypto import is_signed
+from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.modules.registry import gateway
 from p2pledger.network.host import peer_id_of
 from p2pledger.network.seam import Unreachable
@@ -290,3 +291,12 @@ def test_home_that_has_joined_is_left_alone(tmp_path):
     )
     with pytest.raises(FileExistsError):
         inviting.join(Invitation(1, invite, (FIRST,)), tmp_path, None, "/ip4/127.0.0.1/tcp/0", 1.0)
+
+
+def test_a_string_that_was_changed_is_told_before_anybody_is_asked(tmp_path):
+    """The nodes would shut the machine out for a false signature, and say nothing."""
+    terms = InviteTerms(bytes(16), "city", KeyRole.GATEWAY, 1, 1, bytes(32), KEY.public_key)
+    changed = replace(sign_invite(terms, KEY), terms=replace(terms, expires_ms=2))
+    with pytest.raises(InvalidMessage, match="signature") as refused:
+        inviting.join(Invitation(1, changed, (FIRST,)), tmp_path / "home", None, "/ip4/127.0.0.1/tcp/0", 1.0)
+    assert refused.value.code == "bad_signature" and not (tmp_path / "home").exists()
