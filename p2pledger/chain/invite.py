@@ -107,7 +107,10 @@ def parse_invite(text: str) -> Invitation:
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (NotBase64, ValueError) as error:
         raise InvalidMessage(f"not an invite: {error}") from None
-    invitation: Invitation = decode(Invitation, data)
+    try:
+        invitation: Invitation = decode(Invitation, data)
+    except InvalidMessage as error:
+        raise InvalidMessage(f"not an invite, or not all of it: {error}", error.code) from None
     if invite_text(invitation) != text:
         raise InvalidMessage("not an invite as it was given", code="not_canonical")
     return invitation

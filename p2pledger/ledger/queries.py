@@ -6,11 +6,12 @@ indexes and from single rows of the state, page by page in the order of index ke
 meanwhile may come before a cursor or after it; nothing that was there is left out or told twice.
 
 The work of a page is bounded: it looks at no more rows of an index than its limit and one, and at a few rows
-of the state for each. Three kinds of query look at more. Traces of records do so for each of their items
-(`walk`). Traces of lots, totals and replays go over all that they are about, up to a maximum that the module
-states, beyond which they are refused with TOO_MANY_ROWS: half a sum is none. Lists of accesses pass over what
-is sealed without counting it, so that no page tells of it: they look at their limit and at what is sealed
-among it, which the quota of the mandated organisations bounds.
+of the state for each. Four kinds of query look at more. Traces of records do so for each of their items
+(`walk`), and open advice where a decision was corrected (`records.decisions`). Traces of lots, totals and
+replays go over all that they are about, up to a maximum that the module states, beyond which they are refused
+with TOO_MANY_ROWS: half a sum is none. Lists of accesses pass over what is sealed without counting it, so
+that no page tells of it: they look at their limit and at what is sealed among it, which the quota of the
+mandated organisations bounds.
 """
 
 from collections.abc import Callable, Sequence

@@ -24,7 +24,8 @@ from p2pledger.chain.invite import (
     sign_invite,
 )
 from p2pledger.codec import to_json
-from p2pledger.crypto import KeySigner
+from p2pledger.crypto import KeySigner, is_signed
+from p2pledger.errors import Code, InvalidMessage
 from p2pledger.node.config import Role, check_peer_address, load_configuration
 from p2pledger.node.genesis_file import load_genesis
 from p2pledger.node.home import CONFIGURATION, create_keys, write_configuration
@@ -130,11 +131,15 @@ def join(
     """Make a home, join with it, and write its configuration; lines that say what was done.
 
     May be run again after it was interrupted, with the same invite. Raises: CannotJoin, KeyFileRefused,
-    FileExistsError for a home that has joined.
+    InvalidMessage for an invite that was changed, FileExistsError for a home that has joined.
     """
     if (home / CONFIGURATION).exists():
         raise FileExistsError(
             f"{home} has joined already; start it: p2pledger node --config {home / CONFIGURATION}"
+        )
+    if not is_signed(*invitation.invite.signed):  # nodes shut out whoever shows them such a one
+        raise InvalidMessage(
+            "the invite's signature does not hold: the string was changed on its way", Code.BAD_SIGNATURE
         )
     for address in invitation.addresses:
         check_peer_address(address)

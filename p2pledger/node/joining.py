@@ -5,14 +5,15 @@ who decides now, hands in its `gateway.join`, and believes that it has joined on
 node is trusted: one that tells anything else is left for the next.
 
 The transaction is kept in the home before it is sent, so that a machine that is interrupted goes on with the
-same one: an invite lets one gateway in, and that shall not be a key that is lost.
+same one: an invite lets one gateway in, and that shall not be a key that is lost. It is kept once it has
+expired as well: a node that does not know of it may only lag.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import trio
 
@@ -38,8 +39,14 @@ from p2pledger.chain.joining import (
 )
 from p2pledger.chain.payloads import GatewayJoin
 from p2pledger.chain.receipt import check_final, check_receipt, proven_sets
-from p2pledger.chain.transaction import TRANSACTION_VERSION, Body, Transaction, decode_transaction
-from p2pledger.codec import decode, encode
+from p2pledger.chain.transaction import (
+    TRANSACTION_BYTES_MAX,
+    TRANSACTION_VERSION,
+    Body,
+    Transaction,
+    decode_transaction,
+)
+from p2pledger.codec import Length, decode, encode
 from p2pledger.crypto import Signer, is_signed
 from p2pledger.errors import Code, InvalidMessage
 from p2pledger.network.host import peer_id_of
@@ -58,6 +65,8 @@ PATIENCE_S = 15.0
 the others, or lie; the next one is handed the same."""
 
 SALT_BYTES = 8
+KEPT_MAX = 8
+"""How many transactions are asked after: the last ones made, each when the one before had expired."""
 
 
 class CannotJoin(Exception):
@@ -82,6 +91,15 @@ _PASSING = {Code.TOO_MANY_PENDING, "mempool_full", "too_busy", Code.OVER_QUOTA, 
 
 
 @dataclass(frozen=True)
+class Kept:
+    """The file of what was sent so far, the oldest first. A node that does not know one of them may lag."""
+
+    transactions: Annotated[
+        tuple[Annotated[bytes, Length(1, TRANSACTION_BYTES_MAX)], ...], Length(1, KEPT_MAX)
+    ]
+
+
+@dataclass(frozen=True)
 class Joined:
     """What is proven once the machine is a gateway. `height` is the block that its joining is in."""
 
@@ -101,7 +119,7 @@ class Joiner:
         self._kept, self._now = kept, now
         self._genesis: Genesis | None = None
         self._boundaries: list[Boundary] = []
-        self._transaction = _kept_transaction(kept, invitation, signer)
+        self._made = _kept_transactions(kept, invitation, signer)
 
     @property
     def peer(self) -> PeerId:
@@ -143,11 +161,12 @@ class Joiner:
     async def _go_through(self, visit: Visit) -> Joined:
         genesis = await self._bring_genesis(visit)
         await self._prove_head(visit, genesis)
-        transaction = self._transaction
-        if transaction is not None:  # it may have come in already, before it was interrupted
-            reply = await self._one(visit, ProofRequest(transaction.id))
-            if isinstance(reply, Proof):
-                return await self._check_proof(visit, genesis, transaction, reply)
+        for earlier in self._made:  # one of them may have come in already
+            with suppress(_Refused):
+                reply = await self._one(visit, ProofRequest(earlier.id))
+                if isinstance(reply, Proof):
+                    return await self._check_proof(visit, genesis, earlier, reply)
+        transaction = self._made[-1] if self._made else None
         if transaction is None or transaction.body.expires_ms < self._now():
             transaction = self._make(genesis)
         try:
@@ -227,8 +246,8 @@ class Joiner:
             signers=(self._signer.public_key,),
         )
         transaction = Transaction(body, (self._signer.sign(body.id),))
-        self._kept.write_bytes(transaction.encoded)
-        self._transaction = transaction
+        self._made = [*self._made, transaction][-KEPT_MAX:]
+        self._kept.write_bytes(encode(Kept(tuple(made.encoded for made in self._made))))
         return transaction
 
     async def _one(self, visit: Visit, wish: JoinWish) -> Taken | Proof | None:
@@ -255,14 +274,17 @@ class Joiner:
         return replies
 
 
-def _kept_transaction(kept: Path, invitation: Invitation, signer: Signer) -> Transaction | None:
-    """What was sent before the machine was interrupted; None for another invite's or key's, or a torn one."""
+def _kept_transactions(kept: Path, invitation: Invitation, signer: Signer) -> list[Transaction]:
+    """What was sent before the machine was interrupted; none for another invite or key, or a torn file."""
     with suppress(FileNotFoundError, InvalidMessage):
-        transaction = decode_transaction(kept.read_bytes())
-        payload: GatewayJoin = decode(GatewayJoin, transaction.body.payload)
-        if (payload.key, payload.invite) == (signer.public_key, invitation.invite):
-            return transaction
-    return None
+        file: Kept = decode(Kept, kept.read_bytes())
+        made = [decode_transaction(encoded) for encoded in file.transactions]
+        for transaction in made:
+            payload: GatewayJoin = decode(GatewayJoin, transaction.body.payload)
+            if (payload.key, payload.invite) != (signer.public_key, invitation.invite):
+                return []
+        return made
+    return []
 
 
 def _told(answers: dict[str, str]) -> str:

@@ -5,7 +5,7 @@ person nothing in clear and no time finer than a day; in a body what its schema 
 record corrected once, by its own organisation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cbor2
@@ -37,7 +37,7 @@ _DIGEST = 3
 class _Written:
     schema: str
     organisation: str
-    decided_by: bytes | None = None
+    decided_by: list[bytes] = field(default_factory=list)
     corrected_by: bytes | None = None
 
 
@@ -72,7 +72,7 @@ class RecordsInvariants:
             one
             for one, row in self.written.items()
             if row.schema == "ai.advice/1" and row.organisation == organisation and not row.corrected_by
-            if row.decided_by is None or self.written[row.decided_by].corrected_by
+            if all(self.written[decision].corrected_by for decision in row.decided_by)
         }
 
     def gaps(self, device: bytes) -> list[tuple[int, int]]:
@@ -102,7 +102,7 @@ class RecordsInvariants:
         if is_decision:
             for one in [*referred, *([own] if is_advice else [])]:
                 if self.written[one].organisation == sponsor:
-                    self.written[one].decided_by = own
+                    self.written[one].decided_by.append(own)
 
     def _batch(self, own: bytes, sponsor: str, payload: RecordBatch, time_ms: int) -> None:
         if self._is_personal(payload.schema):

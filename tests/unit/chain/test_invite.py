@@ -47,7 +47,7 @@ def test_a_changed_letter_is_another_invite_or_none(where, letter):
 
 @pytest.mark.parametrize("text", [TEXT + "=", TEXT + "\n", " " + TEXT, TEXT[:-1], TEXT * 9])
 def test_it_is_taken_as_it_was_given_only(text):
-    with pytest.raises(InvalidMessage):
+    with pytest.raises(InvalidMessage, match="not an invite"):
         parse_invite(text)
 
 

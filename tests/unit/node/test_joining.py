@@ -21,12 +21,13 @@ from p2pledger.chain.joining import (
 from p2pledger.chain.transaction import decode_transaction
 from p2pledger.codec import decode, encode
 from p2pledger.crypto import is_signed
+from p2pledger.errors import InvalidMessage
 from p2pledger.ledger.modules.registry import gateway
 from p2pledger.network.host import peer_id_of
 from p2pledger.network.seam import Unreachable
 from p2pledger.node import inviting, joining
 from p2pledger.node.config import Role, load_configuration
-from p2pledger.node.joining import CannotJoin, Joined, Joiner
+from p2pledger.node.joining import CannotJoin, Joined, Joiner, Kept
 from p2pledger.signer.keyfile import Secret, SecretRole, write_key_file
 from p2pledger.types import Millis
 from tests import ledgers
@@ -141,6 +142,10 @@ def says_wait(wish, replies):
 def takes_and_forgets(wish, replies):
     if isinstance(wish, Submission):
         return [Taken(decode_transaction(wish.transaction).id)]
+    return says_unknown(wish, replies)
+
+
+def says_unknown(wish, replies):
     return [TurnedAway("unknown_transaction", "?")] if isinstance(wish, ProofRequest) else replies
 
 
@@ -193,13 +198,34 @@ async def test_an_interrupted_machine_goes_on_with_the_same_transaction(tmp_path
         assert (tmp_path / "kept").read_bytes() == kept and "Submission" not in door.asked
 
 
+@pytest.mark.parametrize("lie", [says_unknown, takes_and_forgets])
+async def test_one_that_came_in_unheard_learns_so_though_the_first_node_knows_nothing_of_it(
+    tmp_path, at_the_door, lie
+):
+    """A node that lags is as one that lies: what it does not know of is not forgotten for it."""
+    async with Solo(tmp_path).running() as solo:
+        door = at_the_door(solo)
+        invitation = invitation_of(solo)
+        door.lies = dict.fromkeys((FIRST, SECOND), false_proof)
+        with pytest.raises(CannotJoin):
+            await joiner_of(solo, tmp_path, invitation).run(1)
+        door.lies = {FIRST: lie}
+        window_ms = solo.genesis.parameters.expiry_window_ms
+        for _ in range(2):  # the transaction has expired, and is made anew; then it is interrupted once more
+            late = Joiner(invitation, SEED, KEY, tmp_path / "kept", lambda: solo.clock.now() + window_ms)
+            with trio.move_on_after(0.5):
+                await late._try(FIRST)
+        joined = await joiner_of(solo, tmp_path, invitation).run(20)
+        assert joined.genesis == solo.genesis and gateway(solo.store, PEER).organisation == "city"
+
+
 async def test_what_was_kept_of_another_invite_or_torn_is_not_sent(tmp_path, at_the_door):
     async with Solo(tmp_path).running() as solo:
         at_the_door(solo)
-        (tmp_path / "kept").write_bytes(fact(solo.genesis).encoded)
+        (tmp_path / "kept").write_bytes(encode(Kept((fact(solo.genesis).encoded,))))
         await joiner_of(solo, tmp_path).run(20)
         (tmp_path / "kept").write_bytes(b"torn")
-        assert joiner_of(solo, tmp_path)._transaction is None
+        assert joiner_of(solo, tmp_path)._made == []
 
 
 # --- the commands
@@ -290,3 +316,12 @@ def test_home_that_has_joined_is_left_alone(tmp_path):
     )
     with pytest.raises(FileExistsError):
         inviting.join(Invitation(1, invite, (FIRST,)), tmp_path, None, "/ip4/127.0.0.1/tcp/0", 1.0)
+
+
+def test_a_string_that_was_changed_is_told_before_anybody_is_asked(tmp_path):
+    """The nodes would shut the machine out for a false signature, and say nothing."""
+    terms = InviteTerms(bytes(16), "city", KeyRole.GATEWAY, 1, 1, bytes(32), KEY.public_key)
+    changed = replace(sign_invite(terms, KEY), terms=replace(terms, expires_ms=2))
+    with pytest.raises(InvalidMessage, match="signature") as refused:
+        inviting.join(Invitation(1, changed, (FIRST,)), tmp_path / "home", None, "/ip4/127.0.0.1/tcp/0", 1.0)
+    assert refused.value.code == "bad_signature" and not (tmp_path / "home").exists()

@@ -2,9 +2,10 @@
 
 A record stands in its transaction, which the chain keeps (`ledger.record`); the state keeps what may
 change: the devices' numbers and the corrections. `rows` are the tables and the indexes, `bodies` what may
-stand in clear, `rules` the rules, `queries` what can be asked. Invariants: no number of a device is accepted
-twice, ranges never overlap; a correction never edits; of a schema of class personal nothing stands in clear,
-and no time finer than a day; a body says what its schema declares, and nothing else.
+stand in clear, `rules` the rules, `queries` what can be asked, `decisions` what humans decided on advice.
+Invariants: no number of a device is accepted twice, ranges never overlap; a correction never edits; of a
+schema of class personal nothing stands in clear, and no time finer than a day; a body says what its schema
+declares, and nothing else.
 """
 
 from p2pledger.ledger.modules.records.rows import (

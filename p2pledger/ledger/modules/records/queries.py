@@ -24,6 +24,7 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import Length, Range, decode
 from p2pledger.errors import Code, Fatal
 from p2pledger.ledger.modules.records.bodies import shipped_body
+from p2pledger.ledger.modules.records.decisions import is_decided
 from p2pledger.ledger.modules.records.rows import (
     ADVICE,
     BY_DEVICE,
@@ -392,8 +393,8 @@ def ask_open_advice(reader: ChainReader, asked: AskOpenAdvice, page: Page) -> Fo
     """See `AskOpenAdvice`."""
 
     def item(key: bytes, decision: bytes) -> RecordFound | None:
-        is_decided = bool(decision) and corrected_by(reader, Hash(decision)) is None
-        found = None if is_decided else found_record(reader, Hash(key[-HASH_BYTES:]))
+        advice = Hash(key[-HASH_BYTES:])
+        found = None if is_decided(reader, advice, decision) else found_record(reader, advice)
         return found if found is not None and found.corrected_by is None else None
 
     return rows_of(reader, ADVICE, asked.organisation.encode() + b"\0", page, item)

@@ -56,7 +56,7 @@ class AskOrganisation:
 
 @dataclass(frozen=True)
 class AskDevice:
-    """A device, its gateway, and the key that it signs with now."""
+    """A device, its gateway, and its key: the next one while a rotation is to come."""
 
     device: Annotated[DeviceId, "The device, by its id."]
 

@@ -109,6 +109,33 @@ def test_advice_without_a_human_decision(ledger):
     assert still_open() == {first.id, third.id}
 
 
+def test_a_human_decision_stands_when_a_later_one_on_the_same_advice_was_corrected(ledger):
+    def is_open(one, dropped=()) -> bool:
+        found = every(ledger, "records.open-advice", organisation="city", dropped=dropped)
+        return one.id in {each.transaction_id for each in found}
+
+    def correct(one) -> None:
+        ledger.does(RecordCorrect(one.id, CorrectionReason.DID_NOT_OCCUR, ()), "city", "city 1")
+
+    asked = ledger.does(advice(), "city", "city 1")
+    referring = (asked.id,)
+    for remark in (replace(ACT, references=referring), advice(HumanDecision.REJECTED, references=referring)):
+        ledger.does(remark, "utility", "utility 1")
+    ledger.does(advice(references=referring), "city", "city 1")
+    ledger.does(fact(0, references=referring), "city", "meter")
+    rejected = ledger.does(advice(HumanDecision.REJECTED, references=referring), "city", "city 1")
+    acts = [ledger.does(replace(ACT, references=referring), "city", "city 1") for _ in range(2)]
+    for act in acts:
+        correct(act)
+        assert not is_open(asked)
+    assert is_open(asked, dropped=(rejected.id,)), "a node that dropped its body cannot tell"
+    correct(rejected)
+    assert is_open(asked)
+    at_once = ledger.does(advice(HumanDecision.ACCEPTED), "city", "city 1")
+    correct(ledger.does(replace(ACT, references=(at_once.id,)), "city", "city 1"))
+    assert not is_open(at_once)
+
+
 def test_devices_that_were_silent_for_longer_than_asked(ledger):
     def silent(silent_ms: int) -> set[bytes]:
         found = every(ledger, "registry.silent-devices", 1, organisation="city", silent_ms=silent_ms)
