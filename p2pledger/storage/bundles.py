@@ -49,28 +49,42 @@ def bundles_of(
     """The rows of a block's transactions and their results, which are the chain's from number `first` on."""
     if not results:
         return []
-    height = results[0].height
-    ids = [result.transaction_id for result in results]
-    outputs = [result.output for result in results]
-    bodies = [transaction.encoded for transaction in transactions]
-    expiries = [transaction.body.expires_ms for transaction in transactions]
-    beside, lengths = _NUMBERS_BYTES + HASH_BYTES, zip(map(len, bodies), map(len, outputs), strict=True)
-    sizes = [beside + body + output for body, output in lengths]
-    ends, at, bundles = list(accumulate(sizes, initial=0)), 0, []
-    while at < len(bodies):
-        end = max(at + 1, bisect_right(ends, ends[at] + BUNDLE_BYTES - _HEAD.size) - 1)
-        bundles.append(
-            _row(first + at, height, at, expiries[at:end], ids[at:end], outputs[at:end], bodies[at:end])
-        )
-        at = end
-    return bundles
+    return _rows(
+        first,
+        results[0].height,
+        0,
+        [transaction.body.expires_ms for transaction in transactions],
+        [result.transaction_id for result in results],
+        [result.output for result in results],
+        [transaction.encoded for transaction in transactions],
+    )
 
 
-def bundle_of(kept: Sequence[Kept]) -> tuple[int, bytes, int]:
-    """The row of these, which follow each other in one block."""
+def bundled(kept: Sequence[Kept]) -> list[tuple[int, bytes, int]]:
+    """The rows of these, which follow each other in one block."""
     index, _, height, position, *_ = kept[0]
     _, ids, _, _, expiries, outputs, bodies = zip(*kept, strict=True)
-    return _row(index, height, position, expiries, ids, outputs, bodies)
+    return _rows(index, height, position, expiries, ids, outputs, bodies)
+
+
+def _rows(
+    first: int,
+    height: int,
+    position: int,
+    expiries: Sequence[int],
+    ids: Sequence[bytes],
+    outputs: Sequence[bytes],
+    bodies: Sequence[bytes],
+) -> list[tuple[int, bytes, int]]:
+    beside, lengths = _NUMBERS_BYTES + HASH_BYTES, zip(map(len, bodies), map(len, outputs), strict=True)
+    sizes = [beside + body + output for body, output in lengths]
+    ends, at, rows = list(accumulate(sizes, initial=0)), 0, []
+    while at < len(bodies):
+        end = max(at + 1, bisect_right(ends, ends[at] + BUNDLE_BYTES - _HEAD.size) - 1)
+        parts = expiries[at:end], ids[at:end], outputs[at:end], bodies[at:end]
+        rows.append(_row(first + at, height, position + at, *parts))
+        at = end
+    return rows
 
 
 def _row(

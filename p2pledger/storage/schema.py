@@ -104,7 +104,7 @@ BLOCKS_FROM = (
 )
 
 BUNDLE_PUT = "INSERT INTO transactions VALUES (?, ?, ?)"
-BUNDLE_REMOVE = "DELETE FROM transactions WHERE result_index = ?"
+BUNDLES_REMOVE = "DELETE FROM transactions WHERE result_index >= ? AND result_index < ?"
 BUNDLE_AT = "SELECT * FROM transactions WHERE result_index <= ? ORDER BY result_index DESC LIMIT 1"
 BUNDLES_BETWEEN = (
     "SELECT * FROM transactions WHERE result_index >="

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from p2pledger.chain.receipt import Result
 from p2pledger.storage import bundles, schema
-from p2pledger.storage.bundles import Bundle, Bundles, Kept, bundle_of, kept_between
+from p2pledger.storage.bundles import Bundle, Bundles, Kept, bundled, kept_between
 from p2pledger.storage.database import Damaged, asking
 from p2pledger.storage.sqlite import CHAIN_FILE, SqliteStore
 from p2pledger.types import Height
@@ -34,11 +34,12 @@ def chain(tmp_path):
 
 def test_a_bundle_is_read_as_it_was_written():
     some = [kept(index) for index in range(5, 12)]
-    assert list(Bundle(bundle_of(some))) == some
+    (row,) = bundled(some)
+    assert list(Bundle(row)) == some
 
 
 def test_a_bundle_with_any_byte_changed_is_none():
-    index, content, checksum = bundle_of([kept(5), kept(6)])
+    ((index, content, checksum),) = bundled([kept(5), kept(6)])
     for at in range(len(content)):
         changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
         with pytest.raises(Damaged):

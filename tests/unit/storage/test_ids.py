@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from p2pledger.storage import ids, schema
-from p2pledger.storage.bundles import Bundles, Kept, bundle_of
+from p2pledger.storage.bundles import Bundles, Kept, bundled
 from p2pledger.storage.database import Damaged
 from p2pledger.types import Hash
 
@@ -39,8 +39,9 @@ class File:
         """A block with so many results."""
         block = [id_of(index) for index in range(self.end, self.end + count)]
         for index, id_ in enumerate(block, self.end):
-            row = bundle_of([Kept(index, id_, 1, 0, expires_ms, b"", b"")])
-            self.database.execute(schema.BUNDLE_PUT, row)
+            self.database.executemany(
+                schema.BUNDLE_PUT, bundled([Kept(index, id_, 1, 0, expires_ms, b"", b"")])
+            )
         self.ids.add(self.database, time_ms, self.end, block)
         self.end += count
 
