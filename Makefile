@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
-WORKERS ?= 0
+WORKERS ?= $(if $(ARGS),0,2)
 SEEDS ?= 2000
 FIRST ?= 1000000
 IMAGES ?= 2000
@@ -18,7 +18,7 @@ help:  ## this list
 testnet: prerequisites .venv/.runtime  ## start a ledger on real data; ARGS="--duration 30 --json"
 	@$(BIN)/p2pledger testnet up $(ARGS)
 
-test: prerequisites .venv/.development  ## all tests; ARGS="tests/unit -k codec"; WORKERS=3 at a time
+test: prerequisites .venv/.development  ## all tests, two at a time; ARGS="tests/unit -k codec"; WORKERS=3
 	$(BIN)/pytest -n $(WORKERS) --max-worker-restart 0 $(ARGS)
 
 check: prerequisites .venv/.development  ## style, types, floors
