@@ -73,7 +73,7 @@ class Connection(TCPServer):
         """Carry out what the protocol asks for."""
         if not isinstance(event, RawData):
             await super().protocol_send(event)
-        elif event.data.startswith(HEAD) and TELLS_LENGTH in event.data:
+        elif not self._head and event.data.startswith(HEAD) and TELLS_LENGTH in event.data:
             self._head = event.data  # its end is announced by one more piece at least, maybe an empty one
         elif said := self._head + event.data:
             self._head = b""

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 import trio
+from hypercorn.events import RawData
 from hypercorn.trio.worker_context import TrioSingleTask
 from p2pledger import api
 from p2pledger.api import connections, server
@@ -109,3 +110,17 @@ def test_it_stands_for_what_hypercorn_has():
     methods = {name for name in vars(TrioSingleTask) if not name.startswith("_")}
     assert methods <= set(vars(connections.IdleTime))
     assert connections.hypercorn_run.TCPServer is connections.Connection
+
+
+async def test_a_body_that_reads_like_a_head_is_a_body():
+    connection, written = connections.Connection.__new__(connections.Connection), []
+    connection._head = b""
+
+    async def write(data):
+        written.append(data)
+
+    connection._write = write
+    head = b"HTTP/1.1 200 \r\ncontent-length: 40\r\n\r\n"
+    for piece in (head, b"HTTP/1.1 200 \r\ncontent-length: 0\r\n\r\n    ", b""):
+        await connection.protocol_send(RawData(piece))
+    assert written == [head + b"HTTP/1.1 200 \r\ncontent-length: 0\r\n\r\n    "]
