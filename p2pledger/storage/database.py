@@ -1,5 +1,6 @@
 """One SQLite file in WAL mode: one writer, any number of readers, and what its errors mean. Floor 5."""
 
+import errno
 import os
 import sqlite3
 import threading
@@ -33,6 +34,14 @@ _MEANINGS = (
     ("SQLITE_BUSY", "another process writes to it: stop that one first"),
 )
 
+_AS_SQLITE = {
+    errno.ENOSPC: "SQLITE_FULL",
+    errno.EROFS: "SQLITE_READONLY",
+    errno.EACCES: "SQLITE_READONLY",
+    errno.EIO: "SQLITE_IOERR",
+}
+"""What SQLite would call an error of the system's, where we ask before it does."""
+
 
 Ask = Callable[..., Iterable[Any]]
 """Runs a statement with its parameters: `Database.rows`, or the same within a snapshot (`asking`)."""
@@ -45,6 +54,10 @@ class Damaged(Fatal):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} in chain.db is not what was written; {_DAMAGED}")
+
+
+def _meaning(name: str, otherwise: str) -> str:
+    return next((text for start, text in _MEANINGS if name.startswith(start)), otherwise)
 
 
 def asking(reader: sqlite3.Connection) -> Ask:
@@ -120,11 +133,12 @@ class Database:
         except sqlite3.Error as error:
             raise self._fatal(error) from error
         except OSError as error:
-            raise Fatal(f"{self.file}: {error.strerror}") from error
+            name = _AS_SQLITE.get(error.errno or 0, "")
+            raise Fatal(f"{self.file}: {_meaning(name, str(error.strerror))}") from error
 
     def _fatal(self, error: sqlite3.Error) -> Fatal:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        meaning = next((text for start, text in _MEANINGS if name.startswith(start)), str(error))
+        meaning = _meaning(name, str(error))
         if meaning.startswith("Could not decode"):  # damage has made a text of a column of bytes
             meaning = _DAMAGED
         return Fatal(f"{self.file}: {meaning} ({name})")

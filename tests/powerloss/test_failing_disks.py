@@ -22,7 +22,8 @@ FAULTS = [
     (f"write guard.db-wal 60 {errno.ENOSPC}", "guard.db", "the disk is full: free some space"),
     (f"sync chain.db-wal 9 {errno.EIO}", "chain.db", "the disk fails: look into the system's log"),
     (f"write chain.db-wal 1 {errno.ENOSPC}", "chain.db", "the disk is full: free some space"),
-    (f"open lock 1 {errno.EROFS}", "guard", "whether its volume is mounted read-only"),
+    (f"open lock 1 {errno.EROFS}", "data", "whether its volume is mounted read-only"),
+    (f"open lock 2 {errno.EROFS}", "guard", "whether its volume is mounted read-only"),
     (f"write guard.db-wal 60 {errno.EIO}", "guard.db", "the disk fails: look into the system's log"),
 ]
 

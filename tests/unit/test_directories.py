@@ -1,5 +1,6 @@
 """A directory is held by one process at a time, and by nobody once that process has ended, however it did."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 from p2pledger.directories import Held, hold
 from p2pledger.errors import Fatal
+from p2pledger.storage import database
 from p2pledger.storage.sqlite import SqliteStore
 from tests.unit.storage.chains import GENESIS, start
 
@@ -54,4 +56,22 @@ def test_a_store_holds_its_directory_until_it_is_closed(tmp_path):
 def test_a_directory_that_cannot_be_held_is_no_store(tmp_path):
     (tmp_path / "lock").mkdir()
     with pytest.raises(Fatal, match="Is a directory"):
+        SqliteStore(tmp_path, GENESIS, start())
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.EROFS, "whether its volume is mounted read-only"),
+        (errno.EACCES, "see who owns it"),
+        (errno.ENOSPC, "free some space"),
+        (errno.EIO, "look into the system's log"),
+    ],
+)
+def test_a_store_whose_directory_cannot_be_held_says_what_to_do(tmp_path, monkeypatch, number, cure):
+    def refused(directory):
+        raise OSError(number, os.strerror(number), str(directory))
+
+    monkeypatch.setattr(database, "hold", refused)
+    with pytest.raises(Fatal, match=cure):
         SqliteStore(tmp_path, GENESIS, start())
