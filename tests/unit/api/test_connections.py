@@ -1,7 +1,7 @@
 """What is mended of hypercorn's connections: one write for an answer, one task for all idle times."""
 
 from collections import Counter
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -26,9 +26,9 @@ class Watch(trio.abc.Instrument):
         self.begun[task.name.rpartition(".")[2]] += 1
 
 
-@pytest.fixture
-async def stream(nursery):
-    """A connection to a small ledger's server."""
+@asynccontextmanager
+async def connected(nursery):
+    """A connection to a small ledger's server, which ends with it."""
     shutdown = trio.Event()
     metrics = Metrics(version="0.1.0", chain_id="small", node="a", routes=["/v1/status"])
     addresses = await nursery.start(
@@ -41,6 +41,12 @@ async def stream(nursery):
         async with await trio.open_tcp_stream(host, int(port)) as opened:
             yield opened
     shutdown.set()
+
+
+@pytest.fixture
+async def stream(nursery):
+    async with connected(nursery) as opened:
+        yield opened
 
 
 async def answer(stream):
@@ -68,21 +74,12 @@ async def test_requests_on_one_connection_share_one_idle_task(stream):
 @pytest.mark.parametrize("is_used", [False, True])
 async def test_an_idle_connection_is_closed(monkeypatch, nursery, is_used):
     monkeypatch.setattr(server, "IDLE_S", 0.2)
-    shutdown = trio.Event()
-    metrics = Metrics(version="0.1.0", chain_id="small", node="a", routes=["/v1/status"])
-    addresses = await nursery.start(
-        lambda task_status: api.serve(
-            SmallLedger(), "127.0.0.1:0", "127.0.0.1:0", metrics, shutdown=shutdown, task_status=task_status
-        )
-    )
-    host, _, port = addresses.api.rpartition(":")
-    with trio.fail_after(PATIENCE_S), suppress(trio.BrokenResourceError):
-        async with await trio.open_tcp_stream(host, int(port)) as stream:
-            if is_used:
-                assert await answer(stream)
+    async with connected(nursery) as stream:
+        if is_used:
+            assert await answer(stream)
+        with suppress(trio.BrokenResourceError):
             while await stream.receive_some():
                 pass
-    shutdown.set()
 
 
 async def test_a_request_under_way_is_not_cut_off_for_idleness(autojump_clock):
