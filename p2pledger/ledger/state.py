@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from p2pledger.chain.transaction import Transaction
-from p2pledger.codec import decode, encode, encode_all
+from p2pledger.codec import decode, encode_all
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.entries import Entry
@@ -212,7 +212,7 @@ _UNWRITTEN = object()
 
 
 def _encoded(value: Any) -> bytes | None:
-    return value if value is None or isinstance(value, bytes) else _ROWS.encode(value)
+    return value if value is None or isinstance(value, bytes) else _ROWS.encode_all(type(value), [value])[0]
 
 
 class Readable(Protocol):
@@ -227,12 +227,6 @@ class _Rows:
 
     def __init__(self) -> None:
         self._rows: OrderedDict[tuple[Any, bytes], Any] = OrderedDict()
-
-    def encode(self, row: Any) -> bytes:
-        """The encoding of a row. Raises ValueError as `codec.encode` does."""
-        data = encode(row)
-        self._keep((type(row), data), row)
-        return data
 
     def encode_all(self, kind: type[Any], rows: Sequence[Any]) -> list[bytes]:
         """The encodings of rows of one kind. Raises ValueError as `codec.encode_all` does."""
