@@ -19,8 +19,11 @@ from p2pledger.types import Hash
 
 INLINE_MAX = 16
 """So few signatures are verified where they stand: handing them to a thread costs more."""
-CHUNK_S = 0.001
-"""The loop verifies for so long before others, votes above all, have their turn."""
+CHUNK_S = 0.002
+"""The loop verifies for so long before others, votes above all, have their turn.
+
+Half of it costs 1 us more for a signature: each time the caches are filled anew, which takes some 85 us.
+"""
 
 _verifiers = trio.CapacityLimiter(max(1, os.cpu_count() or 1))
 
