@@ -29,6 +29,7 @@ from p2pledger.codec.annotations import shape_of
 from p2pledger.codec.limits import U8, U32, U64, Length, Pattern, Range
 from p2pledger.codec.shapes import Json
 from p2pledger.codec.source import Refused
+from p2pledger.codec.templates import Templates
 from p2pledger.errors import InvalidMessage
 
 __all__ = [
@@ -133,19 +134,28 @@ def decode(kind: Any, data: bytes) -> Any:
     return value
 
 
+_TEMPLATES = Templates()
+
+
 def decode_all(kind: Any, data: Sequence[bytes]) -> list[Any]:
     """The values of `kind` that these are the encodings of, at half the price of `decode` for each. Pure.
+
+    A quarter where they are like those that were decoded before (`templates`).
 
     Raises: InvalidMessage, as `decode` does for the first that is none.
     """
     shape = shape_of(kind)
+    if (alike := _TEMPLATES.read(shape, data)) is not None:
+        return alike
     head = b"\x9b" + len(data).to_bytes(8, "big")
     try:
         # Read as one array. Its items take no more bytes than there are, and none takes fewer than its
         # one encoding: when every encoding is as long as what was given, each item is what was given.
-        return shape.read_all(_plain(head + b"".join(data), shape.nesting + 1), map(len, data))
+        values = shape.read_all(_plain(head + b"".join(data), shape.nesting + 1), map(len, data))
     except (Refused, *_UNREADABLE):
         return [decode(kind, one) for one in data]
+    _TEMPLATES.learn(shape, data, values)
+    return values
 
 
 def to_json(value: Any, kind: Any = None) -> Json:

@@ -8,6 +8,8 @@ _SIZES = ((24, 1), (2**8, 2), (2**16, 3), (2**32, 5), (2**64, 9))
 """Below which number a head takes how many bytes."""
 _WIDTHS = {2: 24, 3: 25, 5: 26, 9: 27}
 """What the first byte of a head of so many says."""
+_CODES = {1: "B", 2: "B", 3: "H", 5: "I", 9: "Q"}
+"""What `struct` calls the number in a head of so many."""
 
 
 def head_size(number: int) -> int:
@@ -21,6 +23,14 @@ def head(major: int, number: int) -> bytes:
     if size == 1:
         return bytes([major << 5 | number])
     return bytes([major << 5 | _WIDTHS[size]]) + number.to_bytes(size - 1, "big")
+
+
+def as_long(number: int) -> tuple[bytes, str, int, int]:
+    """The numbers whose shortest heads are as long as this one's: the byte that says how long, if there is
+    one, what `struct` calls the others, and the least and the greatest of these numbers."""
+    size = head_size(number)
+    least, beyond = [0, *(bound for bound, width in _SIZES if width <= size)][-2:]
+    return bytes([_WIDTHS[size]] if size > 1 else []), _CODES[size], least, beyond - 1
 
 
 def size_source(it: str, least: int, most: int) -> str:

@@ -1,12 +1,24 @@
 """How dataclasses are read, written and shown, and unions of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 from p2pledger.codec.heads import ARRAY, UNSIGNED, head, head_size
 from p2pledger.codec.shapes import Json, Read, Shape, Write, writer
-from p2pledger.codec.source import Names, Part, Reading, Refused, Writing, refuse_if, total
+from p2pledger.codec.source import (
+    Lines,
+    Names,
+    Part,
+    Reading,
+    Refused,
+    Writing,
+    function,
+    indented,
+    refuse_if,
+    total,
+)
+from p2pledger.codec.templates import Column, Layout, side_by_side
 
 
 class Record(Shape):
@@ -19,11 +31,7 @@ class Record(Shape):
         self.nesting = 1 + max((shape.nesting for shape in shapes.values()), default=0)
 
     def reading(self, it: str, names: Names) -> Reading:
-        """See `Shape.reading`: the fields in their order, then what the class itself checks.
-
-        The instance is filled as the `__init__` of a frozen dataclass would do it, which calls
-        `object.__setattr__` for each field: most of what a small record costs.
-        """
+        """See `Shape.reading`: the fields in their order, then what the class itself checks."""
         variables, count = {name: names.variable(name) for name in self.shapes}, len(self.shapes)
         lines = [
             *refuse_if(
@@ -37,13 +45,44 @@ class Record(Shape):
             field = shape.reading(variables[name], names)
             lines += field.lines
             sizes.append(field.size)
+        lines += self._making(it, variables, names)
+        return Reading(lines, total(head_size(count), *sizes))
+
+    def _making(self, it: str, variables: Mapping[str, str], names: Names) -> Lines:
+        """Statements that make the variable `it` an instance of the class, whose fields these variables hold.
+
+        The instance is filled as the `__init__` of a frozen dataclass would do it, which calls
+        `object.__setattr__` for each field: most of what a small record costs.
+        """
         fields = names.variable("fields")
-        lines += [f"{it} = {names.bind(object.__new__)}({names.bind(self.cls)})", f"{fields} = {it}.__dict__"]
+        lines = [f"{it} = {names.bind(object.__new__)}({names.bind(self.cls)})", f"{fields} = {it}.__dict__"]
         lines += [f"{fields}[{name!r}] = {variable}" for name, variable in variables.items()]
         if hasattr(self.cls, "__post_init__"):  # a class may check there what spans its fields
             lines += ["try:", f"    {it}.__post_init__()"]
             lines += ["except ValueError as error:", "    raise Refused(str(error)) from None"]
-        return Reading(lines, total(head_size(count), *sizes))
+        return lines
+
+    @cached_property
+    def make_all(self) -> Callable[[Iterable[tuple[Any, ...]]], list[Any]]:
+        """The instances of these fields, which are good by themselves. Raises: Refused."""
+        names = Names()
+        variables = {name: names.variable(name) for name in self.shapes}
+        each = [*self._making("it", variables, names), "append(it)"]
+        fields = "".join(f"{variable}, " for variable in variables.values())
+        body = ["values = []", "append = values.append"]
+        body += [f"for {fields} in rows:", *indented(each), "return values"]
+        return function(self.name, "rows", body, names)
+
+    def column(self, value: Any, layout: Layout) -> Column | None:
+        """See `Shape.column`."""
+        layout.fix(head(ARRAY, len(self.shapes)))
+        values = [getattr(value, name) for name in self.shapes]
+        shapes = self.shapes.values()
+        columns = [shape.column(field, layout) for shape, field in zip(shapes, values, strict=True)]
+        if not any(columns):
+            return None
+        rows, make_all = side_by_side(columns, values), self.make_all
+        return lambda cells: make_all(rows(cells))
 
     def writing(self, it: str, names: Names, tag: int | None = None) -> Writing:
         """See `Shape.writing`. `tag`: stands before the fields, in a union."""

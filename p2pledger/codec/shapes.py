@@ -11,17 +11,20 @@ import enum
 import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import cbor2
 
 from p2pledger.codec.heads import (
+    ARRAY,
     ARRAYS,
     BYTES,
     NEGATIVES,
     STRINGS,
     TEXT,
     UNSIGNEDS,
+    as_long,
     head,
     size_source,
 )
@@ -39,6 +42,7 @@ from p2pledger.codec.source import (
     sources,
     total,
 )
+from p2pledger.codec.templates import Column, Layout, numbers, side_by_side
 
 Json = Any
 Read = Callable[[Any], tuple[Any, int]]
@@ -93,6 +97,14 @@ class Shape:
         """The statements and the encoding of `write` for the variable of this name."""
         raise NotImplementedError
 
+    def column(self, value: Any, layout: Layout) -> Column | None:
+        """Lay a value out, and tell how to read such values from encodings of that layout.
+
+        None when nothing of it is open: in all of them it is this value.
+        """
+        layout.fix(self.write(value))
+        return None
+
     def show(self, value: Any) -> Json:
         """The JSON form of a value."""
         return value
@@ -123,6 +135,14 @@ class Int(Shape):
         if self.least < 0:
             encoding = f"({encoding} if {it} >= 0 else {names.bind(NEGATIVES)}[~{it}])"
         return Writing(self._bounded(it), [encoding])
+
+    def column(self, value: Any, layout: Layout) -> Column | None:
+        """See `Shape.column`: numbers are open whose heads are as long."""
+        if value < 0:
+            return super().column(value, layout)
+        width, code, least, most = as_long(value)
+        layout.fix(width)
+        return numbers(layout.leave_open(code), max(self.least, least), min(self.most, most))
 
 
 class Bool(Shape):
@@ -156,6 +176,11 @@ class Bytes(Shape):
         lines, size = self._sized(it, names)
         is_fixed = self.least == self.most
         return Writing(lines, [head(BYTES, self.most) if is_fixed else f"{names.bind(STRINGS)}[{size}]", it])
+
+    def column(self, value: Any, layout: Layout) -> Column | None:
+        """See `Shape.column`: the contents are open, their length is not."""
+        layout.fix(head(BYTES, len(value)))
+        return itemgetter(layout.leave_open(f"{len(value)}s"))
 
     def show(self, value: Any) -> Json:
         return value.hex()
@@ -287,6 +312,12 @@ class Tuple(Shape):
         lines = [*self._bounded(it), f"{items} = []", f"for {each} in {it}:", *indented(step)]
         return Writing(lines, [length, f"b''.join({items})"])
 
+    def column(self, value: Any, layout: Layout) -> Column | None:
+        """See `Shape.column`: as many items."""
+        layout.fix(head(ARRAY, len(value)))
+        columns = [self.item.column(item, layout) for item in value]
+        return side_by_side(columns, value) if any(columns) else None
+
     def show(self, value: Any) -> Json:
         return [self.item.show(item) for item in value]
 
@@ -311,6 +342,10 @@ class Optional(Shape):
         return Writing(
             [f"if {it} is None:", f"    {encoding} = b'\\xf6'", "else:", *indented(some)], [encoding]
         )
+
+    def column(self, value: Any, layout: Layout) -> Column | None:
+        """See `Shape.column`: null in all or in none."""
+        return super().column(value, layout) if value is None else self.item.column(value, layout)
 
     def show(self, value: Any) -> Json:
         return None if value is None else self.item.show(value)

@@ -12,6 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from p2pledger.chain.transaction import TRANSACTION_BYTES_MAX, decode_transaction, decode_transactions
 from p2pledger.codec import decode, decode_all, encode, from_json, to_json
+from p2pledger.codec.annotations import shape_of
+from p2pledger.codec.source import Refused
+from p2pledger.codec.templates import ALIKE_MIN, TEMPLATE_BYTES_MAX, Template
 from p2pledger.errors import InvalidMessage
 from tests.properties import cbor
 from tests.properties.cbor import ARRAY, BYTES, TAG, TEXT, head
@@ -199,6 +202,8 @@ def together(draw):
     name = draw(st.sampled_from(ALL))
     kind = KINDS[name]
     data = [encode(value, kind) for value in draw(st.lists(values(kind), max_size=4))]
+    if len(data) == 1:
+        data *= draw(st.sampled_from([1, 2 * ALIKE_MIN]))
     if data and draw(st.booleans()):
         at, byte = draw(st.integers(0, len(data) - 1)), bytes([draw(st.integers(0, 255))])
         where = draw(st.integers(0, len(data[at])))
@@ -228,7 +233,47 @@ def outcome(work):
 @given(together())
 def test_many_are_decoded_as_each_is(some):
     kind, data = some
-    assert outcome(lambda: decode_all(kind, data)) == outcome(lambda: [decode(kind, one) for one in data])
+    for _ in range(2):  # what was read the first time is a template of what comes the second time
+        assert outcome(lambda: decode_all(kind, data)) == outcome(lambda: [decode(kind, one) for one in data])
+
+
+@st.composite
+def alike(draw):
+    """A good message, and the same with some bytes of it changed."""
+    kind, data = draw(GOOD)
+    other = bytearray(data)
+    bytes_ = st.sampled_from([0, 1, 22, 23, 24, 25, 27, 32, 64, 0x58, 0x81, 0xF6, 255]) | st.integers(0, 255)
+    for where, byte in draw(st.lists(st.tuples(st.integers(0, len(data) - 1), bytes_), max_size=4)):
+        other[where] = byte
+    return kind, data, bytes(other)
+
+
+def check_template(kind, template, value, other):
+    """What is read by a template is what it is by itself."""
+    try:
+        read = template.read([other, encode(value, kind)])
+    except Refused:
+        return
+    assert read == [decode(kind, other), value]
+
+
+@effort(600)
+@given(alike())
+def test_a_template_takes_nothing_that_is_no_value(messages):
+    kind, data, other = messages
+    value = decode(kind, data)
+    template = Template(shape_of(kind), value)
+    assert template.read([data]) == [value]
+    check_template(kind, template, value, other)
+
+
+@pytest.mark.parametrize(("kind", "data"), [v for v in VECTORS if len(v[1]) <= TEMPLATE_BYTES_MAX])
+def test_no_byte_of_what_is_read_by_a_template_goes_unseen(kind, data):
+    value = decode(kind, data)
+    template = Template(shape_of(kind), value)
+    for where in range(len(data)):
+        for byte in {0, 23, 24, 255, data[where] ^ 1, data[where] ^ 0x20, data[where] ^ 0x80}:
+            check_template(kind, template, value, data[:where] + bytes([byte]) + data[where + 1 :])
 
 
 @pytest.mark.parametrize("kind", {kind: None for kind, _ in VECTORS})

@@ -7,7 +7,22 @@ from typing import Annotated, Any
 
 import cbor2
 import pytest
-from p2pledger.codec import U8, U64, Length, Pattern, Range, decode, encode, from_json, heads, shapes, to_json
+from p2pledger import codec
+from p2pledger.codec import (
+    U8,
+    U64,
+    Length,
+    Pattern,
+    Range,
+    decode,
+    decode_all,
+    encode,
+    from_json,
+    heads,
+    shapes,
+    to_json,
+)
+from p2pledger.codec.templates import ALIKE_MIN, Templates
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, Height, PeerId, PublicKey, Signature
 
@@ -209,6 +224,103 @@ def test_more_texts_than_are_remembered(monkeypatch):
         assert decode(Inner, encode(inner)) == inner
         with pytest.raises(InvalidMessage, match="does not match"):
             decode(Inner, cbor2.dumps(["A", 0]))
+
+
+# --- what is like what was read before is read by it as a template
+
+
+def alike(some: int, **changes: Any) -> list[Outer]:
+    return [replace(GOOD, **{name: value(i) for name, value in changes.items()}) for i in range(some)]
+
+
+OPEN = {
+    "small": lambda i: 24 + i,
+    "data": lambda i: bytes([i, i]),
+    "inner": lambda i: Inner("abc", Height(2**40 + i)),
+    "many": lambda i: (Inner("x", Height(i % 24)),),
+    "maybe": lambda i: Hash(bytes([i]) * 32),
+}
+
+
+@pytest.fixture
+def templates(monkeypatch):
+    made = Templates()
+    monkeypatch.setattr(codec, "_TEMPLATES", made)
+    return made
+
+
+@pytest.fixture
+def plainly(monkeypatch):
+    """How often cbor2 was asked."""
+    read = codec._plain
+    asked = []
+    monkeypatch.setattr(codec, "_plain", lambda *data: asked.append(data) or read(*data))
+    return asked
+
+
+def test_numbers_and_byte_strings_may_differ(templates, plainly):
+    some = alike(ALIKE_MIN, **OPEN)
+    for _ in range(3):
+        assert decode_all(Outer, [encode(one) for one in some]) == some
+    assert len(plainly) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"signed": lambda i: -1 - i % 5},
+        {"colour": lambda i: [Colour.RED, Colour.DARK_BLUE][i % 2]},
+        {"inner": lambda i: Inner("abd" if i else "abc", Height(2**40))},
+        {"either": lambda i: Other(i % 2 == 0)},
+    ],
+)
+def test_what_is_not_alike_is_read_as_ever(templates, plainly, changes):
+    decode_all(Outer, [encode(GOOD)] * ALIKE_MIN)
+    some = alike(ALIKE_MIN, **changes)
+    assert decode_all(Outer, [encode(one) for one in some]) == some
+    assert len(plainly) == 2
+
+
+def test_few_of_one_length_or_long_ones_have_no_template(templates, plainly, monkeypatch):
+    few, mixed = (
+        [encode(GOOD)] * (ALIKE_MIN - 1),
+        [encode(replace(GOOD, data=b"")), *[encode(GOOD)] * ALIKE_MIN],
+    )
+    for data in (few, few, mixed, mixed):
+        decode_all(Outer, data)
+    monkeypatch.setattr("p2pledger.codec.templates.TEMPLATE_BYTES_MAX", len(few[0]) - 1)
+    for _ in range(2):
+        decode_all(Outer, [encode(GOOD)] * ALIKE_MIN)
+    assert len(plainly) == 6
+
+
+def test_the_oldest_template_goes_first(templates, plainly, monkeypatch):
+    monkeypatch.setattr("p2pledger.codec.templates.TEMPLATES_MAX", 2)
+    sizes = [[encode(replace(GOOD, data=bytes(size)))] * ALIKE_MIN for size in range(3)]
+    for number, asked in [(0, 1), (1, 2), (2, 3), (1, 3), (2, 3), (0, 4), (2, 4), (1, 5)]:
+        decode_all(Outer, sizes[number])
+        assert len(plainly) == asked
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "code"),
+    [
+        (replace(GOOD, small=1), b"\x89\x0d\x24", "malformed"),
+        (replace(GOOD, small=1), b"\x89\x18\x24", "malformed"),
+        (replace(GOOD, small=200), b"\x89\x18\x17\x24", "not_canonical"),
+        (replace(GOOD, small=1, signed=3), b"\x89\x01\x06", "malformed"),
+        (Inner("a", Height(2**32)), b"\x82\x61a\x1b\0\0\0\0\xff\xff\xff\xff", "not_canonical"),
+        (Inner("a", Height(2**16)), b"\x82\x61a\x1a\0\0\xff\xff", "not_canonical"),
+        (Inner("a", Height(2**8)), b"\x82\x61a\x19\0\xff", "not_canonical"),
+    ],
+)
+def test_a_number_is_judged_whatever_its_template(templates, good, bad, code):
+    """It may be bad luck, beyond its bounds, or not have the shortest head."""
+    data = encode(good)
+    assert decode_all(type(good), [data] * ALIKE_MIN) == [good] * ALIKE_MIN
+    with pytest.raises(InvalidMessage) as refusal:
+        decode_all(type(good), [*[data] * ALIKE_MIN, bad + data[len(bad) :]])
+    assert refusal.value.code == code
 
 
 def test_a_list_is_not_a_tuple():
