@@ -20,6 +20,7 @@ The JSON form (for people and for the HTTP API) is an object of the same fields,
 hexadecimal; it is never hashed or signed.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,9 +28,9 @@ import cbor2
 
 from p2pledger.codec.annotations import shape_of
 from p2pledger.codec.limits import U8, U32, U64, Length, Pattern, Range
-from p2pledger.codec.shapes import Json
+from p2pledger.codec.shapes import Json, Shape
 from p2pledger.codec.source import Refused
-from p2pledger.codec.templates import Templates
+from p2pledger.codec.templates import ALIKE_MIN, Templates
 from p2pledger.errors import InvalidMessage
 
 __all__ = [
@@ -144,18 +145,41 @@ def decode_all(kind: Any, data: Sequence[bytes]) -> list[Any]:
 
     Raises: InvalidMessage, as `decode` does for the first that is none.
     """
-    shape = shape_of(kind)
-    if (alike := _TEMPLATES.read(shape, data)) is not None:
-        return alike
-    head = b"\x9b" + len(data).to_bytes(8, "big")
     try:
-        # Read as one array. Its items take no more bytes than there are, and none takes fewer than its
-        # one encoding: when every encoding is as long as what was given, each item is what was given.
-        values = shape.read_all(_plain(head + b"".join(data), shape.nesting + 1), map(len, data))
+        return _read_all(shape_of(kind), data)
     except (Refused, *_UNREADABLE):
         return [decode(kind, one) for one in data]
-    _TEMPLATES.learn(shape, data, values)
+
+
+def _read_all(shape: Shape, data: Sequence[bytes]) -> list[Any]:
+    """Those of which there are many of one length for themselves, the others together."""
+    sizes = Counter(map(len, data))
+    groups: dict[int, list[bytes]] = {size: [] for size, count in sizes.items() if count >= ALIKE_MIN}
+    if not groups:
+        return _read_as_array(shape, data)
+    if len(sizes) == 1:
+        return _read_alike(shape, data)
+    others: list[bytes] = []
+    for one in data:
+        groups.get(len(one), others).append(one)
+    values = {size: iter(_read_alike(shape, some)) for size, some in groups.items()}
+    rest = iter(_read_as_array(shape, others))
+    return [next(values.get(len(one), rest)) for one in data]
+
+
+def _read_alike(shape: Shape, data: Sequence[bytes]) -> list[Any]:
+    values = _TEMPLATES.read(shape, data)
+    if values is None:
+        values = _read_as_array(shape, data)
+        _TEMPLATES.learn(shape, values[0], len(data[0]))
     return values
+
+
+def _read_as_array(shape: Shape, data: Sequence[bytes]) -> list[Any]:
+    # Its items take no more bytes than there are, and none takes fewer than its one encoding: when every
+    # encoding is as long as what was given, each item is what was given.
+    head = b"\x9b" + len(data).to_bytes(8, "big")
+    return shape.read_all(_plain(head + b"".join(data), shape.nesting + 1), map(len, data))
 
 
 def to_json(value: Any, kind: Any = None) -> Json:

@@ -114,32 +114,24 @@ class Templates:
         self._known: OrderedDict[tuple[Model, int], Template] = OrderedDict()
 
     def read(self, model: Model, data: Sequence[bytes]) -> list[Any] | None:
-        """The values of these, where they are like what was read before; None where they have to be read."""
-        size = _size_of_all(data)
-        template = self._known.get((model, size))
+        """The values of encodings of one length; None where they are not like what was read before."""
+        key = model, len(data[0])
+        template = self._known.get(key)
         if template is None:
             return None
         try:
             return template.read(data)
         except Refused:
-            self._known.pop((model, size), None)  # what comes now may be the better one
+            self._known.pop(key, None)  # what comes now may be the better one
             return None
 
-    def learn(self, model: Model, data: Sequence[bytes], values: Sequence[Any]) -> None:
-        """These were read: others like them may follow."""
-        size = _size_of_all(data)
-        if size:
-            self._known[model, size] = Template(model, values[0])
+    def learn(self, model: Model, value: Any, size: int) -> None:
+        """This was read, whose encoding has so many bytes: others like it may follow."""
+        if size <= TEMPLATE_BYTES_MAX:
+            self._known[model, size] = Template(model, value)
             if len(self._known) > TEMPLATES_MAX:
                 self._known.popitem(last=False)
 
     def cache_clear(self) -> None:
         """Forget them all."""
         self._known.clear()
-
-
-def _size_of_all(data: Sequence[bytes]) -> int:
-    """The size that each of so many has, where a template is worth it; else 0."""
-    if len(data) < ALIKE_MIN or len(data[0]) > TEMPLATE_BYTES_MAX or len({*map(len, data)}) > 1:
-        return 0
-    return len(data[0])

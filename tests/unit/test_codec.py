@@ -281,17 +281,25 @@ def test_what_is_not_alike_is_read_as_ever(templates, plainly, changes):
     assert len(plainly) == 2
 
 
-def test_few_of_one_length_or_long_ones_have_no_template(templates, plainly, monkeypatch):
-    few, mixed = (
-        [encode(GOOD)] * (ALIKE_MIN - 1),
-        [encode(replace(GOOD, data=b"")), *[encode(GOOD)] * ALIKE_MIN],
-    )
-    for data in (few, few, mixed, mixed):
-        decode_all(Outer, data)
+def test_few_of_one_length_and_long_ones_have_no_template(templates, plainly, monkeypatch):
+    few = [encode(GOOD)] * (ALIKE_MIN - 1)
     monkeypatch.setattr("p2pledger.codec.templates.TEMPLATE_BYTES_MAX", len(few[0]) - 1)
     for _ in range(2):
-        decode_all(Outer, [encode(GOOD)] * ALIKE_MIN)
-    assert len(plainly) == 6
+        assert decode_all(Outer, few) == [GOOD] * (ALIKE_MIN - 1)
+        assert decode_all(Outer, [encode(GOOD)] * ALIKE_MIN) == [GOOD] * ALIKE_MIN
+    assert len(plainly) == 4
+
+
+def test_each_length_has_a_template_and_what_is_rare_has_none(templates, plainly):
+    some = [replace(GOOD, small=i, data=bytes(i % 3)) for i in range(100, 100 + 3 * ALIKE_MIN)]
+    some[5:5] = [replace(GOOD, maybe=None)] * 3
+    some.append(replace(GOOD, maybe=None, either=Inner("abc", Height(7))))
+    data = [encode(one) for one in some]
+    for asked in (4, 5):  # for three lengths, and for what is rare
+        assert decode_all(Outer, data) == some
+        assert len(plainly) == asked
+    with pytest.raises(InvalidMessage):
+        decode_all(Outer, [*data, data[0][:-1] + b"\x00"])
 
 
 def test_the_oldest_template_goes_first(templates, plainly, monkeypatch):
