@@ -4,11 +4,9 @@ The state is a map from keys to values, both bytes. It is read through a `StateR
 what is final, an `Overlay` for a block that is not.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import fields
 from functools import cache
-from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
@@ -223,43 +221,45 @@ class Readable(Protocol):
 
 
 class _Rows:
-    """Rows by their encoding, of those that were read or written last: what one block writes, others read."""
+    """Rows by their encoding, of those that were read or written last: what one block writes, others read.
+
+    Once half of ROWS_DECODED_MAX are new, those from before are forgotten: all that nobody has asked for
+    meanwhile. So nothing has to be put in order for each row that is found.
+    """
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[tuple[Any, bytes], Any] = OrderedDict()
+        self._new: dict[Any, dict[bytes, Any]] = {}
+        self._old: dict[Any, dict[bytes, Any]] = {}
+        self._count = 0
 
     def encode_all(self, kind: type[Any], rows: Sequence[Any]) -> list[bytes]:
         """The encodings of rows of one kind. Raises ValueError as `codec.encode_all` does."""
         data = encode_all(kind, rows)
-        self._rows.update(zip(zip(repeat(kind), data, strict=False), rows, strict=True))
-        while len(self._rows) > ROWS_DECODED_MAX:
-            self._rows.popitem(last=False)
+        self._keep(kind, dict(zip(data, rows, strict=True)))
         return data
 
-    def decode(self, kind: Any, data: bytes) -> Any:
-        """The row of a kind that this is the encoding of. Raises: InvalidMessage."""
-        row = self._rows.get((kind, data))
-        if row is None:
-            row = decode(kind, data)
-            self._keep((kind, data), row)
-        return row
-
     def decode_all(self, kind: Any, data: Mapping[bytes, bytes | None]) -> dict[bytes, Any]:
-        """As `decode` of each, for values by key; None stays None. Raises: InvalidMessage."""
-        rows = self._rows
+        """The row of a kind that each is the encoding of, by key; None stays None. Raises: InvalidMessage."""
+        new: Mapping[bytes, Any] = self._new.get(kind, {})
         return {
-            key: None if value is None else rows.get((kind, value)) or self.decode(kind, value)
+            key: None if value is None else new.get(value) or self._decode(kind, value)
             for key, value in data.items()
         }
 
-    def _keep(self, key: tuple[Any, bytes], row: Any) -> None:
-        self._rows[key] = row
-        if len(self._rows) > ROWS_DECODED_MAX:
-            self._rows.popitem(last=False)
+    def _decode(self, kind: Any, value: bytes) -> Any:
+        row = self._old.get(kind, {}).get(value) or decode(kind, value)
+        self._keep(kind, {value: row})
+        return row
+
+    def _keep(self, kind: Any, rows: Mapping[bytes, Any]) -> None:
+        self._new.setdefault(kind, {}).update(rows)
+        self._count += len(rows)
+        if 2 * self._count >= ROWS_DECODED_MAX:
+            self._old, self._new, self._count = self._new, {}, 0
 
     def cache_clear(self) -> None:
         """Forget them all."""
-        self._rows.clear()
+        self._new, self._old, self._count = {}, {}, 0
 
 
 _ROWS = _Rows()

@@ -87,6 +87,17 @@ def test_rows_that_are_forgotten_are_decoded_anew(monkeypatch):
         assert [table.get(state, b"%d" % row.window) for row in rows] == rows
 
 
+def test_a_row_that_is_asked_for_again_and_again_is_not_forgotten(monkeypatch):
+    monkeypatch.setattr("p2pledger.ledger.state.ROWS_DECODED_MAX", 8)
+    table, state = Table("usage", Usage), Counted({b"usage/k": encode(Usage(1, 2, 3))})
+    first = table.get(state, b"k")
+    for number in range(32):
+        other = Changes(EmptyState())
+        table.put(other, b"w", Usage(number, 7, 7))
+        other.writes()
+        assert table.get(state, b"k") is first
+
+
 def test_tables_do_not_run_into_each_other():
     changes = Changes(EmptyState())
     Table("a", Usage).put(changes, b"b", Usage(1, 1, 1))
