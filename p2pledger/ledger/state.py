@@ -11,9 +11,10 @@ from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from p2pledger.chain.transaction import Transaction
-from p2pledger.codec import decode, encode_all
+from p2pledger.codec import encode, encode_all
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.ledger.crown import Crown
+from p2pledger.ledger.decoded import Decoded
 from p2pledger.ledger.entries import Entry
 from p2pledger.ledger.record import Record, record_of
 from p2pledger.types import Hash, Height
@@ -201,7 +202,9 @@ class Changes:
                 rows.setdefault(type(value), []).append(key)
         found = dict(written)
         for kind, keys in rows.items():
-            encoded = _ROWS.encode_all(kind, [written[key] for key in keys])
+            some = [written[key] for key in keys]
+            encoded = encode_all(kind, some)
+            _ROWS.keep(kind, dict(zip(encoded, some, strict=True)))
             found.update(zip(keys, encoded, strict=True))
         return found
 
@@ -210,7 +213,7 @@ _UNWRITTEN = object()
 
 
 def _encoded(value: Any) -> bytes | None:
-    return value if value is None or isinstance(value, bytes) else _ROWS.encode_all(type(value), [value])[0]
+    return value if value is None or isinstance(value, bytes) else encode(value)
 
 
 class Readable(Protocol):
@@ -220,49 +223,8 @@ class Readable(Protocol):
         """The value under a key; None when there is none."""
 
 
-class _Rows:
-    """Rows by their encoding, of those that were read or written last: what one block writes, others read.
-
-    Once half of ROWS_DECODED_MAX are new, those from before are forgotten: all that nobody has asked for
-    meanwhile. So nothing has to be put in order for each row that is found.
-    """
-
-    def __init__(self) -> None:
-        self._new: dict[Any, dict[bytes, Any]] = {}
-        self._old: dict[Any, dict[bytes, Any]] = {}
-        self._count = 0
-
-    def encode_all(self, kind: type[Any], rows: Sequence[Any]) -> list[bytes]:
-        """The encodings of rows of one kind. Raises ValueError as `codec.encode_all` does."""
-        data = encode_all(kind, rows)
-        self._keep(kind, dict(zip(data, rows, strict=True)))
-        return data
-
-    def decode_all(self, kind: Any, data: Mapping[bytes, bytes | None]) -> dict[bytes, Any]:
-        """The row of a kind that each is the encoding of, by key; None stays None. Raises: InvalidMessage."""
-        new: Mapping[bytes, Any] = self._new.get(kind, {})
-        return {
-            key: None if value is None else new.get(value) or self._decode(kind, value)
-            for key, value in data.items()
-        }
-
-    def _decode(self, kind: Any, value: bytes) -> Any:
-        row = self._old.get(kind, {}).get(value) or decode(kind, value)
-        self._keep(kind, {value: row})
-        return row
-
-    def _keep(self, kind: Any, rows: Mapping[bytes, Any]) -> None:
-        self._new.setdefault(kind, {}).update(rows)
-        self._count += len(rows)
-        if 2 * self._count >= ROWS_DECODED_MAX:
-            self._old, self._new, self._count = self._new, {}, 0
-
-    def cache_clear(self) -> None:
-        """Forget them all."""
-        self._new, self._old, self._count = {}, {}, 0
-
-
-_ROWS = _Rows()
+_ROWS = Decoded(ROWS_DECODED_MAX)
+"""What one block writes, others read."""
 
 
 def with_fields(row: T, **changes: Any) -> T:
@@ -356,7 +318,7 @@ class Table(Generic[T]):
 
     def _decoded_all(self, data: Mapping[bytes, bytes | None]) -> dict[bytes, Any]:
         try:
-            return _ROWS.decode_all(self._kind, data)
+            return _ROWS.get_all(self._kind, data)
         except InvalidMessage as error:
             raise Fatal(f"the state holds no {self._kind.__name__} under {self._prefix!r}: {error}") from None
 

@@ -11,7 +11,7 @@ from p2pledger.chain.payloads import RecordAppend
 from p2pledger.chain.payloads.bodies import ADMIN_ACT, AI_ADVICE, BODIES
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.modules.records.bodies import shipped_body
+from p2pledger.ledger.modules.records.bodies import are_shipped_bodies
 from p2pledger.ledger.modules.records.rows import (
     BY_DEVICE,
     BY_ORGANISATION,
@@ -37,8 +37,13 @@ def append_run(
 ) -> bool:
     """See `ApplyRun`. Plain is what refers to nothing, and what a device or its gateway has signed first."""
     devices = [payload.device for payload in payloads if payload.device is not None]
-    if len(devices) < len(payloads):
+    schemas = {payload.schema for payload in payloads}
+    if len(devices) < len(payloads) or not schemas <= _PLAIN:
         return False
+    for schema in schemas:
+        bodies = [one.body for one in payloads if one.schema == schema and one.body is not None]
+        if not are_shipped_bodies(schema, bodies):
+            return False
     signers = [transaction.body.signers[0] for transaction in transactions]
     keys, writers = KEYS.get_all(changes, signers), DEVICES.get_all(changes, devices)
     known = zip(devices, SEQUENCES.get_all(changes, devices), strict=True)
@@ -47,8 +52,8 @@ def append_run(
     for transaction, payload, key, device, writer in zip(
         transactions, payloads, keys, devices, writers, strict=True
     ):
-        body, schema, seq, time_ms = transaction.body, payload.schema, payload.seq, payload.time_ms
-        if seq is None or payload.references or schema not in _PLAIN or time_ms > latest_ms:
+        body, seq, time_ms = transaction.body, payload.seq, payload.time_ms
+        if seq is None or payload.references or time_ms > latest_ms:
             return False
         if key is None or not key.is_live(at.height):
             return False
@@ -57,14 +62,12 @@ def append_run(
         if key.role not in MACHINES or (key.device != device and key.peer != writer.gateway):
             return False
         try:
-            if payload.body is not None:
-                shipped_body(schema, payload.body)
             numbers[device] = numbers[device].accept(seq, seq, at.time_ms)
         except InvalidTransaction:
             return False
         number, when = seq.to_bytes(8, "big"), time_ms.to_bytes(8, "big") + transaction.id
         rows.append(new_index_row(IndexRow, (BY_DEVICE, device + number, number + transaction.id)))
-        rows.append(new_index_row(IndexRow, (BY_SCHEMA, schema.encode() + b"\0" + when, b"")))
+        rows.append(new_index_row(IndexRow, (BY_SCHEMA, payload.schema.encode() + b"\0" + when, b"")))
         rows.append(new_index_row(IndexRow, (BY_ORGANISATION, body.sponsor.encode() + b"\0" + when, b"")))
         if payload.where is not None:
             rows.append(new_index_row(IndexRow, (BY_PLACE, payload.where.encode() + b"\0" + when, b"")))
