@@ -38,7 +38,10 @@ class Ground:
 
     def read_ahead(self, transactions: Iterable[Transaction], opened: Iterable[tuple[Rule, Any]]) -> None:
         """Read together the keys of transactions, and what these rules and payloads are going to ask for."""
-        KEYS.read_ahead(self.changes, {signer for one in transactions for signer in one.body.signers})
+        # Each once, but in the block's order: what was written together lies together, also in memory.
+        KEYS.read_ahead(
+            self.changes, dict.fromkeys([key for one in transactions for key in one.body.signers])
+        )
         payloads = dict[Reads, list[Any]]()
         for rule, payload in opened:
             if rule.read_ahead is not None:

@@ -213,7 +213,8 @@ def _read_appended_ahead(changes: Changes, payloads: Collection[RecordAppend]) -
 
 
 def _read_ahead(changes: Changes, payloads: Collection[RecordAppend | RecordBatch]) -> None:
-    writers = {payload.device for payload in payloads if payload.device is not None}
+    # Each once, but in the block's order, as `Ground.read_ahead` has it.
+    writers = dict.fromkeys([payload.device for payload in payloads if payload.device is not None])
     DEVICES.read_ahead(changes, writers)
     SEQUENCES.read_ahead(changes, writers)
 
