@@ -126,7 +126,7 @@ class Machine:
         if sum(len(transaction.encoded) for transaction in transactions) > bytes_max:
             raise InvalidMessage(f"a block has at most {bytes_max} bytes of transactions")
         payloads = self._payloads
-        known = [payloads.known.get(transaction.id) for transaction in transactions]
+        known = payloads.opened(transactions)
         work = _Work(self, parent, at, transactions)
         work.ground.read_ahead(transactions, [opened for opened in known if opened is not None])
         for transaction, opened in zip(transactions, known, strict=True):
@@ -203,9 +203,8 @@ class Trial:
 
     def read_ahead(self, transactions: Collection[Transaction]) -> None:
         """Read together what `check` is going to ask for: it answers as before, for less."""
-        opened = self._machine._payloads.known
-        known = [opened[transaction.id] for transaction in transactions if transaction.id in opened]
-        self._ground.read_ahead(transactions, known)
+        opened = self._machine._payloads.opened(transactions)
+        self._ground.read_ahead(transactions, [one for one in opened if one is not None])
         ids = {transaction.id for transaction in transactions}
         self._unused = ids - self._parent.used(ids)
 
@@ -237,7 +236,7 @@ class Trial:
         """
         machine, ground, name = self._machine, self._ground, transaction.body.sponsor
         payloads = machine._payloads
-        rule, payload = payloads.known.get(transaction.id) or payloads.open(transaction)
+        rule, payload = payloads.open(transaction)
         ground.context.turn_to(transaction)
         try:
             if name not in self._sponsors:  # all that is written here is undone: it stays the same
