@@ -104,9 +104,9 @@ class Machine:
         """See `Payloads.note_proven`: of `signed_inside`, those that were verified and hold."""
         self._payloads.note_proven(transaction_ids)
 
-    def trial(self, parent: StateReader, at: Round) -> "Trial":
-        """A dry run of any number of transactions on one parent."""
-        return Trial(self, parent, at)
+    def trial(self, parent: StateReader, at: Round, known: dict[bytes, Any] | None = None) -> "Trial":
+        """A dry run of any number of transactions on one parent. `known`: see `KnownRows.after`."""
+        return Trial(self, parent, at, {} if known is None else known)
 
     def check(self, parent: StateReader, at: Round, transaction: Transaction) -> None:
         """The dry run of one transaction (`Trial.check`). Raises: InvalidTransaction."""
@@ -192,12 +192,14 @@ class Machine:
 class Trial:
     """Transactions tried out on one parent, each for itself: none sees what another would write.
 
-    What they read in common, such as their sponsor, is read and decoded once for all of them.
+    What they read in common, such as their sponsor, is read and decoded once for all of them. `known` are
+    rows of the parent, decoded; what is read is added to them.
     """
 
-    def __init__(self, machine: Machine, parent: StateReader, at: Round) -> None:
+    def __init__(self, machine: Machine, parent: StateReader, at: Round, known: dict[bytes, Any]) -> None:
         self._machine, self._parent, self._at = machine, parent, at
         self._ground = _Ground(machine, Changes(parent), at)
+        self._ground.changes.rows = known  # each trial takes back what it writes
         self._sponsors: dict[str, registry.Organisation] = {}
         self._unused: Set[Hash] = frozenset()
 
