@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence, Set
 from contextlib import suppress
+from typing import Any
 
 from p2pledger.chain.authority import AUTHORITIES_MAX
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
@@ -105,9 +106,9 @@ class Machine:
         """What rules may know in the block that stands there, before they are turned to a transaction."""
         return Context(self.genesis, at, self._is_signed, self._payloads.proven)
 
-    def trial(self, parent: StateReader, at: Round) -> "Trial":
-        """A dry run of any number of transactions on one parent."""
-        return Trial(self, parent, at)
+    def trial(self, parent: StateReader, at: Round, known: dict[bytes, Any] | None = None) -> "Trial":
+        """A dry run of any number of transactions on one parent. `known`: see `KnownRows.after`."""
+        return Trial(self, parent, at, {} if known is None else known)
 
     def check(self, parent: StateReader, at: Round, transaction: Transaction) -> None:
         """The dry run of one transaction (`Trial.check`). Raises: InvalidTransaction."""
@@ -128,8 +129,8 @@ class Machine:
             raise InvalidMessage(f"a block has at most {bytes_max} bytes of transactions")
         payloads, opened = self._payloads, list[Opened]()
         with suppress(InvalidTransaction):
-            for one in transactions:
-                opened.append((one, *(payloads.known.get(one.id) or payloads.open(one))))
+            for one, known in zip(transactions, payloads.opened(transactions), strict=True):
+                opened.append((one, *(known or payloads.open(one))))
         work = Work(self._commitment, self.context(at), parent, transactions)
         work.ground.read_ahead(transactions, [(rule, payload) for _, rule, payload in opened])
         for run in runs(opened):
@@ -205,20 +206,21 @@ class Machine:
 class Trial:
     """Transactions tried out on one parent, each for itself: none sees what another would write.
 
-    What they read in common, such as their sponsor, is read and decoded once for all of them.
+    What they read in common, such as their sponsor, is read and decoded once for all of them. `known` are
+    rows of the parent, decoded; what is read is added to them.
     """
 
-    def __init__(self, machine: Machine, parent: StateReader, at: Round) -> None:
+    def __init__(self, machine: Machine, parent: StateReader, at: Round, known: dict[bytes, Any]) -> None:
         self._machine, self._parent, self._at = machine, parent, at
         self._ground = Ground(Changes(parent), machine.context(at))
+        self._ground.changes.rows = known  # each trial takes back what it writes
         self._sponsors: dict[str, registry.Organisation] = {}
         self._unused: Set[Hash] = frozenset()
 
     def read_ahead(self, transactions: Collection[Transaction]) -> None:
         """Read together what `check` is going to ask for: it answers as before, for less."""
-        opened = self._machine._payloads.known
-        known = [opened[transaction.id] for transaction in transactions if transaction.id in opened]
-        self._ground.read_ahead(transactions, known)
+        opened = self._machine._payloads.opened(transactions)
+        self._ground.read_ahead(transactions, [one for one in opened if one is not None])
         ids = {transaction.id for transaction in transactions}
         self._unused = ids - self._parent.used(ids)
 
@@ -250,7 +252,7 @@ class Trial:
         """
         machine, ground, name = self._machine, self._ground, transaction.body.sponsor
         payloads = machine._payloads
-        rule, payload = payloads.known.get(transaction.id) or payloads.open(transaction)
+        rule, payload = payloads.open(transaction)
         ground.context.turn_to(transaction)
         try:
             if name not in self._sponsors:  # all that is written here is undone: it stays the same

@@ -26,7 +26,8 @@ from p2pledger.chain.payloads.bodies import SensorReading
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.machine import IndexRow
+from p2pledger.ledger.known import KnownRows
+from p2pledger.ledger.machine import IndexRow, Trial
 from p2pledger.ledger.modules.records import FUTURE_MAX_MS
 from p2pledger.ledger.modules.registry.rows import (
     DEVICES,
@@ -307,3 +308,31 @@ def test_a_trial_says_of_each_what_a_block_of_it_alone_would(candidates, is_read
             assert [code for _, _, code in outcome.refused] == [error.code]
         else:
             assert outcome.taken == [one]
+
+
+def outcomes(trial: Trial, candidates) -> list[object]:
+    """What a trial says of each: both of its answers, or the code."""
+    said: list[object] = []
+    trial.read_ahead(candidates)
+    for one in candidates:
+        try:
+            said.append((trial.quota(one), trial.check(one)))
+        except InvalidTransaction as error:
+            said.append(error.code)
+    return said
+
+
+@effort(60)
+@given(st.lists(st.tuples(blocks(), st.booleans()), min_size=2, max_size=4))
+def test_what_trials_have_read_holds_until_a_block_writes_it(chain):
+    reader, frontier, at = LEDGER.reader, LEDGER.execution.frontier, LEDGER.next_round
+    known = KnownRows(LEDGER.height)
+    for candidates, is_told in chain:
+        rows = known.after(Height(at.height - 1))
+        before = LEDGER.machine.trial(reader, at, rows)
+        assert outcomes(before, candidates) == outcomes(LEDGER.machine.trial(reader, at), candidates)
+        execution = LEDGER.machine.build(reader, frontier, at, candidates).execution
+        reader, frontier = Overlay(reader, execution), execution.frontier
+        if is_told:
+            known.settle(at.height, execution.writes)
+        at = replace(at, height=Height(at.height + 1), time_ms=at.time_ms + 1)
