@@ -6,6 +6,7 @@ from p2pledger.chain.payloads import Action, DeviceEnroll, RecordAppend
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger import work
+from p2pledger.ledger.modules import RULES
 from p2pledger.ledger.quota import usage
 from p2pledger.types import PeerId
 from tests.ledgers import START_MS, Ledger, signer, transaction
@@ -83,7 +84,12 @@ def test_what_cannot_be_opened_is_met_after_what_is_refused_before_it(ledger):
         assert refused.value.code == code
 
 
-def test_runs_are_of_one_rule_each(ledger):
+def test_no_rule_takes_many_at_once_of_which_some_are_urgent():
+    assert [rule.kind for rule in RULES.values() if rule.apply_run and rule.is_urgent] == []
+    assert RULES[RecordAppend.KIND].apply_run is not None
+
+
+def test_runs_are_of_one_rule_each():
     first, second = object(), object()
     opened = [(None, rule, number) for number, rule in enumerate([first, first, second, first])]
     assert [[one[2] for one in run] for run in work.runs(opened)] == [[0, 1], [2], [3]]
