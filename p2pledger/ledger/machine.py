@@ -1,27 +1,25 @@
 """Executes blocks: a pure function from a state and transactions to everything that follows. Floor 4."""
 
 from collections.abc import Collection, Iterable, Sequence, Set
+from contextlib import suppress
 from typing import Any
 
 from p2pledger.chain.authority import AUTHORITIES_MAX
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
-from p2pledger.chain.epoch import ends_epoch
 from p2pledger.chain.genesis import Genesis, Quota
 from p2pledger.chain.payloads.governance import Parameter
-from p2pledger.chain.receipt import Result, leaves
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import IsSigned
 from p2pledger.crypto import Signed
 from p2pledger.crypto import is_signed as is_really_signed
-from p2pledger.errors import Code, Fatal, InvalidMessage, InvalidTransaction
+from p2pledger.errors import Fatal, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.execution import Built, Execution, Refusal
 from p2pledger.ledger.modules import RULES, governance, registry
-from p2pledger.ledger.modules.registry.rows import KEYS
 from p2pledger.ledger.payloads import Payloads
-from p2pledger.ledger.quota import Charges
-from p2pledger.ledger.rules import Context, IndexRow, Reads, Round, Rule
+from p2pledger.ledger.rules import Context, IndexRow, Round
 from p2pledger.ledger.state import Changes, EmptyState, StateReader
+from p2pledger.ledger.work import Ground, Opened, Work, check_once_and_in_time, in_order, runs
 from p2pledger.merkle import Frontier
 from p2pledger.types import Hash, Height
 
@@ -104,9 +102,13 @@ class Machine:
         """See `Payloads.note_proven`: of `signed_inside`, those that were verified and hold."""
         self._payloads.note_proven(transaction_ids)
 
-    def trial(self, parent: StateReader, at: Round) -> "Trial":
-        """A dry run of any number of transactions on one parent."""
-        return Trial(self, parent, at)
+    def context(self, at: Round) -> Context:
+        """What rules may know in the block that stands there, before they are turned to a transaction."""
+        return Context(self.genesis, at, self._is_signed, self._payloads.proven)
+
+    def trial(self, parent: StateReader, at: Round, known: dict[bytes, Any] | None = None) -> "Trial":
+        """A dry run of any number of transactions on one parent. `known`: see `KnownRows.after`."""
+        return Trial(self, parent, at, {} if known is None else known)
 
     def check(self, parent: StateReader, at: Round, transaction: Transaction) -> None:
         """The dry run of one transaction (`Trial.check`). Raises: InvalidTransaction."""
@@ -125,12 +127,18 @@ class Machine:
             raise InvalidMessage(f"a block has at most {transactions_max} transactions")
         if sum(len(transaction.encoded) for transaction in transactions) > bytes_max:
             raise InvalidMessage(f"a block has at most {bytes_max} bytes of transactions")
-        payloads = self._payloads
-        known = [payloads.known.get(transaction.id) for transaction in transactions]
-        work = _Work(self, parent, at, transactions)
-        work.ground.read_ahead(transactions, [opened for opened in known if opened is not None])
-        for transaction, opened in zip(transactions, known, strict=True):
-            work.apply(transaction, *(opened or payloads.open(transaction)))
+        payloads, opened = self._payloads, list[Opened]()
+        with suppress(InvalidTransaction):
+            for one, known in zip(transactions, payloads.opened(transactions), strict=True):
+                opened.append((one, *(known or payloads.open(one))))
+        work = Work(self._commitment, self.context(at), parent, transactions)
+        work.ground.read_ahead(transactions, [(rule, payload) for _, rule, payload in opened])
+        for run in runs(opened):
+            if not work.apply_run(run):
+                for transaction, rule, payload in run:
+                    work.apply(transaction, rule, payload)
+        if len(opened) < len(transactions):
+            payloads.open(transactions[len(opened)])  # which is refused, now that none before it was
         return work.finish(frontier)
 
     def build(
@@ -149,28 +157,34 @@ class Machine:
         """
         transactions_max, room = limits or self.limits(parent, at)
         places = min(transactions_max, BLOCK_PLACES)
-        work = _Work(self, parent, at, candidates)
+        work = Work(self._commitment, self.context(at), parent, candidates)
         chosen: list[Transaction] = []
         refused: list[Refusal] = []
-        opened: list[tuple[Transaction, Rule, Any]] = []
+        opened: list[Opened] = []
         for candidate in candidates:
             try:
                 opened.append((candidate, *self._payloads.open(candidate)))
             except InvalidTransaction as error:
                 refused.append(Refusal(candidate.id, error))
         work.ground.read_ahead(candidates, [(rule, payload) for _, rule, payload in opened])
-        for candidate, rule, payload in _in_order(opened):
-            if len(chosen) == places:
-                break
-            if len(candidate.encoded) > room:
+        for run in runs(in_order(opened)):
+            size = sum(len(candidate.encoded) for candidate, _, _ in run)
+            if len(chosen) + len(run) <= places and size <= room and work.apply_run(run):
+                chosen += [candidate for candidate, _, _ in run]
+                room -= size
                 continue
-            try:
-                work.apply(candidate, rule, payload)
-            except InvalidTransaction as error:
-                refused.append(Refusal(candidate.id, error))
-            else:
-                chosen.append(candidate)
-                room -= len(candidate.encoded)
+            for candidate, rule, payload in run:
+                if len(chosen) == places:
+                    break
+                if len(candidate.encoded) > room:
+                    continue
+                try:
+                    work.apply(candidate, rule, payload)
+                except InvalidTransaction as error:
+                    refused.append(Refusal(candidate.id, error))
+                else:
+                    chosen.append(candidate)
+                    room -= len(candidate.encoded)
         return Built(tuple(chosen), work.finish(frontier), tuple(refused))
 
     def limits(self, parent: StateReader, at: Round) -> tuple[int, int]:
@@ -192,20 +206,21 @@ class Machine:
 class Trial:
     """Transactions tried out on one parent, each for itself: none sees what another would write.
 
-    What they read in common, such as their sponsor, is read and decoded once for all of them.
+    What they read in common, such as their sponsor, is read and decoded once for all of them. `known` are
+    rows of the parent, decoded; what is read is added to them.
     """
 
-    def __init__(self, machine: Machine, parent: StateReader, at: Round) -> None:
+    def __init__(self, machine: Machine, parent: StateReader, at: Round, known: dict[bytes, Any]) -> None:
         self._machine, self._parent, self._at = machine, parent, at
-        self._ground = _Ground(machine, Changes(parent), at)
+        self._ground = Ground(Changes(parent), machine.context(at))
+        self._ground.changes.rows = known  # each trial takes back what it writes
         self._sponsors: dict[str, registry.Organisation] = {}
         self._unused: Set[Hash] = frozenset()
 
     def read_ahead(self, transactions: Collection[Transaction]) -> None:
         """Read together what `check` is going to ask for: it answers as before, for less."""
-        opened = self._machine._payloads.known
-        known = [opened[transaction.id] for transaction in transactions if transaction.id in opened]
-        self._ground.read_ahead(transactions, known)
+        opened = self._machine._payloads.opened(transactions)
+        self._ground.read_ahead(transactions, [one for one in opened if one is not None])
         ids = {transaction.id for transaction in transactions}
         self._unused = ids - self._parent.used(ids)
 
@@ -220,7 +235,7 @@ class Trial:
         """
         rule, payload = self._machine._payloads.open(transaction)
         is_used = transaction.id not in self._unused and bool(self._parent.used([transaction.id]))
-        _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
+        check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
         changes = self._ground.changes
         mark = changes.mark()
         try:
@@ -237,7 +252,7 @@ class Trial:
         """
         machine, ground, name = self._machine, self._ground, transaction.body.sponsor
         payloads = machine._payloads
-        rule, payload = payloads.known.get(transaction.id) or payloads.open(transaction)
+        rule, payload = payloads.open(transaction)
         ground.context.turn_to(transaction)
         try:
             if name not in self._sponsors:  # all that is written here is undone: it stays the same
@@ -246,123 +261,3 @@ class Trial:
         except InvalidTransaction:
             return None
         return self._sponsors[name].quota
-
-
-class _Ground:
-    """What transactions are carried out on: the changes so far, and what is charged for them."""
-
-    def __init__(self, machine: Machine, changes: Changes, at: Round) -> None:
-        self.changes = changes
-        self.context = Context(machine.genesis, at, machine._is_signed, machine._payloads.proven)
-        window_ms = machine.genesis.parameters.quota_window_ms
-        self.charges = Charges(changes, at.time_ms, window_ms)
-
-    def read_ahead(self, transactions: Iterable[Transaction], opened: Iterable[tuple[Rule, Any]]) -> None:
-        """Read together the keys of transactions, and what these rules and payloads are going to ask for."""
-        KEYS.read_ahead(self.changes, {signer for one in transactions for signer in one.body.signers})
-        payloads = dict[Reads, list[Any]]()
-        for rule, payload in opened:
-            if rule.read_ahead is not None:
-                payloads.setdefault(rule.read_ahead, []).append(payload)
-        for read_ahead, some in payloads.items():
-            read_ahead(self.changes, some)
-
-    def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> bytes:
-        """Carry a transaction out and return its output; it is not yet charged for.
-
-        Where it raises, some writes and rows may be done. Raises: InvalidTransaction.
-        """
-        changes, context = self.changes, self.context
-        context.turn_to(transaction)
-        sponsor = registry.check_sponsor(changes, context.sponsor, context.round)
-        rule.check_signers(changes, context, payload)
-        is_urgent = rule.is_urgent is not None and rule.is_urgent(payload)
-        quota = None if is_urgent else sponsor.quota
-        self.charges.check(context.sponsor, quota, len(transaction.encoded))
-        return rule.apply(changes, context, payload)
-
-
-class _Work:
-    """A block in the making: the changes so far, and what the transactions so far gave."""
-
-    def __init__(
-        self, machine: Machine, parent: StateReader, at: Round, candidates: Sequence[Transaction]
-    ) -> None:
-        self._machine, self._parent, self._at = machine, parent, at
-        self._transactions: dict[Hash, Transaction] = {}
-        self._used = parent.used([candidate.id for candidate in candidates])
-        latest_ms = at.time_ms + machine.genesis.parameters.expiry_window_ms
-        self._untimely = {t.id for t in candidates if not at.time_ms <= t.body.expires_ms <= latest_ms}
-        self.ground = _Ground(machine, Changes(parent, at.height, self._transactions), at)
-        self._results: list[Result] = []
-
-    def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
-        """Carry out one of the candidates, or raise InvalidTransaction and leave no trace of it."""
-        transaction_id, ground = transaction.id, self.ground
-        is_used = transaction_id in self._transactions or transaction_id in self._used
-        if is_used or transaction_id in self._untimely:
-            _check_once_and_in_time(self._machine.genesis, transaction, self._at, is_used=is_used)
-        changes, rows = ground.changes, ground.context.rows
-        mark, row_count = changes.mark(), len(rows)
-        try:
-            output = ground.apply(transaction, rule, payload)
-        except InvalidTransaction:
-            changes.undo(mark)
-            del rows[row_count:]
-            raise
-        ground.charges.add(transaction.body.sponsor, len(transaction.encoded))
-        self._results.append(Result(transaction_id, self._at.height, len(self._results), output))
-        self._transactions[transaction_id] = transaction
-
-    def finish(self, frontier: Frontier) -> Execution:
-        """All that follows from the transactions carried out."""
-        ground, next_set = self.ground, None
-        ground.charges.settle()
-        governance.convict(ground.changes, ground.context, self._at.offences)
-        if ends_epoch(self._at.height, self._at.epoch, self._machine.genesis.parameters.epoch_blocks):
-            next_set = governance.close_epoch(ground.changes, ground.context)
-        writes = ground.changes.writes()
-        update = self._machine._commitment.update(self._parent, writes)
-        growth = frontier.grow(leaves(self._results))
-        return Execution(
-            height=self._at.height,
-            state_root=update.crown.root,
-            receipts_root=receipts_root(growth.after.size, growth.after.root()),
-            tx_root=tx_root([result.transaction_id for result in self._results]),
-            writes=writes,
-            crown=update.crown,
-            entries=update.entries,
-            nodes=update.nodes,
-            results=tuple(self._results),
-            growth=growth,
-            transactions=self._transactions,
-            index_rows=tuple(ground.context.rows),
-            next_set=next_set,
-        )
-
-
-def _check_once_and_in_time(genesis: Genesis, transaction: Transaction, at: Round, *, is_used: bool) -> None:
-    expires_ms, window_ms = transaction.body.expires_ms, genesis.parameters.expiry_window_ms
-    if expires_ms < at.time_ms:
-        raise InvalidTransaction(Code.EXPIRED, f"it expired {at.time_ms - expires_ms} ms before the block")
-    if expires_ms > at.time_ms + window_ms:
-        raise InvalidTransaction(
-            Code.EXPIRES_TOO_LATE, f"a transaction expires at most {window_ms} ms after its block"
-        )
-    if is_used:
-        raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
-
-
-def _in_order(opened: Sequence[tuple[Transaction, Rule, Any]]) -> list[tuple[Transaction, Rule, Any]]:
-    """The same transactions, each line's own ones by their numbers in the places that the line holds."""
-    lines: dict[bytes, list[tuple[int, int]]] = {}
-    for i, (_, rule, payload) in enumerate(opened):
-        place = rule.order(payload) if rule.order is not None else None
-        if place is not None:
-            lines.setdefault(place[0], []).append((place[1], i))
-    ordered = list(opened)
-    for line in lines.values():
-        if len(line) > 1:
-            for i, (_, source) in zip(sorted(i for _, i in line), sorted(line), strict=True):
-                ordered[i] = opened[source]
-    return ordered

@@ -85,7 +85,8 @@ class Mempool:
         self._size_bytes = 0
         self._expiring: dict[int, dict[Hash, Transaction]] = {}
         self._turn: tuple[Epoch, View] | None = None
-        self._uncounted: dict[Hash, Transaction] = {}
+        self._counted: set[Hash] = set()
+        """What counts in the view of `_turn`, or was passed over as having counted in enough of them."""
         self._views: dict[Hash, int] = {}
         """In how many views each has counted since something became final: in `_views_begun` at most."""
         self._views_begun = 0
@@ -152,7 +153,7 @@ class Mempool:
             raise Full(self._retry_after_ms)
         if not self._has_share(share, 1, size):
             raise ShareFull(self._retry_after_ms)
-        self._pending[transaction.id] = self._uncounted[transaction.id] = transaction
+        self._pending[transaction.id] = transaction
         self._arrivals[transaction.id] = self._charge(share.account, 1, size, now)
         slot = transaction.body.expires_ms // _EXPIRY_SLOT_MS
         self._expiring.setdefault(slot, {})[transaction.id] = transaction
@@ -171,7 +172,6 @@ class Mempool:
         if not is_new or not self._fits(parts):
             return [self._try(*offered, now) for offered in zip(transactions, shares, strict=True)]
         self._pending.update(new)
-        self._uncounted.update(new)
         for share, (ids, size) in parts.items():
             arrival = self._charge(share.account, len(ids), size, now)
             self._arrivals.update(dict.fromkeys(ids, arrival))
@@ -239,13 +239,11 @@ class Mempool:
 
     def settle(self, transaction_ids: Iterable[Hash], now: Millis) -> None:
         """Let go of what became final; what still waits begins to count anew (`count_for_view`)."""
-        ids = list(filter(self._pending.__contains__, transaction_ids))
-        if ids:
+        arrivals = self._let_go(transaction_ids)
+        if arrivals:
             self._views, self._views_begun = {}, 1
             self._settled_ms = now
-            newest = max([self._arrivals[transaction_id].at_ms for transaction_id in ids])
-            self._overtaken_ms = max(self._overtaken_ms, newest)
-        self.remove(ids)
+            self._overtaken_ms = max(self._overtaken_ms, *{arrival.at_ms for arrival in arrivals})
 
     def passed_over_before(self, now: Millis, patience_ms: int) -> Millis:
         """What arrived before this and is here still was passed over: somebody may not have it.
@@ -259,25 +257,28 @@ class Mempool:
 
     def remove(self, transaction_ids: Iterable[Hash]) -> None:
         """Let go of transactions whose fate is known. Unknown ids are passed over."""
-        for transaction_id in transaction_ids:
-            transaction = self._pending.pop(transaction_id, None)
-            if transaction is None:
-                continue
-            size = len(transaction.encoded)
-            self._size_bytes -= size
-            account = self._arrivals.pop(transaction_id).account
-            account.size_bytes -= size
+        self._let_go(transaction_ids)
+
+    def _let_go(self, transaction_ids: Iterable[Hash]) -> list[_Arrival]:
+        """Let go of those of these that are here, and give their arrivals."""
+        ids = dict.fromkeys(filter(self._pending.__contains__, transaction_ids))
+        transactions, arrivals = list(map(self._pending.pop, ids)), list(map(self._arrivals.pop, ids))
+        for transaction, arrival in zip(transactions, arrivals, strict=True):
+            account, slot = arrival.account, transaction.body.expires_ms // _EXPIRY_SLOT_MS
+            account.size_bytes -= len(transaction.encoded)
             account.count -= 1
             if not account.count:
                 del self._accounts[account.name]
-            self._uncounted.pop(transaction_id, None)
-            self._views.pop(transaction_id, None)
-            self._held.discard(transaction_id)
-            slot = transaction.body.expires_ms // _EXPIRY_SLOT_MS
             expiring = self._expiring[slot]
-            del expiring[transaction_id]
+            del expiring[transaction.id]
             if not expiring:
                 del self._expiring[slot]
+        self._size_bytes -= sum([len(transaction.encoded) for transaction in transactions])
+        self._counted.difference_update(ids)
+        self._held.difference_update(ids)
+        for transaction_id in self._views.keys() & ids.keys():
+            del self._views[transaction_id]
+        return arrivals
 
     def expire(self, time_ms: Millis) -> list[Hash]:
         """Let go of what no block of this time or later may hold, and return the ids.
@@ -303,7 +304,7 @@ class Mempool:
         than `min_age_ms` ago, so that voters have had time to get it too.
         """
         chosen: list[Transaction] = []
-        for transaction_id in islice(self._free(self._pending, exclude), count_max):
+        for transaction_id in islice(self._free(exclude), count_max):
             if self._arrivals[transaction_id].at_ms + min_age_ms > now:
                 break
             transaction = self._pending[transaction_id]
@@ -314,9 +315,9 @@ class Mempool:
             chosen.append(transaction)
         return chosen
 
-    def _free(self, ids: Iterable[Hash], exclude: Container[Hash]) -> Iterator[Hash]:
-        """Those of them that are neither held nor among `exclude`; a call of Python for none of them."""
-        return filterfalse(self._held.__contains__, filterfalse(exclude.__contains__, ids))
+    def _free(self, exclude: Container[Hash]) -> Iterator[Hash]:
+        """What is neither held nor among `exclude`, the oldest first; a call of Python for none of it."""
+        return filterfalse(self._held.__contains__, filterfalse(exclude.__contains__, self._pending))
 
     def count_for_view(
         self,
@@ -337,28 +338,30 @@ class Mempool:
         only rise.
         """
         if self._turn != (epoch, view):
-            self._turn = (epoch, view)
+            self._turn, self._counted = (epoch, view), set()
             self._views_begun += 1
-            self._uncounted = self._pending.copy()
         spent: set[Hash] = set()
         if self._views_begun >= views_max:
             spent = {transaction_id for transaction_id, views in self._views.items() if views >= views_max}
-        waiting = self._free(self._uncounted, exclude)
+        waiting = self._uncounted(exclude)
         if spent:
             waiting = filterfalse(spent.__contains__, waiting)
         arrivals = self._arrivals
         counted = list(islice((i for i in waiting if arrivals[i].at_ms <= arrived_by_ms), COUNTED_MAX))
         if spent:  # what was passed on the way does not count in this view any more, whatever comes
             is_cut = len(counted) == COUNTED_MAX
-            passed = takewhile(counted[-1].__ne__, self._uncounted) if is_cut else self._uncounted
-            for transaction_id in spent.intersection(passed):
-                del self._uncounted[transaction_id]
+            passed = takewhile(counted[-1].__ne__, self._pending) if is_cut else self._pending
+            self._counted.update(spent.intersection(passed))
+        self._counted.update(counted)
         self._views.update({i: self._views.get(i, 0) + 1 for i in counted})
-        return [self._uncounted.pop(transaction_id) for transaction_id in counted]
+        return [self._pending[transaction_id] for transaction_id in counted]
+
+    def _uncounted(self, exclude: Container[Hash]) -> Iterator[Hash]:
+        return filterfalse(self._counted.__contains__, self._free(exclude))
 
     def has_uncounted(self, exclude: Container[Hash]) -> bool:
         """Whether a later `count_for_view` in the present view may find more: one too young is waiting."""
-        return next(self._free(self._uncounted, exclude), None) is not None
+        return next(self._uncounted(exclude), None) is not None
 
 
 _Parts = Mapping[Share, tuple[Sequence[Hash], int]]

@@ -12,49 +12,61 @@ from p2pledger.ledger.modules import RULES
 from p2pledger.ledger.rules import Rule
 from p2pledger.types import Hash
 
-PAYLOADS_DECODED_MAX = 16_384
 PROVEN_MAX = 16_384
 """How many transactions are remembered whose payloads' signatures were verified."""
+
+Opened = tuple[Rule, Any]
+"""The rule for a transaction, and its payload."""
+_OPENED = "opened"
+"""Where a transaction has them, beside what its properties have worked out."""
 
 _SIGNED_INSIDE = frozenset(kind for kind, rule in RULES.items() if rule.is_signed_inside)
 
 
 class Payloads:
-    """The payloads of one ledger's transactions. All that it remembers follows from their bytes.
+    """The payloads of one ledger's transactions. All that is remembered follows from their bytes.
 
-    A payload is decoded once although it is looked at when it arrives, is proposed and is executed; so is
-    a signature inside it verified once, when it was `note_proven`. An id stands for all that such a
-    signature is about: ledger, sponsor, payload, the signature itself.
+    A payload is decoded once although it is looked at when it arrives, is proposed and is executed: it stays
+    with its transaction, for as long as that does. So is a signature inside it verified once, when it was
+    `note_proven`. An id stands for all that such a signature is about: ledger, sponsor, payload, the
+    signature itself.
     """
 
     def __init__(self, genesis_hash: Hash) -> None:
         self._genesis_hash = genesis_hash
-        self.known: OrderedDict[Hash, tuple[Rule, Any]] = OrderedDict()
-        """Rule and payload of the transactions that were opened last, by id."""
         self._proven: OrderedDict[Hash, None] = OrderedDict()
 
-    def open(self, transaction: Transaction) -> tuple[Rule, Any]:
+    def open(self, transaction: Transaction) -> Opened:
         """The rule and the payload of a transaction of this ledger. Raises: InvalidTransaction."""
         if transaction.body.genesis_hash != self._genesis_hash:
             raise InvalidTransaction(Code.WRONG_GENESIS, "the transaction is for another ledger")
-        known = self.known.get(transaction.id)
-        return self._read(transaction) if known is None else known
+        kept: dict[str, Any] = transaction.__dict__
+        return kept[_OPENED] if _OPENED in kept else _read(transaction)
 
     def open_all(self, transactions: Sequence[Transaction]) -> None:
         """As `open` of each, with the payloads of each kind decoded together.
 
         Raises: InvalidTransaction for the first that is refused.
         """
-        genesis_hash, known, unread = self._genesis_hash, self.known, dict[str, list[Transaction]]()
+        genesis_hash, unread, is_foreign = self._genesis_hash, dict[str, list[Transaction]](), False
         for transaction in transactions:
             body = transaction.body
-            if body.genesis_hash == genesis_hash and transaction.id not in known:
+            if body.genesis_hash != genesis_hash:
+                is_foreign = True
+            elif _OPENED not in transaction.__dict__:
                 unread.setdefault(body.kind, []).append(transaction)
-        for kind, some in unread.items():
-            self._read_all(RULES.get(kind), some)
-        for transaction in transactions:
-            if transaction.id not in known or transaction.body.genesis_hash != genesis_hash:
-                self.open(transaction)  # which is refused, or there were too many to keep
+        are_read = [_read_all(RULES.get(kind), some) for kind, some in unread.items()]
+        if is_foreign or not all(are_read):
+            for transaction in transactions:
+                self.open(transaction)  # one of which is refused
+
+    def opened(self, transactions: Iterable[Transaction]) -> list[Opened | None]:
+        """What `open` would return for each; None where it was not opened yet."""
+        genesis_hash = self._genesis_hash
+        return [
+            one.__dict__.get(_OPENED) if one.body.genesis_hash == genesis_hash else None
+            for one in transactions
+        ]
 
     def signed_inside(self, transactions: Iterable[Transaction]) -> dict[Hash, Signed]:
         """By id, what the payloads of these say that others have signed, where nobody has verified it yet.
@@ -83,31 +95,28 @@ class Payloads:
         """Ids of transactions that were `note_proven`, as they are at any time; of the last PROVEN_MAX."""
         return self._proven
 
-    def _read(self, transaction: Transaction) -> tuple[Rule, Any]:
-        body = transaction.body
-        rule = RULES.get(body.kind)
-        if rule is None:
-            raise InvalidTransaction(Code.UNKNOWN_KIND, f"this ledger has no transactions {body.kind!r}")
-        try:
-            opened = rule, decode(rule.payload, body.payload)
-        except InvalidMessage as error:
-            raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
-        self.known[transaction.id] = opened
-        self._drop_known()
-        return opened
 
-    def _read_all(self, rule: Rule | None, transactions: Sequence[Transaction]) -> None:
-        """Read the payloads of transactions of one kind, unless there is one among them that is none."""
-        if rule is None:
-            return
-        try:
-            payloads = decode_all(rule.payload, [transaction.body.payload for transaction in transactions])
-        except InvalidMessage:
-            return
-        for transaction, payload in zip(transactions, payloads, strict=True):
-            self.known[transaction.id] = rule, payload
-        self._drop_known()
+def _read(transaction: Transaction) -> Opened:
+    body = transaction.body
+    rule = RULES.get(body.kind)
+    if rule is None:
+        raise InvalidTransaction(Code.UNKNOWN_KIND, f"this ledger has no transactions {body.kind!r}")
+    try:
+        opened = rule, decode(rule.payload, body.payload)
+    except InvalidMessage as error:
+        raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
+    transaction.__dict__[_OPENED] = opened
+    return opened
 
-    def _drop_known(self) -> None:
-        while len(self.known) > PAYLOADS_DECODED_MAX:
-            self.known.popitem(last=False)
+
+def _read_all(rule: Rule | None, transactions: Sequence[Transaction]) -> bool:
+    """Read the payloads of transactions of one kind, unless there is one among them that is none: False."""
+    if rule is None:
+        return False
+    try:
+        payloads = decode_all(rule.payload, [transaction.body.payload for transaction in transactions])
+    except InvalidMessage:
+        return False
+    for transaction, payload in zip(transactions, payloads, strict=True):
+        transaction.__dict__[_OPENED] = rule, payload
+    return True

@@ -45,25 +45,25 @@ class Charges:
         """Transactions and bytes, by organisation, of those that were looked at."""
         self._charged: set[str] = set()
 
-    def check(self, organisation: str, quota: Quota | None, size_bytes: int) -> None:
-        """Refuse a transaction of this size that the quota has no room for. Raises: InvalidTransaction.
+    def check(self, organisation: str, quota: Quota | None, size_bytes: int, count: int = 1) -> None:
+        """Refuse so many transactions, of this size together, that the quota has no room for.
 
-        None: it has room for this one, whatever was used.
+        None: it has room for these, whatever was used. Raises: InvalidTransaction.
         """
         transactions, used_bytes = self._used.get(organisation) or self._read(organisation)
         if quota is None:
             return
-        if transactions >= quota.transactions or used_bytes + size_bytes > quota.size_bytes:
+        if transactions + count > quota.transactions or used_bytes + size_bytes > quota.size_bytes:
             reset_ms = self._window_ms - self._time_ms % self._window_ms
             raise InvalidTransaction(
                 Code.OVER_QUOTA,
                 f"{organisation!r} has used its quota; the next window begins in {reset_ms} ms",
             )
 
-    def add(self, organisation: str, size_bytes: int) -> None:
-        """Charge a transaction that was checked and carried out."""
+    def add(self, organisation: str, size_bytes: int, count: int = 1) -> None:
+        """Charge what was checked and carried out."""
         transactions, used_bytes = self._used[organisation]
-        self._used[organisation] = transactions + 1, used_bytes + size_bytes
+        self._used[organisation] = transactions + count, used_bytes + size_bytes
         self._charged.add(organisation)
 
     def settle(self) -> None:

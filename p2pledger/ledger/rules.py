@@ -75,7 +75,7 @@ class Context:
 
     def emit(self, name: str, key: bytes, value: bytes = b"") -> None:
         """Write an index row, once the block is final."""
-        self.rows.append(_new_row(IndexRow, (name, key, value)))
+        self.rows.append(new_index_row(IndexRow, (name, key, value)))
 
     def holds_inside(self, payload: SignedInside) -> bool:
         """Whether the signature that this transaction's payload carries holds.
@@ -92,7 +92,7 @@ class Context:
             raise InvalidTransaction(Code.MISSING_SIGNATURE, f"{whose} has to sign this too")
 
 
-_new_row = tuple.__new__
+new_index_row = tuple.__new__
 """`IndexRow` is a tuple; three of them are made for a record, and its own `__new__` would be a call more."""
 
 Apply = Callable[[Changes, Context, Any], bytes]
@@ -105,6 +105,13 @@ Order = Callable[[Any], tuple[bytes, int] | None]
 """The line that a payload stands in (a device) and its place there (its number); None for no line."""
 
 
+ApplyRun = Callable[[Changes, Context, Sequence[Transaction], Sequence[Any]], bool]
+"""Does for transactions that follow each other, with these payloads, all that checking the signers of each
+and applying it would do in turn, each with an empty output. Or it says no and has done nothing, where it
+cannot be sure of every one: then they are carried out one by one, by what alone says what a payload means.
+
+The context is turned to none of them."""
+
 Reads = Callable[[Changes, Sequence[Any]], None]
 """Reads together what rows these payloads are going to ask for (`Table.read_ahead`); changes no outcome."""
 
@@ -115,7 +122,8 @@ class Rule:
 
     Transactions of one line are put into a block by their place in it, when `order` names one. `read_ahead`
     is told of all payloads of a block at once. What `is_urgent` counts towards its sponsor's quota and is
-    not refused for it: it takes something back, once, that the quota has let in.
+    not refused for it: it takes something back, once, that the quota has let in. `apply_run` is for what
+    blocks are full of, and for nothing urgent.
     """
 
     payload: type[Any]
@@ -124,6 +132,7 @@ class Rule:
     order: Order | None = None
     read_ahead: Reads | None = None
     is_urgent: Callable[[Any], bool] | None = None
+    apply_run: ApplyRun | None = None
 
     @property
     def is_signed_inside(self) -> bool:

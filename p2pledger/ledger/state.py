@@ -4,18 +4,17 @@ The state is a map from keys to values, both bytes. It is read through a `StateR
 what is final, an `Overlay` for a block that is not.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from functools import cache
-from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from p2pledger.chain.transaction import Transaction
-from p2pledger.codec import decode, encode_all
+from p2pledger.codec import encode, encode_all
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.ledger.crown import Crown
+from p2pledger.ledger.decoded import Decoded
 from p2pledger.ledger.entries import Entry
 from p2pledger.ledger.record import Record, record_of
 from p2pledger.types import Hash, Height
@@ -203,7 +202,9 @@ class Changes:
                 rows.setdefault(type(value), []).append(key)
         found = dict(written)
         for kind, keys in rows.items():
-            encoded = _ROWS.encode_all(kind, [written[key] for key in keys])
+            some = [written[key] for key in keys]
+            encoded = encode_all(kind, some)
+            _ROWS.keep(kind, dict(zip(encoded, some, strict=True)))
             found.update(zip(keys, encoded, strict=True))
         return found
 
@@ -212,7 +213,7 @@ _UNWRITTEN = object()
 
 
 def _encoded(value: Any) -> bytes | None:
-    return value if value is None or isinstance(value, bytes) else _ROWS.encode_all(type(value), [value])[0]
+    return value if value is None or isinstance(value, bytes) else encode(value)
 
 
 class Readable(Protocol):
@@ -222,47 +223,8 @@ class Readable(Protocol):
         """The value under a key; None when there is none."""
 
 
-class _Rows:
-    """Rows by their encoding, of those that were read or written last: what one block writes, others read."""
-
-    def __init__(self) -> None:
-        self._rows: OrderedDict[tuple[Any, bytes], Any] = OrderedDict()
-
-    def encode_all(self, kind: type[Any], rows: Sequence[Any]) -> list[bytes]:
-        """The encodings of rows of one kind. Raises ValueError as `codec.encode_all` does."""
-        data = encode_all(kind, rows)
-        self._rows.update(zip(zip(repeat(kind), data, strict=False), rows, strict=True))
-        while len(self._rows) > ROWS_DECODED_MAX:
-            self._rows.popitem(last=False)
-        return data
-
-    def decode(self, kind: Any, data: bytes) -> Any:
-        """The row of a kind that this is the encoding of. Raises: InvalidMessage."""
-        row = self._rows.get((kind, data))
-        if row is None:
-            row = decode(kind, data)
-            self._keep((kind, data), row)
-        return row
-
-    def decode_all(self, kind: Any, data: Mapping[bytes, bytes | None]) -> dict[bytes, Any]:
-        """As `decode` of each, for values by key; None stays None. Raises: InvalidMessage."""
-        rows = self._rows
-        return {
-            key: None if value is None else rows.get((kind, value)) or self.decode(kind, value)
-            for key, value in data.items()
-        }
-
-    def _keep(self, key: tuple[Any, bytes], row: Any) -> None:
-        self._rows[key] = row
-        if len(self._rows) > ROWS_DECODED_MAX:
-            self._rows.popitem(last=False)
-
-    def cache_clear(self) -> None:
-        """Forget them all."""
-        self._rows.clear()
-
-
-_ROWS = _Rows()
+_ROWS = Decoded(ROWS_DECODED_MAX)
+"""What one block writes, others read."""
 
 
 def with_fields(row: T, **changes: Any) -> T:
@@ -339,6 +301,13 @@ class Table(Generic[T]):
         rows = reader.rows  # six of ten calls of an executed record were for finding a row in here
         return rows[place] if place in rows else cast("T | None", reader.row(place, self._decoded))
 
+    def get_all(self, changes: Changes, keys: Iterable[bytes]) -> list[T | None]:
+        """`get` of each. Raises: Fatal."""
+        rows, prefix, decoded = changes.rows, self._prefix, self._decoded
+        return [
+            rows[place] if (place := prefix + key) in rows else changes.row(place, decoded) for key in keys
+        ]
+
     def read_ahead(self, changes: Changes, keys: Collection[bytes]) -> None:
         """Read the rows under these keys together: `get` finds each of them at hand. Raises: Fatal."""
         prefix = self._prefix
@@ -349,7 +318,7 @@ class Table(Generic[T]):
 
     def _decoded_all(self, data: Mapping[bytes, bytes | None]) -> dict[bytes, Any]:
         try:
-            return _ROWS.decode_all(self._kind, data)
+            return _ROWS.get_all(self._kind, data)
         except InvalidMessage as error:
             raise Fatal(f"the state holds no {self._kind.__name__} under {self._prefix!r}: {error}") from None
 

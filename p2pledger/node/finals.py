@@ -130,7 +130,7 @@ class Finals:
         self._stored.set()
         self._stored = trio.Event()
         self._layers.settle(block.header.digest)
-        self._pool.settle(layer.transactions, block.header.height, block.header.time_ms)
+        self._pool.settle(layer.execution, block.header.time_ms)
         self.trail.worked(block.header, "commit", began_ns, ended_ns)
         self._measure(block, parent, sum(len(transaction.encoded) for transaction in layer.transactions))
         self.on_stored(block)

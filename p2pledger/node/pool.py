@@ -19,7 +19,9 @@ from p2pledger.chain.transaction import (
     decode_transactions,
 )
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
+from p2pledger.ledger.execution import Execution
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
+from p2pledger.ledger.known import KnownRows
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.ledger.mempool import Mempool, Share, ShareFull
 from p2pledger.metrics import OTHER, Metrics
@@ -79,6 +81,7 @@ class Pool:
         self.cores = Cores()
         self._verifier = Verifier(machine, metrics, self.cores)
         self._urgent = machine.urgent_kinds
+        self._known = KnownRows(store.tip().height)
         self._fates = Fates(FATES_MAX)
         self._fetched: OrderedDict[Hash, Transaction] = OrderedDict()
         self._fetched_bytes = 0
@@ -226,7 +229,8 @@ class Pool:
     ) -> bool:
         """Try verified transactions and take them all at once; whether one of them was news."""
         now = self._now()
-        trial = self._machine.trial(self._store, self._round(now))
+        at = self._round(now)
+        trial = self._machine.trial(self._store, at, self._known.after(Height(at.height - 1)))
         if source == "api":
             trial.read_ahead(fresh.values())
             doubted = set[Hash]()
@@ -324,16 +328,18 @@ class Pool:
         while len(self._suspects) > SUSPECTS_MAX:
             self._suspects.popitem(last=False)
 
-    def settle(self, transactions: Sequence[Transaction], height: Height, time_ms: Millis) -> None:
+    def settle(self, execution: Execution, time_ms: Millis) -> None:
         """A block is stored: its transactions are final, and what cannot follow any more has ended too."""
-        ids, now = [transaction.id for transaction in transactions], self._now()
+        height, now = execution.height, self._now()
+        ended = execution.transactions.keys()
+        ids = list(ended)
+        self._known.settle(height, execution.writes)
         self.trail.final(ids, height)
         self.mempool.settle(ids, now)
         self._backlog.settle(len(ids), now)
         self._fates.end_final(ids, height)
-        for kind, count in Counter(transaction.body.kind for transaction in transactions).items():
+        for kind, count in Counter([one.body.kind for one in execution.transactions.values()]).items():
             self._metrics.txs_finalized_total.at(kind, "final").inc(count)
-        ended = frozenset(ids)
         for transaction_id in self._fetched.keys() & ended:
             self._drop_fetched(transaction_id)
         for transaction_id in self._suspects.keys() & ended:

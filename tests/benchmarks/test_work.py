@@ -14,8 +14,8 @@ from p2pledger.chain.payloads import RecordAppend
 from p2pledger.chain.receipt import Result
 from p2pledger.chain.transaction import Body
 from p2pledger.ledger.machine import Trial
+from p2pledger.ledger.modules.sequence import Sequence
 from p2pledger.ledger.payloads import Payloads
-from p2pledger.ledger.quota import Charges
 from tests.benchmarks import counted
 
 FILE = Path(__file__).with_name("work.json")
@@ -55,7 +55,7 @@ CALLED = {
     "dry run": (Trial, "check"),
     "mempool": (Trial, "quota"),
     "build": (Payloads, "open"),
-    "execute": (Charges, "add"),
+    "execute": (Sequence, "accept"),
     "commit": (Result, "leaf"),
 }
 """By step, what it calls for each transaction, once or twice: a call is planted before each of them."""

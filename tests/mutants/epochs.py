@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from p2pledger.chain.vote import Offence
-from p2pledger.ledger import machine
+from p2pledger.ledger import work
 from p2pledger.ledger.modules import governance
 from p2pledger.ledger.modules.governance import authorities, proposals
 from p2pledger.ledger.modules.governance.rows import Status
@@ -50,7 +50,7 @@ def evidence_forgotten(patch: MonkeyPatch) -> None:
         pass
 
     patch.setattr(governance, "convict", convict)
-    patch.setattr(machine.governance, "convict", convict)
+    patch.setattr(work.governance, "convict", convict)
 
 
 @mutant("more than two thirds decide", "invariant", seeds=60)

@@ -14,7 +14,7 @@ from p2pledger.consensus.situation import Situation
 from p2pledger.consensus.tally import Counted, Tally
 from p2pledger.consensus.tree import Block, Root
 from p2pledger.errors import InvalidMessage
-from p2pledger.ledger import machine
+from p2pledger.ledger import work
 from p2pledger.signer import local
 from p2pledger.signer.guard import Guard, GuardRefused, Reason, check_guard
 from p2pledger.simulator import node
@@ -89,7 +89,7 @@ def boundary_height_reused(patch: MonkeyPatch) -> None:
         return (height + epoch) % epoch_blocks == 0
 
     patch.setattr(finality, "begin_epoch", begin)
-    patch.setattr(machine, "ends_epoch", ends_epoch)  # the ledger counts along: nobody else would notice
+    patch.setattr(work, "ends_epoch", ends_epoch)  # the ledger counts along: nobody else would notice
 
 
 @mutant("ex-members' votes counted", "validity", "liveness", seeds=20)

@@ -26,12 +26,21 @@ from p2pledger.chain.payloads.bodies import SensorReading
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.machine import IndexRow
-from p2pledger.ledger.modules.registry.rows import ORGANISATIONS, organisation
+from p2pledger.ledger.known import KnownRows
+from p2pledger.ledger.machine import IndexRow, Trial
+from p2pledger.ledger.modules.records import FUTURE_MAX_MS
+from p2pledger.ledger.modules.registry.rows import (
+    DEVICES,
+    KEYS,
+    ORGANISATIONS,
+    Device,
+    Key,
+    organisation,
+)
 from p2pledger.ledger.overlay import Overlay
 from p2pledger.ledger.state import Changes
-from p2pledger.types import Height, PeerId
-from tests.ledgers import START_MS, Effects, Ledger, genesis, quota, signer, transaction
+from p2pledger.types import Height, Millis, PeerId
+from tests.ledgers import GRANTED, START_MS, Effects, Ledger, genesis, quota, signer, transaction
 from tests.properties.effort import effort
 from tests.unit.ledger.modules.test_registry import NEW_PEER, invite
 
@@ -39,6 +48,24 @@ METERS = (b"meter-0".ljust(16), b"meter-1".ljust(16), b"meter-2".ljust(16))
 NAMES = ("city 1", "city 2", "utility 1", "city gateway", "new", "meter 0", "meter 1", "meter 2", "a", "b")
 GENESIS = genesis(quota=quota(transactions=9, size_bytes=2_900))
 PEER = PeerId("city-gateway-peer")
+
+
+METER = Device(signer("meter 0").public_key, "city", PEER, "meter", bytes(32), False)
+ODD_DEVICES = {
+    b"retired".ljust(16): replace(METER, is_retired=True),
+    b"of the utility".ljust(16): replace(METER, organisation="utility"),
+    b"of another one".ljust(16): replace(METER, gateway=NEW_PEER),
+}
+"""Devices that the city's gateway does not speak for."""
+METER_KEY = Key("city", KeyRole.DEVICE, Height(0), None, None, METERS[0], None)
+ODD_KEYS = {
+    "ended": replace(METER_KEY, revoked_height=Height(1)),
+    "to come": replace(METER_KEY, from_height=Height(99)),
+    "of the utility": replace(METER_KEY, organisation="utility"),
+    "of no machine": replace(METER_KEY, role=KeyRole.SERVICE),
+    "of another gateway": replace(METER_KEY, role=KeyRole.GATEWAY, device=None, peer=NEW_PEER),
+}
+"""Keys that do not speak for the first device, each for a reason of its own."""
 
 
 def begun() -> Ledger:
@@ -52,6 +79,10 @@ def begun() -> Ledger:
     changes = Changes(ledger.reader)
     suspended = replace(organisation(ledger.reader, "authority-3"), suspended_until_ms=START_MS + 60_000)
     ORGANISATIONS.put(changes, b"authority-3", suspended)
+    for name, row in ODD_KEYS.items():
+        KEYS.put(changes, key(name), row)
+    for device, row in ODD_DEVICES.items():
+        DEVICES.put(changes, device, row)
     ledger.reader = Overlay(ledger.reader, Effects(ledger.reader, changes.writes(), buckets=65_536))
     return ledger
 
@@ -146,6 +177,50 @@ def blocks(draw) -> list[Transaction]:
     return draw(st.permutations([*some, *again])) if again else some
 
 
+ODDITIES = [
+    {"schema": "epcis.object/1"},
+    {"schema": "personal.reading/1", "body": None},
+    {"schema": "ai.advice/1", "body": None},
+    {"schema": "admin.act/1", "body": GRANTED},
+    {"schema": "none/1"},
+    {"time_ms": Millis(LEDGER.next_round.time_ms + FUTURE_MAX_MS)},
+    {"time_ms": Millis(LEDGER.next_round.time_ms + FUTURE_MAX_MS + 1)},
+    {"seq": 0},
+    {"seq": 30},
+    {"device": METERS[2]},
+    {"device": None, "seq": None},
+    *({"device": device, "by": {"city gateway"}} for device in ODD_DEVICES),
+    {"where": "bridge"},
+    {"references": (OLD[0],)},
+    {"references": (bytes(32),)},
+    {"body": None},
+    {"body": b"rubbish"},
+    *({"by": by} for by in ({"meter 0"}, {"meter 1"}, {"new"}, {"city 1"}, {"a"}, {"meter 0", "meter 1"})),
+    *({"by": {name}} for name in ODD_KEYS),
+    {"sponsor": "utility"},
+    {"sponsor": "authority-3"},
+    {"late_ms": -1},
+]
+"""What makes a record one that is not as most are: some are refused for it."""
+
+
+def made(number: int, by: set[str], sponsor: str = "city", late_ms: int = 60_000, **changes) -> Transaction:
+    plain = replace(record(METERS[number % 2], number), what=(), body=reading(7))
+    return transaction(GENESIS, replace(plain, **changes), sponsor, *by, expires_ms=START_MS + late_ms)
+
+
+@st.composite
+def runs(draw) -> list[Transaction]:
+    """Records as most are, which follow each other; often one is odd, or something else is among them."""
+    some, odd = [], draw(st.integers(0, 12))
+    for number in range(4, 4 + draw(st.integers(2, 9))):
+        usual = {"by": {draw(st.sampled_from([f"meter {number % 2}", "city gateway"]))}}
+        some.append(made(number, **(usual | draw(st.sampled_from(ODDITIES)) if number == odd else usual)))
+    for other in draw(st.lists(transactions(), max_size=1)):
+        some.insert(draw(st.integers(0, len(some))), other)
+    return some
+
+
 @dataclass
 class Outcome:
     """What became of candidates, each in a block of its own at the same place in the chain.
@@ -174,9 +249,8 @@ def one_by_one(candidates) -> Outcome:
     return outcome
 
 
-@effort(150)
-@given(blocks())
-def test_a_block_is_what_its_transactions_are_one_by_one(candidates):
+def check_block(candidates) -> None:
+    """A block of these is what they are one by one, and those that it refuses are refused in it, too."""
     at, frontier, outcome = LEDGER.next_round, LEDGER.execution.frontier, one_by_one(candidates)
     execution = LEDGER.machine.execute(LEDGER.reader, frontier, at, outcome.taken)
     assert execution.state_root == outcome.state_root
@@ -189,8 +263,23 @@ def test_a_block_is_what_its_transactions_are_one_by_one(candidates):
         assert refused.value.code == code
 
 
-@effort(150)
-@given(blocks())
+@effort(200)
+@given(st.one_of(blocks(), runs()))
+def test_a_block_is_what_its_transactions_are_one_by_one(candidates):
+    check_block(candidates)
+
+
+@pytest.mark.parametrize("oddity", ODDITIES, ids=str)
+def test_what_a_record_says_counts_among_others_as_it_does_alone(oddity):
+    for odd in range(4, 8):
+        plain = {"by": {f"meter {odd % 2}"}}
+        check_block(
+            [made(n, **({"by": {"city gateway"}} if n != odd else plain | oddity)) for n in range(4, 8)]
+        )
+
+
+@effort(200)
+@given(st.one_of(blocks(), runs()))
 def test_what_is_built_is_executed_by_others_to_the_same_end(candidates):
     at, frontier = LEDGER.next_round, LEDGER.execution.frontier
     built = LEDGER.machine.build(LEDGER.reader, frontier, at, candidates)
@@ -219,3 +308,31 @@ def test_a_trial_says_of_each_what_a_block_of_it_alone_would(candidates, is_read
             assert [code for _, _, code in outcome.refused] == [error.code]
         else:
             assert outcome.taken == [one]
+
+
+def outcomes(trial: Trial, candidates) -> list[object]:
+    """What a trial says of each: both of its answers, or the code."""
+    said: list[object] = []
+    trial.read_ahead(candidates)
+    for one in candidates:
+        try:
+            said.append((trial.quota(one), trial.check(one)))
+        except InvalidTransaction as error:
+            said.append(error.code)
+    return said
+
+
+@effort(60)
+@given(st.lists(st.tuples(blocks(), st.booleans()), min_size=2, max_size=4))
+def test_what_trials_have_read_holds_until_a_block_writes_it(chain):
+    reader, frontier, at = LEDGER.reader, LEDGER.execution.frontier, LEDGER.next_round
+    known = KnownRows(LEDGER.height)
+    for candidates, is_told in chain:
+        rows = known.after(Height(at.height - 1))
+        before = LEDGER.machine.trial(reader, at, rows)
+        assert outcomes(before, candidates) == outcomes(LEDGER.machine.trial(reader, at), candidates)
+        execution = LEDGER.machine.build(reader, frontier, at, candidates).execution
+        reader, frontier = Overlay(reader, execution), execution.frontier
+        if is_told:
+            known.settle(at.height, execution.writes)
+        at = replace(at, height=Height(at.height + 1), time_ms=at.time_ms + 1)

@@ -3,6 +3,7 @@ from collections import Counter
 import pytest
 from p2pledger.codec import encode
 from p2pledger.errors import Fatal
+from p2pledger.ledger.decoded import Decoded
 from p2pledger.ledger.entries import path_range
 from p2pledger.ledger.quota import Usage
 from p2pledger.ledger.state import Changes, EmptyState, Table, new_row, with_sums
@@ -77,7 +78,7 @@ def test_rows_that_were_read_ahead_are_at_hand():
 
 
 def test_rows_that_are_forgotten_are_decoded_anew(monkeypatch):
-    monkeypatch.setattr("p2pledger.ledger.state.ROWS_DECODED_MAX", 2)
+    monkeypatch.setattr("p2pledger.ledger.state._ROWS", Decoded(2))
     rows = [Usage(number, 0, 0) for number in range(5)]
     table, changes = Table("usage", Usage), Changes(EmptyState())
     for row in rows:
@@ -85,6 +86,17 @@ def test_rows_that_are_forgotten_are_decoded_anew(monkeypatch):
     state = Counted(changes.writes())
     for _ in range(2):
         assert [table.get(state, b"%d" % row.window) for row in rows] == rows
+
+
+def test_a_row_that_is_asked_for_again_and_again_is_not_forgotten(monkeypatch):
+    monkeypatch.setattr("p2pledger.ledger.state._ROWS", Decoded(8))
+    table, state = Table("usage", Usage), Counted({b"usage/k": encode(Usage(1, 2, 3))})
+    first = table.get(state, b"k")
+    for number in range(32):
+        other = Changes(EmptyState())
+        table.put(other, b"w", Usage(number, 7, 7))
+        other.writes()
+        assert table.get(state, b"k") is first
 
 
 def test_tables_do_not_run_into_each_other():

@@ -200,8 +200,9 @@ async def test_fetched_bodies_are_bounded_in_bytes_and_the_oldest_go_first(solo,
 
 def settle(solo, *transactions, time_ms=None):
     """As after a stored block that holds these; the store itself is left behind on purpose."""
-    height = solo.store.tip().height + 1
-    solo.pool.settle(transactions, height, solo.clock.now() if time_ms is None else time_ms)
+    height, by_id = solo.store.tip().height + 1, {one.id: one for one in transactions}
+    execution = replace(Machine(solo.genesis).start(), height=height, transactions=by_id, writes={})
+    solo.pool.settle(execution, solo.clock.now() if time_ms is None else time_ms)
 
 
 async def test_a_final_one_is_final_for_those_who_wait(solo):

@@ -2,7 +2,8 @@
 
 A record stands in its transaction, which the chain keeps (`ledger.record`); the state keeps what may
 change: the devices' numbers and the corrections. `rows` are the tables and the indexes, `bodies` what may
-stand in clear, `rules` the rules, `queries` what can be asked, `decisions` what humans decided on advice.
+stand in clear, `rules` the rules, `runs` many records at once, `queries` what can be asked, `decisions` what
+humans decided on advice.
 Invariants: no number of a device is accepted twice, ranges never overlap; a correction never edits; of a
 schema of class personal nothing stands in clear, and no time finer than a day; a body says what its schema
 declares, and nothing else.
@@ -16,6 +17,7 @@ from p2pledger.ledger.modules.records.rows import (
     BY_REFERENCE,
     BY_SCHEMA,
     CORRECTIONS,
+    FUTURE_MAX_MS,
     PUBLISHED,
     Correction,
     corrected_by,
@@ -23,7 +25,7 @@ from p2pledger.ledger.modules.records.rows import (
     schema_of,
     sequence,
 )
-from p2pledger.ledger.modules.records.rules import FUTURE_MAX_MS, RULES
+from p2pledger.ledger.modules.records.rules import RULES
 
 __all__ = [
     "ADVICE",

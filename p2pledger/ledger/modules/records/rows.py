@@ -21,6 +21,9 @@ CORRECTED = Table("correction", Correction)
 SEQUENCES = Table("sequence", Sequence)
 UNNUMBERED = Sequence()
 
+FUTURE_MAX_MS = 120_000
+"""How far a device's clock may run ahead of the block's time."""
+
 BY_DEVICE = "records.device"
 """device id | first number (8 bytes) -> last number (8 bytes) | transaction id."""
 BY_SCHEMA = "records.schema"

@@ -17,6 +17,7 @@ from p2pledger.ledger.modules.records.rows import (
     BY_SCHEMA,
     CORRECTED,
     CORRECTIONS,
+    FUTURE_MAX_MS,
     SEQUENCES,
     UNNUMBERED,
     Correction,
@@ -24,6 +25,7 @@ from p2pledger.ledger.modules.records.rows import (
     corrected_by,
     read_corrected_ahead,
 )
+from p2pledger.ledger.modules.records.runs import MACHINES, append_run
 from p2pledger.ledger.modules.registry import Device, live_keys
 from p2pledger.ledger.modules.registry.rows import DEVICES, signed_in_role
 from p2pledger.ledger.modules.registry.schemas import check_published, schema_class
@@ -31,9 +33,6 @@ from p2pledger.ledger.record import Record
 from p2pledger.ledger.rules import Context, Rule
 from p2pledger.ledger.state import Changes
 from p2pledger.types import Hash, Millis
-
-FUTURE_MAX_MS = 120_000
-"""How far a device's clock may run ahead of the block's time."""
 
 
 def _check_author(changes: Changes, context: Context, device: bytes) -> Device:
@@ -188,7 +187,7 @@ def _check_own_record(changes: Changes, context: Context, transaction_id: Hash) 
 
 
 _by_anyone = signed_in_role(*KeyRole)
-_by_machines = signed_in_role(KeyRole.GATEWAY, KeyRole.DEVICE)
+_by_machines = signed_in_role(*MACHINES)
 _by_the_organisation = signed_in_role(KeyRole.ADMIN, KeyRole.GATEWAY, KeyRole.SERVICE)
 
 
@@ -214,7 +213,8 @@ def _read_appended_ahead(changes: Changes, payloads: Collection[RecordAppend]) -
 
 
 def _read_ahead(changes: Changes, payloads: Collection[RecordAppend | RecordBatch]) -> None:
-    writers = {payload.device for payload in payloads if payload.device is not None}
+    # Each once, but in the block's order, as `Ground.read_ahead` has it.
+    writers = dict.fromkeys([payload.device for payload in payloads if payload.device is not None])
     DEVICES.read_ahead(changes, writers)
     SEQUENCES.read_ahead(changes, writers)
 
@@ -227,7 +227,14 @@ def _read_targets_ahead(changes: Changes, payloads: Collection[RecordCorrect]) -
 
 
 RULES = (
-    Rule(RecordAppend, _check_append_signers, apply_append, _append_order, _read_appended_ahead),
+    Rule(
+        RecordAppend,
+        _check_append_signers,
+        apply_append,
+        _append_order,
+        _read_appended_ahead,
+        apply_run=append_run,
+    ),
     Rule(RecordBatch, _by_machines, apply_batch, _batch_order, _read_ahead),
     Rule(RecordCorrect, _by_anyone, apply_correct, read_ahead=_read_targets_ahead),
 )
