@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import RecordAppend
 from p2pledger.chain.payloads.bodies import ADMIN_ACT, AI_ADVICE, BODIES
+from p2pledger.chain.schema import SCHEMAS, SchemaClass
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.modules.records.bodies import are_shipped_bodies
@@ -28,7 +29,8 @@ from p2pledger.ledger.state import Changes
 MACHINES = (KeyRole.GATEWAY, KeyRole.DEVICE)
 """The roles in which records of devices are signed."""
 
-_PLAIN = BODIES.keys() - {ADMIN_ACT, AI_ADVICE}
+_PUBLIC = {schema for schema in BODIES if SCHEMAS[schema] is SchemaClass.PUBLIC}
+_PLAIN = _PUBLIC - {ADMIN_ACT, AI_ADVICE}
 """Schemas of class public of which a record is itself and nothing more."""
 
 
