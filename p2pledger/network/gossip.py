@@ -35,7 +35,7 @@ from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX, signature_validator
 
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.network.mending import UnlockedStream
-from p2pledger.network.outbox import Outbox
+from p2pledger.network.outbox import MeteredWriter, Outbox
 from p2pledger.network.router import Router, message_id
 from p2pledger.network.seam import GOSSIP_BYTES_MAX, Handler, Meter, Topic, Verdict
 from p2pledger.network.standing import Offence, Standing
@@ -239,18 +239,9 @@ class Bus(Pubsub):
             await self._replay_recent_messages(peer_id, name)
 
     async def _send(self, peer: ID, stream: INetStream, outbox: Outbox) -> None:
-        async def write(data: bytes) -> None:
-            await stream.write(data)
-            self._meter.traffic("outbound", "gossip", len(data))
-
-        def write_now(data: bytes) -> bool:
-            if not (isinstance(stream, UnlockedStream) and stream.write_now(data)):
-                return False
-            self._meter.traffic("outbound", "gossip", len(data))
-            return True
-
         try:
-            await outbox.pour(write, STALL_S, write_now)
+            assert isinstance(stream, UnlockedStream)
+            await outbox.pour(MeteredWriter(stream, self._meter, "gossip"), STALL_S)
         except (BaseLibp2pError, trio.TooSlowError) as error:
             _log.debug("gossip_ended", extra={"peer": str(peer), "why": repr(error)})
         with trio.CancelScope(shield=True):
