@@ -31,6 +31,7 @@ from p2pledger.consensus.events import (
     Recovered,
     SignatureRefused,
     Signed,
+    Tick,
 )
 from p2pledger.consensus.recovery import recover
 from p2pledger.consensus.settling import settle, wake_at
@@ -82,9 +83,12 @@ class Consensus:
 def _take_in(s: Situation, event: Event) -> bool:
     """Take the event in. False: nothing that a rule rests on has changed, so that none needs to be tried.
 
-    Most votes come after their certificate, and most counts after the first.
+    Most votes come after their certificate, and most counts after the first. A tick says nothing: whether a
+    rule waits for the time that it is, `wake_at` says.
     """
     match event:
+        case Tick():
+            return False
         case Received(peer, Vote() as vote):
             return _on_frame(s, peer, vote)
         case Pending(epoch, view):

@@ -123,8 +123,12 @@ class Pacing:
 
     def is_silent(self, peer: int, now: Millis) -> bool:
         """Whether this authority was not heard for `leader_silence_ms`, all of which we listened."""
-        floor = now - self.parameters.leader_silence_ms
-        return self.listening_ms < floor and peer not in self.heard(now)
+        return now >= self.silent_ms(peer)
+
+    def silent_ms(self, peer: int) -> Millis:
+        """From when on this authority counts as silent if it says nothing more."""
+        since = max(self.listening_ms, self.heard_ms.get(peer, self.listening_ms))
+        return Millis(since + self.parameters.leader_silence_ms + 1)
 
     def shift(self, by_ms: int) -> None:
         """The clock was set by this much: what was waited for is still as far away as before."""

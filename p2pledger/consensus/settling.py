@@ -59,7 +59,10 @@ def wake_at(s: Situation) -> Millis:
     proposal = s.tally.proposals.get(s.view)
     if proposal is not None and (hold := voting.hold_until(s, proposal)) > s.now:
         times.append(Millis(hold))
-    if proposal is None and s.building is None and s.leader(s.view) == s.voice.index:
+    leader = s.leader(s.view)
+    if proposal is None and leader != s.voice.index and (silent := s.pacing.silent_ms(leader)) > s.now:
+        times.append(silent)
+    if proposal is None and s.building is None and leader == s.voice.index:
         parent = leading.choose_parent(s)
         if parent is not None and (due := leading.propose_ms(s, parent[0])) > s.now:
             times.append(due)

@@ -35,9 +35,9 @@ from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX, signature_validator
 
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.network.mending import UnlockedStream
-from p2pledger.network.outbox import Outbox
+from p2pledger.network.outbox import MeteredWriter, Outbox
 from p2pledger.network.router import Router, message_id
-from p2pledger.network.seam import GOSSIP_BYTES_MAX, Handler, Meter, Topic, Verdict
+from p2pledger.network.seam import GOSSIP_BYTES_MAX, Handler, Meter, Take, Topic, Verdict
 from p2pledger.network.standing import Offence, Standing
 from p2pledger.network.transport import Switchboard
 from p2pledger.network.wire import StreamReader, encode_delimited
@@ -157,29 +157,28 @@ class Bus(Pubsub):
         if self.seen_messages.has(key):
             self._meter.gossip(topic, "duplicate")
             return
-        peer, verdict = PeerId(str(msg_forwarder)), Verdict.REJECT
+        peer = PeerId(str(msg_forwarder))
+        found: Take | Verdict = Verdict.REJECT
         if len(msg.data) <= GOSSIP_BYTES_MAX and _is_signed(msg):
             # Before the check can wait: the next copy is a duplicate already. But after the signature: a
             # forged copy must not shut out the true one.
             self.seen_messages.add(key)
-            verdict = await self._check(topic, peer, msg)
-        if verdict is Verdict.REJECT:
-            self._meter.gossip(topic, "reject")
-            self._standing.refuse(msg_forwarder, msg.topicIDs[0])
-            return
-        if verdict is Verdict.IGNORE:
-            self._meter.gossip(topic, "ignore")
+            found = await self._check(topic, peer, msg)
+        if isinstance(found, Verdict):
+            self._meter.gossip(topic, found.value)
+            if found is Verdict.REJECT:
+                self._standing.refuse(msg_forwarder, msg.topicIDs[0])
             return
         self._meter.gossip(topic, "accept")
         self._routing.spread(msg_forwarder, msg, key)
         try:
-            await self._handler.on_gossip(topic, peer, msg.data)
+            await found()
         except Fatal as error:
             self._on_fatal(error)
         except Exception:  # noqa: BLE001 - an edge: the peer is not to lose its stream for our fault
             _log.exception("gossip_failed", extra={"peer": peer, "topic": topic.value})
 
-    async def _check(self, topic: Topic, peer: PeerId, message: rpc_pb2.Message) -> Verdict:
+    async def _check(self, topic: Topic, peer: PeerId, message: rpc_pb2.Message) -> Take | Verdict:
         try:
             return await self._handler.check_gossip(topic, peer, message.data)
         except Fatal as error:
@@ -239,18 +238,9 @@ class Bus(Pubsub):
             await self._replay_recent_messages(peer_id, name)
 
     async def _send(self, peer: ID, stream: INetStream, outbox: Outbox) -> None:
-        async def write(data: bytes) -> None:
-            await stream.write(data)
-            self._meter.traffic("outbound", "gossip", len(data))
-
-        def write_now(data: bytes) -> bool:
-            if not (isinstance(stream, UnlockedStream) and stream.write_now(data)):
-                return False
-            self._meter.traffic("outbound", "gossip", len(data))
-            return True
-
         try:
-            await outbox.pour(write, STALL_S, write_now)
+            assert isinstance(stream, UnlockedStream)
+            await outbox.pour(MeteredWriter(stream, self._meter, "gossip"), STALL_S)
         except (BaseLibp2pError, trio.TooSlowError) as error:
             _log.debug("gossip_ended", extra={"peer": str(peer), "why": repr(error)})
         with trio.CancelScope(shield=True):

@@ -9,7 +9,7 @@ Three ways to speak, because three things are needed:
   asks     one request, a bounded stream of replies, with back-pressure (bodies, old blocks).
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -35,16 +35,19 @@ class Topic(Enum):
 
 
 class Verdict(Enum):
-    """What a stateless check says of a gossip message.
+    """Why a gossip message is not taken.
 
-    ACCEPT: handed to us and forwarded. IGNORE: neither, and nobody is blamed (what depends on our own
-    state is ignored, never rejected: the library caches a rejection for 300 s and scores the
-    forwarder down). REJECT: not forwarded, and the forwarder is scored down.
+    IGNORE: neither taken nor forwarded, and nobody is blamed (what depends on our own state is ignored,
+    never rejected: the library caches a rejection for 300 s and scores the forwarder down). REJECT: not
+    forwarded, and the forwarder is scored down.
     """
 
-    ACCEPT = "accept"
     IGNORE = "ignore"
     REJECT = "reject"
+
+
+Take = Callable[[], Awaitable[object]]
+"""Takes a gossip message that was found good, as it was read when it was checked."""
 
 
 class Unreachable(Exception):
@@ -68,15 +71,13 @@ class Handler(Protocol):
     async def on_connected(self, peer: PeerId) -> None:
         """A connection to `peer` stands, after none did. What was sent to it before may be lost."""
 
-    async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
+    async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Take | Verdict:
         """Judge a message by its bytes and signatures, before it is forwarded; must not raise.
 
-        Awaited by the reader of that peer: being slow pushes back on it. Whoever forwards vouches, so
-        an honest peer cannot be made to be scored down for what another one signed falsely.
+        A good one is answered with what takes it, which is awaited once it was forwarded. Both are awaited
+        by the reader of that peer: being slow pushes back on it. Whoever forwards vouches, so an honest
+        peer cannot be made to be scored down for what another one signed falsely.
         """
-
-    async def on_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> None:
-        """Take an accepted message. Awaited by the reader of that peer: being slow pushes back on it."""
 
     async def on_frame(self, peer: PeerId, data: bytes) -> None:
         """Take one frame from a direct stream of `peer`, in the order it was sent. Being slow pushes back."""

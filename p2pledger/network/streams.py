@@ -19,7 +19,7 @@ from libp2p.peer.id import ID
 
 from p2pledger.errors import Fatal, InvalidMessage
 from p2pledger.network.mending import UnlockedStream
-from p2pledger.network.outbox import Outbox
+from p2pledger.network.outbox import MeteredWriter, Outbox
 from p2pledger.network.seam import FRAME_BYTES_MAX, REQUEST_BYTES_MAX, Handler, Meter, Unreachable
 from p2pledger.network.standing import Offence, Standing
 from p2pledger.network.transport import Switchboard
@@ -106,18 +106,7 @@ class Frames:
         try:
             stream = line.stream = await self._switchboard.new_stream(peer, [FRAMES])
             assert isinstance(stream, UnlockedStream)
-
-            async def write(data: bytes) -> None:
-                await stream.write(data)
-                self._meter.traffic("outbound", "frames", len(data))
-
-            def write_now(data: bytes) -> bool:
-                if not stream.write_now(data):
-                    return False
-                self._meter.traffic("outbound", "frames", len(data))
-                return True
-
-            await line.outbox.pour(write, STALL_S, write_now)
+            await line.outbox.pour(MeteredWriter(stream, self._meter, "frames"), STALL_S)
         except (BaseLibp2pError, trio.TooSlowError) as error:
             _log.debug("frames_ended", extra={"peer": str(peer), "why": repr(error)})
         finally:

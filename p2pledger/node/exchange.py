@@ -6,6 +6,7 @@ values only.
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import structlog
 import trio
@@ -24,7 +25,7 @@ from p2pledger.consensus.tally import LATE_VIEWS
 from p2pledger.crypto import is_signed
 from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.metrics import Metrics
-from p2pledger.network.seam import Topic, Verdict
+from p2pledger.network.seam import Take, Topic, Verdict
 from p2pledger.node.answers import answers
 from p2pledger.node.clock_offset import ClockOffset
 from p2pledger.node.finals import GossipSeen
@@ -34,7 +35,6 @@ from p2pledger.node.reception import Reception
 from p2pledger.storage.store import Store
 from p2pledger.types import Millis, PeerId
 
-CHECKED_MAX = 64
 BLOCKS_BEHIND = 64
 """A final block this far below our own is of no use to anybody who listens to gossip."""
 
@@ -60,32 +60,32 @@ class Exchange:
         self._metrics, self._now = metrics, now
         self.reception = Reception(genesis, store, pool, now)
         self.clock_offset = ClockOffset()
-        self._checked: dict[bytes, list[Transaction] | FinalBlock] = {}
-        """What came by gossip between its check and its delivery, so that it is decoded once."""
 
     # --- gossip ----------------------------------------------------------------------------------------
 
-    async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
+    async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Take | Verdict:
         """See `Handler.check_gossip`. Whoever forwards vouches: signatures are verified before."""
         try:
             match topic:
                 case Topic.TRANSACTIONS:
-                    return await self._check_batch(data)
+                    transactions = await self._checked_batch(data)
+                    return partial(self._pool.take, transactions, verified=True)
                 case Topic.BLOCKS:
                     block: FinalBlock = decode(FinalBlock, data)
-                    verdict = self._check_block(block)
-                    if verdict is Verdict.ACCEPT:
-                        self._keep_checked(data, block)
-                    return verdict
+                    return partial(self._take_block, block) if self._is_wanted(block) else Verdict.IGNORE
                 case Topic.EVIDENCE:
-                    return self._check_evidence(decode(Evidence, data))
+                    evidence: Evidence = decode(Evidence, data)
+                    if not self._is_news(evidence):
+                        return Verdict.IGNORE
+                    return partial(self._inbox.put, Gossiped(evidence))
         except InvalidMessage as error:
             _log.info("gossip_rejected", topic=topic.value, peer=peer, code=error.code, why=str(error))
             if topic is Topic.TRANSACTIONS:
                 self._metrics.mempool_txs_received_total.at("gossip", error.code).inc()
             return Verdict.REJECT
 
-    async def _check_batch(self, data: bytes) -> Verdict:
+    async def _checked_batch(self, data: bytes) -> list[Transaction]:
+        """The transactions of a batch, all of them verified. Raises: InvalidMessage."""
         with self._metrics.spending("decode"):
             spread: Spread = decode(Spread, data)
             transactions, unknown = self._read(spread.transactions[:AT_ONCE])
@@ -98,8 +98,7 @@ class Exchange:
             await trio.lowlevel.checkpoint()
         if not all(await self._pool.authentic(unknown)):
             raise InvalidMessage("a transaction whose signatures are false", code="bad_signature")
-        self._keep_checked(data, transactions)
-        return Verdict.ACCEPT
+        return transactions
 
     def _read(self, encoded: Sequence[bytes]) -> tuple[list[Transaction], list[Transaction]]:
         """Transactions, and those of them that are not here yet.
@@ -115,49 +114,35 @@ class Exchange:
             raise InvalidMessage(error.message, error.code) from None
         return transactions, unknown
 
-    def _keep_checked(self, data: bytes, checked: list[Transaction] | FinalBlock) -> None:
-        if len(self._checked) < CHECKED_MAX:
-            self._checked[data] = checked
-
-    def _check_block(self, block: FinalBlock) -> Verdict:
+    def _is_wanted(self, block: FinalBlock) -> bool:
+        """Whether a final block is of use to whoever listens. Raises: InvalidMessage for a false one."""
         s = self._core.situation
         header = block.header
         if header.genesis_hash != self._genesis.hash or block.certificate is None:
             raise InvalidMessage("a block of another ledger, or without a certificate")
         authorities = s.sets.get(header.epoch)
         if authorities is None or header.height + BLOCKS_BEHIND < s.tree.root.height:
-            return Verdict.IGNORE
+            return False
         check_final(header, block.certificate, self._genesis.hash, authorities, is_signed)
-        return Verdict.ACCEPT
+        return True
 
-    def _check_evidence(self, evidence: Evidence) -> Verdict:
+    def _is_news(self, evidence: Evidence) -> bool:
+        """Whether evidence says what was not known. Raises: InvalidMessage for a false one."""
         s, epoch = self._core.situation, evidence.first.ballot.epoch
         authorities = s.sets.get(epoch)
         if authorities is None or (epoch <= s.epoch and not s.lacks_evidence(evidence.offence)):
-            return Verdict.IGNORE  # whoever knew it has passed it on; a liar makes as much of it as it likes
+            return False  # whoever knew it has passed it on; a liar makes as much of it as it likes
         check_evidence(evidence, self._genesis.hash, authorities, is_signed)
-        return Verdict.ACCEPT
+        return True
 
-    async def on_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> None:
-        """See `Handler.on_gossip`."""
-        match topic:
-            case Topic.TRANSACTIONS:
-                found = self._checked.pop(data, None)
-                transactions = found if isinstance(found, list) else _transactions(decode(Spread, data))
-                await self._pool.take(transactions, verified=True)
-            case Topic.BLOCKS:
-                known = self._checked.pop(data, None)
-                block: FinalBlock = known if isinstance(known, FinalBlock) else decode(FinalBlock, data)
-                if self._seen.add(block):
-                    self._count_fork(block)
-                    delay_s = max(0, self._now() - block.header.time_ms) / 1_000
-                    self._metrics.gossip_block_propagation_seconds.observe(delay_s)
-                    if self._core.situation.voice.index is None:  # who votes hears leaders themselves, sooner
-                        proposer = block.header.proposer
-                        self.clock_offset.observe(proposer, block.header.time_ms, self._now())
-                await self._inbox.put(Gossiped(block))
-            case Topic.EVIDENCE:
-                await self._inbox.put(Gossiped(decode(Evidence, data)))
+    async def _take_block(self, block: FinalBlock) -> None:
+        if self._seen.add(block):
+            self._count_fork(block)
+            delay_s = max(0, self._now() - block.header.time_ms) / 1_000
+            self._metrics.gossip_block_propagation_seconds.observe(delay_s)
+            if self._core.situation.voice.index is None:  # who votes hears leaders themselves, sooner
+                self.clock_offset.observe(block.header.proposer, block.header.time_ms, self._now())
+        await self._inbox.put(Gossiped(block))
 
     def _count_fork(self, block: FinalBlock) -> None:
         """Both are certified, so a third of the authorities has lied; people must decide what follows."""
@@ -184,7 +169,7 @@ class Exchange:
         """See `Handler.on_frame`."""
         frame: Frame = decode(Frame, data)
         if isinstance(frame, Batch):
-            if not await self._pool.take(_transactions(frame), verified=False):
+            if not await self._pool.take(decode_transactions(frame.transactions), verified=False):
                 raise InvalidMessage("a transaction whose signatures are false", code="bad_signature")
             return
         index = self._core.situation.authorities.index_of(peer)
@@ -217,7 +202,3 @@ class Exchange:
         async with aclosing(self.reception.answers(peer, decode(Knock, request))) as replies:
             async for reply in replies:
                 yield encode(reply, JoinReply)
-
-
-def _transactions(batch: Batch | Spread) -> list[Transaction]:
-    return decode_transactions(batch.transactions)

@@ -49,10 +49,10 @@ class Executor:
         """The ids in a block and its ancestors that are not stored yet."""
         return frozenset().union(*(layer.execution.transactions for layer in self._layers.branch(digest)))
 
-    def body(self, digest: Hash, transaction_id: Hash) -> Transaction | None:
-        """A transaction of a block that was executed here and is not stored yet."""
+    def bodies(self, digest: Hash) -> tuple[Transaction, ...]:
+        """The transactions of a block that was executed here and is not stored yet; else none."""
         layer = self._layers.get(digest)
-        return layer.execution.transactions.get(transaction_id) if layer else None
+        return layer.transactions if layer is not None else ()
 
     def execute(self, work: events.Execute) -> events.Executed:
         """Whether a block's claims hold on its parent's state; the ids of the bodies that are lacking."""

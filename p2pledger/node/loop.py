@@ -20,7 +20,7 @@ from p2pledger.chain.message import (
     Reply,
     Request,
 )
-from p2pledger.chain.transaction import Batch, Transaction, decode_transactions
+from p2pledger.chain.transaction import Batch, decode_transactions
 from p2pledger.chain.vote import VoteKind
 from p2pledger.codec import decode, encode
 from p2pledger.consensus import events
@@ -36,7 +36,7 @@ from p2pledger.node.pool import Pool
 from p2pledger.node.trail import Trail
 from p2pledger.node.turn import Turn
 from p2pledger.signer.local import Refused, VoteSigner
-from p2pledger.types import Hash, PeerId
+from p2pledger.types import PeerId
 
 EVENTS_MAX = 1_024
 ASK_MS_MAX = 5_000
@@ -169,10 +169,8 @@ class Loop:
 
     async def _sign(self, sign: events.Sign) -> events.Event | None:
         assert self._signer is not None, "a core without a key asks for no votes"
-        bodies: list[Transaction] = []
-        if sign.proposal is not None:
-            found = (self._body(sign.proposal.header.digest, i) for i in sign.proposal.transaction_ids)
-            bodies = [transaction for transaction in found if transaction is not None]
+        # What is voted for was executed; once it is stored, the guard need not keep its bodies.
+        bodies = self._executor.bodies(sign.ballot.digest)
         vote = await trio.to_thread.run_sync(
             self._signer.sign_vote, sign.ballot, sign.certificates, sign.proposal, bodies
         )
@@ -183,9 +181,6 @@ class Loop:
         if sign.ballot.kind is VoteKind.SKIP:
             self._metrics.consensus_views_skipped_total.at(sign.reason).inc()
         return events.Signed(vote)
-
-    def _body(self, digest: Hash, transaction_id: Hash) -> Transaction | None:
-        return self._pool.get(transaction_id) or self._executor.body(digest, transaction_id)
 
     def _say(self, send: events.Send) -> None:
         members = self._core.situation.authorities.members

@@ -243,13 +243,7 @@ class Node:
     def _sign(self, sign: events.Sign) -> events.Event:
         assert self.signer is not None, "a core without a key asks for no votes"
         self._reach(CrashPoint.BEFORE_PERSIST)
-        bodies: list[Transaction] = []
-        if sign.proposal is not None:
-            for transaction_id in sign.proposal.transaction_ids:
-                body = self.pool.get(transaction_id)
-                body = body or self.executor.body(sign.proposal.header.digest, transaction_id)
-                if body is not None:
-                    bodies.append(body)
+        bodies = self.executor.bodies(sign.ballot.digest)
         self.cursor += self.disk_ms
         vote = self.signer.sign_vote(sign.ballot, sign.certificates, sign.proposal, bodies)
         if isinstance(vote, Refused):

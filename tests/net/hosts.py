@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 from p2pledger.errors import InvalidMessage
 from p2pledger.network.host import Host
 from p2pledger.network.names import LookUp, look_up
-from p2pledger.network.seam import PeerAddress, Topic, Verdict
+from p2pledger.network.seam import PeerAddress, Take, Topic, Verdict
 from p2pledger.types import PeerId
 
 CHAIN_TAG = "00112233445566aa"
@@ -56,10 +57,11 @@ class Recorder:
     knocks: list[tuple[PeerId, bytes]] = field(default_factory=list)
     met: list[PeerId] = field(default_factory=list)
 
-    async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Verdict:
+    async def check_gossip(self, topic: Topic, peer: PeerId, data: bytes) -> Take | Verdict:
         if data.startswith(b"raise in check"):
             raise RuntimeError("a fault of the node")
-        return {b"!": Verdict.REJECT, b"?": Verdict.IGNORE}.get(data[:1], Verdict.ACCEPT)
+        refused = {b"!": Verdict.REJECT, b"?": Verdict.IGNORE}.get(data[:1])
+        return refused or partial(self.on_gossip, topic, peer, data)
 
     async def on_connected(self, peer: PeerId) -> None:
         self.met.append(peer)

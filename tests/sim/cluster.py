@@ -104,7 +104,9 @@ class Cluster:
         loss: float = 0.0,
         delay_ms: tuple[int, int] = (1, 20),
         parameters: Parameters = LAN,
+        core: type[Consensus] = Consensus,
     ) -> None:
+        self.core = core
         self.random = random.Random(seed)
         self.loss, self.delay_ms = loss, delay_ms
         self.parameters = replace(parameters, state_buckets=16)
@@ -152,7 +154,7 @@ class Cluster:
             ),
         )
         setting = Setting(GENESIS_HASH, self.parameters, KEYS[index], is_keyed_hash)
-        return Node(index, disk, Consensus(setting, found, Millis(self.now)))
+        return Node(index, disk, self.core(setting, found, Millis(self.now)))
 
     def crash(self, index: int) -> None:
         self.nodes[index].alive = False

@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import pytest
 from p2pledger.chain.genesis import LAN
+from p2pledger.consensus.core import Consensus
+from p2pledger.consensus.events import Output
+from p2pledger.consensus.settling import settle
 from tests.sim.cluster import Cluster, tx
 
 
@@ -47,6 +50,30 @@ def test_with_one_dead_authority_each_transaction_is_final_within_a_deadline_mor
         start = cluster.now
         assert cluster.run(all_final(cluster, [tx(i)]), ms=10_000)
         assert cluster.now - start < 50 + 3 * 100 * 2 + 200
+    cluster.check_agreement()
+
+
+class SettlingTwice(Consensus):
+    """Tries all rules once more after each step: none of them finds anything to do."""
+
+    def step(self, event, now):
+        output = super().step(event, now)
+        settle(self._s, self._recovered)
+        assert self._s.out.take(None) == Output(), event
+        return output
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_tick_before_its_time_would_find_nothing_to_do(seed):
+    """Which is why it tries no rule."""
+    cluster = Cluster(4 + seed, seed, loss=0.1, delay_ms=(1, 150), core=SettlingTwice)
+    for i in range(10):
+        cluster.submit(tx(i))
+        cluster.run(ms=700)
+        if i % 4 == 2:
+            cluster.crash(i % 3)
+        elif i % 4 == 0 and i:
+            cluster.restart((i - 2) % 3)
     cluster.check_agreement()
 
 

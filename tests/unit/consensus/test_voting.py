@@ -160,6 +160,16 @@ def test_a_silent_leader_is_skipped_at_once_while_a_quorum_without_it_is_heard(b
     assert bench.signed[0].reason == "silent"
 
 
+def test_a_leader_falls_silent_at_a_time_of_its_own_though_nobody_speaks_then(bench):
+    bench.now += LAN.leader_silence_ms - 10
+    for peer in (2, 3):
+        bench.receive(peer, bench.status())
+    assert bench.ballots() == []
+    assert bench.s.wake_at == bench.now + 11
+    bench.tick(11)
+    assert bench.ballots() == [x(1)] and bench.signed[0].reason == "silent"
+
+
 def test_nobody_is_silent_right_after_a_start():
     bench = Bench()
     for peer in (2, 3):

@@ -1,9 +1,12 @@
+from collections.abc import Callable
+
 import pytest
 import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
-from p2pledger.network.outbox import URGENT_BYTES, WRITE_BYTES, Outbox
+from p2pledger.network.outbox import URGENT_BYTES, WRITE_BYTES, MeteredWriter, Outbox
+from tests.net.hosts import Counts
 
 
 async def test_what_is_queued_together_leaves_together_and_in_order() -> None:
@@ -63,56 +66,71 @@ def test_nothing_is_lost_or_reordered(sizes: list[int]) -> None:
     assert trio.run(run) == b"".join(messages)
 
 
+class Sink:
+    """Takes what is written, each after so many seconds; at once only while it `takes_now`."""
+
+    def __init__(self, seconds: Callable[[bytes], float] = lambda data: 0.0) -> None:
+        self.taken: list[bytes] = []
+        self.takes_now = False
+        self._seconds = seconds
+
+    async def write(self, data: bytes) -> None:
+        self.taken.append(data)
+        await trio.sleep(self._seconds(data))
+
+    def write_now(self, data: bytes) -> bool:
+        if self.takes_now:
+            self.taken.append(data)
+        return self.takes_now
+
+
 async def test_all_that_is_pushed_is_poured_until_it_is_closed_or_one_write_takes_too_long(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    outbox, poured = Outbox(1000), []
-
-    async def write(data: bytes) -> None:
-        poured.append(data)
-        await trio.sleep(1 if data != b"slow" else 100)
-
+    outbox, sink = Outbox(1000), Sink(lambda data: 1 if data != b"slow" else 100)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.pour, write, 10)
+        nursery.start_soon(outbox.pour, sink, 10)
         for data in (b"one", b"two"):
             outbox.push(data)
             await trio.sleep(50)  # to wait for something to write is not to be slow
         outbox.close()
-    assert poured == [b"one", b"two"]
+    assert sink.taken == [b"one", b"two"]
     outbox = Outbox(1000)
     outbox.push(b"slow")
     with pytest.raises(trio.TooSlowError):
-        await outbox.pour(write, 10)
+        await outbox.pour(sink, 10)
 
 
-async def test_what_is_taken_at_once_is_never_queued_and_overtakes_nothing() -> None:
-    outbox, said, takes = Outbox(1000), list[bytes](), True
-    gate = trio.Event()
-
-    async def write(data: bytes) -> None:
-        await gate.wait()
-        said.append(data)
-
-    def write_now(data: bytes) -> bool:
-        if takes:
-            said.append(data)
-        return takes
-
+async def test_what_is_taken_at_once_is_never_queued_and_overtakes_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    outbox, sink = Outbox(1000), Sink(lambda data: 5)
+    sink.takes_now = True
     assert outbox.push(b"before anybody writes")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.pour, write, 10.0, write_now)
+        nursery.start_soon(outbox.pour, sink, 10.0)
         await trio.testing.wait_all_tasks_blocked()
         assert outbox.push(b"while that is written")  # and not before it
-        assert said == [] and len(outbox) == 1
-        gate.set()
-        await trio.testing.wait_all_tasks_blocked()
+        assert sink.taken == [b"before anybody writes"] and len(outbox) == 1
+        await trio.sleep(11)
         assert outbox.push(b"at once")
-        assert said == [b"before anybody writes", b"while that is written", b"at once"]
-        takes = False
+        assert sink.taken == [b"before anybody writes", b"while that is written", b"at once"]
+        sink.takes_now = False
         assert outbox.push(b"when there is room")
         assert len(outbox) == 1
-        await trio.testing.wait_all_tasks_blocked()
-        assert said[3:] == [b"when there is room"]
+        await trio.sleep(6)
+        assert sink.taken[3:] == [b"when there is room"]
         outbox.close()
-        takes = True
+        sink.takes_now = True
         assert not outbox.push(b"x")
+
+
+async def test_all_that_is_written_is_told_to_the_meter_and_nothing_else() -> None:
+    sink, counts = Sink(), Counts()
+    writer = MeteredWriter(sink, counts, "gossip")
+    await writer.write(b"four")
+    assert not writer.write_now(b"refused")
+    sink.takes_now = True
+    assert writer.write_now(b"seven b")
+    assert sink.taken == [b"four", b"seven b"]
+    assert counts.of == {("traffic", "outbound", "gossip"): 11}

@@ -11,7 +11,7 @@ from p2pledger.ledger.mempool import Share
 from p2pledger.node.executor import SPARE_MAX
 from p2pledger.types import Epoch, Height, Millis, View
 from tests.ledgers import START_MS, genesis, signer, transaction
-from tests.unit.node.solo import Solo
+from tests.unit.node.solo import Solo, fact
 
 ALL = Share("city", 10**6, 10**9)
 
@@ -30,6 +30,21 @@ def test_what_is_refused_takes_no_place_in_a_small_block(tmp_path, limit):
     built = solo.executor.build(asked, after)
     assert built.transaction_ids == (good.id,)
     solo.signer.close()
+
+
+def test_the_bodies_of_a_block_are_at_hand_from_its_execution_until_it_is_stored(tmp_path):
+    solo = Solo(tmp_path)
+    one, now = fact(solo.genesis), Millis(solo.clock.now() + 1_000)
+    solo.pool.mempool.add(one, Millis(now - 1_000), ALL)
+    base = genesis_digest(solo.genesis)
+    built = solo.executor.build(
+        Build(Epoch(0), View(1), Height(1), base, View(0), now, 0, (), False, False), now
+    )
+    digest = built.header.digest
+    assert solo.executor.bodies(base) == ()
+    assert solo.executor.bodies(digest) == (one,)
+    solo.layers.settle(digest)
+    assert solo.executor.bodies(digest) == ()
 
 
 def test_a_leader_reads_the_blocks_limits_once(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from p2pledger.crypto import is_signed
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.merkle import Frontier
-from p2pledger.network.seam import Topic, Verdict
+from p2pledger.network.seam import Topic
 from p2pledger.node.verifying import INLINE_MAX
 from p2pledger.types import ZERO_HASH, Epoch, Hash, Height, Millis, Signature, View
 from p2pledger.verify_chain import Different, Replay
@@ -79,9 +79,9 @@ async def test_gossip_is_verified_when_it_is_checked_and_a_bad_one_ends_refused(
     good, bad = fresh(solo), fresh(solo, is_good=False)
     data = encode(Spread(solo.clock.now(), (good.encoded, bad.encoded)))
     async with solo.running():
-        assert await solo.exchange.check_gossip(Topic.TRANSACTIONS, "peer", data) is Verdict.ACCEPT
+        take = await solo.exchange.check_gossip(Topic.TRANSACTIONS, "peer", data)
         assert unproven(solo, good, bad) == [bad]
-        await solo.exchange.on_gossip(Topic.TRANSACTIONS, "peer", data)
+        await take()
         assert (await solo.pool.wait(good.id, 20_000)).outcome is Outcome.FINAL
         fate = await solo.pool.wait(bad.id, 20_000)
         assert (fate.outcome, fate.code) == (Outcome.REFUSED, CODE)
