@@ -16,7 +16,7 @@ from itertools import islice
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
-from p2pledger.ledger.entries import path_of
+from p2pledger.ledger.entries import Leaves, path_of
 from p2pledger.storage import buckets, schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.journal import Effects, effects_of_row, journal_row
@@ -100,8 +100,9 @@ class Slice:
     """Rows that go into the tables together."""
 
     def __init__(self) -> None:
-        self.values: dict[bytes, bytes | None] = {}
-        self.leaves: dict[str, dict[Hash, Hash | None]] = {}
+        self.state: list[tuple[Hash, Hash | None, bytes, bytes | None]] = []
+        """Path, leaf, key and value; no leaf and no value where the key was removed."""
+        self.leaves: dict[str, Leaves] = {}
         self.nodes: list[tuple[str, Hash | None]] = []
         self.parcels: list[tuple[int, bytes, bytes, int]] = []
         self.shelves: list[Shelf] = []
@@ -112,7 +113,12 @@ class Slice:
     @property
     def rows(self) -> int:
         """How many rows these are."""
-        return len(self.values) + len(self.nodes) + self.index_rows
+        return len(self.state) + len(self.nodes) + self.index_rows
+
+    @property
+    def values(self) -> dict[bytes, bytes | None]:
+        """What the state's keys have in the tables from here on."""
+        return {key: value for _, _, key, value in self.state}
 
     def write(self, writer: sqlite3.Connection) -> None:
         """Write the rows into their tables."""
@@ -120,21 +126,13 @@ class Slice:
             writer.executemany(schema.PARCEL_PUT, self.parcels)
         if self.shelves:
             writer.executemany(schema.SHELF_PUT, [shelf.row for shelf in self.shelves])
-        if not self.values and not self.nodes:
+        if not self.nodes:
             return
-        state: list[tuple[bytes, ...]] = []
-        removed: list[tuple[bytes]] = []
-        leaves = [item for bucket in self.leaves.values() for item in bucket.items()]
-        for (path, leaf), (key, value) in zip(leaves, self.values.items(), strict=True):
-            if value is None or leaf is None:
-                removed.append((path,))
-            else:
-                state.append((path, leaf, key, value))
-        writer.executemany(schema.STATE_PUT, state)
-        writer.executemany(schema.STATE_REMOVE, removed)
+        writer.executemany(schema.STATE_PUT, [row for row in self.state if row[1] is not None])
+        writer.executemany(schema.STATE_REMOVE, [row[:1] for row in self.state if row[1] is None])
         buckets.write(writer, self.leaves)
         writer.executemany(schema.NODE_PUT, [node for node in self.nodes if node[1] is not None])
-        writer.executemany(schema.NODE_REMOVE, [(prefix,) for prefix, node in self.nodes if node is None])
+        writer.executemany(schema.NODE_REMOVE, [node[:1] for node in self.nodes if node[1] is None])
 
 
 def slices(generation: Generation, depth: int) -> Iterator[Slice]:
@@ -144,22 +142,18 @@ def slices(generation: Generation, depth: int) -> Iterator[Slice]:
 
 
 def _slices_of_state(generation: Generation, depth: int) -> Iterator[Slice]:
-    keys: dict[str, dict[Hash, bytes]] = {}
-    for key in generation.values:
-        path = path_of(key)
-        keys.setdefault(path.hex()[:depth], {})[path] = key
-    nodes: dict[str, list[str]] = {}
-    for prefix in generation.nodes:
-        nodes.setdefault(prefix[:depth], []).append(prefix)
-    made = Slice()
-    for bucket in sorted(keys.keys() | nodes.keys()):
-        for path, key in sorted(keys.get(bucket, {}).items()):
-            made.values[key] = generation.values[key]
-            made.leaves.setdefault(bucket, {})[path] = generation.leaves[bucket][path]
-        made.nodes += [(prefix, generation.nodes[prefix]) for prefix in sorted(nodes.get(bucket, ()))]
-        if made.rows >= SLICE_ROWS:
-            yield made
-            made = Slice()
+    values, leaves, nodes = generation.values, generation.leaves, generation.nodes
+    keys, made = {path_of(key): key for key in values}, Slice()
+    for prefix in sorted(nodes):
+        if len(prefix) == depth:  # another bucket: what is below it follows
+            if made.rows >= SLICE_ROWS:
+                yield made
+                made = Slice()
+            made.leaves[prefix] = leaves[prefix]
+            for path, leaf in leaves[prefix].items():
+                key = keys[path]
+                made.state.append((path, leaf, key, values[key]))
+        made.nodes.append((prefix, nodes[prefix]))
     yield made
 
 
