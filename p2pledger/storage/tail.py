@@ -9,6 +9,7 @@ A slice is whole buckets, rows and nodes together: what stands in the tables is 
 reader lays the generations over what it has read, and reads anew if one came or went meanwhile.
 """
 
+import json
 import sqlite3
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +17,15 @@ from itertools import islice
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
-from p2pledger.ledger.entries import Leaves, path_of
-from p2pledger.storage import buckets, schema
+from p2pledger.ledger.entries import (
+    BUCKET_BYTES_MAX,
+    BUCKET_ENTRIES_MAX,
+    Leaves,
+    path_of,
+    path_range,
+    repacked,
+)
+from p2pledger.storage import schema
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.journal import Effects, effects_of_row, journal_row
 from p2pledger.storage.parcels import PARCEL_BITS, Shelf, packed
@@ -103,6 +111,8 @@ class Slice:
         self.state: list[tuple[Hash, Hash | None, bytes, bytes | None]] = []
         """Path, leaf, key and value; no leaf and no value where the key was removed."""
         self.leaves: dict[str, Leaves] = {}
+        self.split: set[str] = set()
+        """Buckets that were split, or that are: they have nodes below their own."""
         self.nodes: list[tuple[str, Hash | None]] = []
         self.parcels: list[tuple[int, bytes, bytes, int]] = []
         self.shelves: list[Shelf] = []
@@ -121,7 +131,7 @@ class Slice:
         return {key: value for _, _, key, value in self.state}
 
     def write(self, writer: sqlite3.Connection) -> None:
-        """Write the rows into their tables."""
+        """Write the rows into their tables. Written twice it is the same, as after a crash."""
         if self.parcels:
             writer.executemany(schema.PARCEL_PUT, self.parcels)
         if self.shelves:
@@ -130,9 +140,25 @@ class Slice:
             return
         writer.executemany(schema.STATE_PUT, [row for row in self.state if row[1] is not None])
         writer.executemany(schema.STATE_REMOVE, [row[:1] for row in self.state if row[1] is None])
-        buckets.write(writer, self.leaves)
+        now = list(self._buckets(writer))
+        writer.executemany(schema.BUCKET_PUT, [row for row in now if 0 < len(row[1]) <= BUCKET_BYTES_MAX])
+        gone = [row[:1] for row in now if not 0 < len(row[1]) <= BUCKET_BYTES_MAX]
+        writer.executemany(schema.BUCKET_REMOVE, gone)
         writer.executemany(schema.NODE_PUT, [node for node in self.nodes if node[1] is not None])
         writer.executemany(schema.NODE_REMOVE, [node[:1] for node in self.nodes if node[1] is None])
+
+    def _buckets(self, writer: sqlite3.Connection) -> Iterator[tuple[int, bytes]]:
+        """Each bucket's number and entries, packed; of a split one some more than a bucket holds."""
+        whole = {
+            int(prefix, 16): leaves for prefix, leaves in self.leaves.items() if prefix not in self.split
+        }
+        before = dict(writer.execute(schema.BUCKETS, (json.dumps([*whole]),))) if whole else {}
+        for number, leaves in whole.items():
+            yield number, repacked(before.get(number, b""), leaves)
+        for prefix in self.split:
+            limits = *path_range(prefix), BUCKET_ENTRIES_MAX + 1
+            entries = writer.execute(schema.STATE_ENTRIES, limits)
+            yield int(prefix, 16), b"".join([path + leaf for path, leaf in entries])
 
 
 def slices(generation: Generation, depth: int) -> Iterator[Slice]:
@@ -153,6 +179,8 @@ def _slices_of_state(generation: Generation, depth: int) -> Iterator[Slice]:
             for path, leaf in leaves[prefix].items():
                 key = keys[path]
                 made.state.append((path, leaf, key, values[key]))
+        else:
+            made.split.add(prefix[:depth])
         made.nodes.append((prefix, nodes[prefix]))
     yield made
 
