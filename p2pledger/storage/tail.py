@@ -26,7 +26,7 @@ from p2pledger.ledger.entries import (
     repacked,
 )
 from p2pledger.storage import schema
-from p2pledger.storage.database import Damaged
+from p2pledger.storage.database import Damaged, put_all
 from p2pledger.storage.journal import Effects, effects_of_row, journal_row
 from p2pledger.storage.parcels import PARCEL_BITS, Shelf, packed
 from p2pledger.types import Hash, Height
@@ -138,13 +138,13 @@ class Slice:
             writer.executemany(schema.SHELF_PUT, [shelf.row for shelf in self.shelves])
         if not self.nodes:
             return
-        writer.executemany(schema.STATE_PUT, [row for row in self.state if row[1] is not None])
+        put_all(writer, schema.STATE_PUT, [row for row in self.state if row[1] is not None])
         writer.executemany(schema.STATE_REMOVE, [row[:1] for row in self.state if row[1] is None])
         now = list(self._buckets(writer))
-        writer.executemany(schema.BUCKET_PUT, [row for row in now if 0 < len(row[1]) <= BUCKET_BYTES_MAX])
+        put_all(writer, schema.BUCKET_PUT, [row for row in now if 0 < len(row[1]) <= BUCKET_BYTES_MAX])
         gone = [row[:1] for row in now if not 0 < len(row[1]) <= BUCKET_BYTES_MAX]
         writer.executemany(schema.BUCKET_REMOVE, gone)
-        writer.executemany(schema.NODE_PUT, [node for node in self.nodes if node[1] is not None])
+        put_all(writer, schema.NODE_PUT, [node for node in self.nodes if node[1] is not None])
         writer.executemany(schema.NODE_REMOVE, [node[:1] for node in self.nodes if node[1] is None])
 
     def _buckets(self, writer: sqlite3.Connection) -> Iterator[tuple[int, bytes]]:
