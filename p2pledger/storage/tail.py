@@ -9,6 +9,7 @@ A slice is whole buckets, rows and nodes together: what stands in the tables is 
 reader lays the generations over what it has read, and reads anew if one came or went meanwhile.
 """
 
+import json
 import sqlite3
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +17,16 @@ from itertools import islice
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
-from p2pledger.ledger.entries import path_of
-from p2pledger.storage import buckets, schema
-from p2pledger.storage.database import Damaged
+from p2pledger.ledger.entries import (
+    BUCKET_BYTES_MAX,
+    BUCKET_ENTRIES_MAX,
+    Leaves,
+    path_of,
+    path_range,
+    repacked,
+)
+from p2pledger.storage import schema
+from p2pledger.storage.database import Damaged, put_all
 from p2pledger.storage.journal import Effects, effects_of_row, journal_row
 from p2pledger.storage.parcels import PARCEL_BITS, Shelf, packed
 from p2pledger.types import Hash, Height
@@ -100,8 +108,11 @@ class Slice:
     """Rows that go into the tables together."""
 
     def __init__(self) -> None:
-        self.values: dict[bytes, bytes | None] = {}
-        self.leaves: dict[str, dict[Hash, Hash | None]] = {}
+        self.state: list[tuple[Hash, Hash | None, bytes, bytes | None]] = []
+        """Path, leaf, key and value; no leaf and no value where the key was removed."""
+        self.leaves: dict[str, Leaves] = {}
+        self.split: set[str] = set()
+        """Buckets that were split, or that are: they have nodes below their own."""
         self.nodes: list[tuple[str, Hash | None]] = []
         self.parcels: list[tuple[int, bytes, bytes, int]] = []
         self.shelves: list[Shelf] = []
@@ -112,29 +123,42 @@ class Slice:
     @property
     def rows(self) -> int:
         """How many rows these are."""
-        return len(self.values) + len(self.nodes) + self.index_rows
+        return len(self.state) + len(self.nodes) + self.index_rows
+
+    @property
+    def values(self) -> dict[bytes, bytes | None]:
+        """What the state's keys have in the tables from here on."""
+        return {key: value for _, _, key, value in self.state}
 
     def write(self, writer: sqlite3.Connection) -> None:
-        """Write the rows into their tables."""
+        """Write the rows into their tables. Written twice it is the same, as after a crash."""
         if self.parcels:
             writer.executemany(schema.PARCEL_PUT, self.parcels)
         if self.shelves:
             writer.executemany(schema.SHELF_PUT, [shelf.row for shelf in self.shelves])
-        if not self.values and not self.nodes:
+        if not self.nodes:
             return
-        state: list[tuple[bytes, ...]] = []
-        removed: list[tuple[bytes]] = []
-        leaves = [item for bucket in self.leaves.values() for item in bucket.items()]
-        for (path, leaf), (key, value) in zip(leaves, self.values.items(), strict=True):
-            if value is None or leaf is None:
-                removed.append((path,))
-            else:
-                state.append((path, leaf, key, value))
-        writer.executemany(schema.STATE_PUT, state)
-        writer.executemany(schema.STATE_REMOVE, removed)
-        buckets.write(writer, self.leaves)
-        writer.executemany(schema.NODE_PUT, [node for node in self.nodes if node[1] is not None])
-        writer.executemany(schema.NODE_REMOVE, [(prefix,) for prefix, node in self.nodes if node is None])
+        put_all(writer, schema.STATE_PUT, [row for row in self.state if row[1] is not None])
+        writer.executemany(schema.STATE_REMOVE, [row[:1] for row in self.state if row[1] is None])
+        now = list(self._buckets(writer))
+        put_all(writer, schema.BUCKET_PUT, [row for row in now if 0 < len(row[1]) <= BUCKET_BYTES_MAX])
+        gone = [row[:1] for row in now if not 0 < len(row[1]) <= BUCKET_BYTES_MAX]
+        writer.executemany(schema.BUCKET_REMOVE, gone)
+        put_all(writer, schema.NODE_PUT, [node for node in self.nodes if node[1] is not None])
+        writer.executemany(schema.NODE_REMOVE, [node[:1] for node in self.nodes if node[1] is None])
+
+    def _buckets(self, writer: sqlite3.Connection) -> Iterator[tuple[int, bytes]]:
+        """Each bucket's number and entries, packed; of a split one some more than a bucket holds."""
+        whole = {
+            int(prefix, 16): leaves for prefix, leaves in self.leaves.items() if prefix not in self.split
+        }
+        before = dict(writer.execute(schema.BUCKETS, (json.dumps([*whole]),))) if whole else {}
+        for number, leaves in whole.items():
+            yield number, repacked(before.get(number, b""), leaves)
+        for prefix in self.split:
+            limits = *path_range(prefix), BUCKET_ENTRIES_MAX + 1
+            entries = writer.execute(schema.STATE_ENTRIES, limits)
+            yield int(prefix, 16), b"".join([path + leaf for path, leaf in entries])
 
 
 def slices(generation: Generation, depth: int) -> Iterator[Slice]:
@@ -144,22 +168,20 @@ def slices(generation: Generation, depth: int) -> Iterator[Slice]:
 
 
 def _slices_of_state(generation: Generation, depth: int) -> Iterator[Slice]:
-    keys: dict[str, dict[Hash, bytes]] = {}
-    for key in generation.values:
-        path = path_of(key)
-        keys.setdefault(path.hex()[:depth], {})[path] = key
-    nodes: dict[str, list[str]] = {}
-    for prefix in generation.nodes:
-        nodes.setdefault(prefix[:depth], []).append(prefix)
-    made = Slice()
-    for bucket in sorted(keys.keys() | nodes.keys()):
-        for path, key in sorted(keys.get(bucket, {}).items()):
-            made.values[key] = generation.values[key]
-            made.leaves.setdefault(bucket, {})[path] = generation.leaves[bucket][path]
-        made.nodes += [(prefix, generation.nodes[prefix]) for prefix in sorted(nodes.get(bucket, ()))]
-        if made.rows >= SLICE_ROWS:
-            yield made
-            made = Slice()
+    values, leaves, nodes = generation.values, generation.leaves, generation.nodes
+    keys, made = {path_of(key): key for key in values}, Slice()
+    for prefix in sorted(nodes):
+        if len(prefix) == depth:  # another bucket: what is below it follows
+            if made.rows >= SLICE_ROWS:
+                yield made
+                made = Slice()
+            made.leaves[prefix] = leaves[prefix]
+            for path, leaf in leaves[prefix].items():
+                key = keys[path]
+                made.state.append((path, leaf, key, values[key]))
+        else:
+            made.split.add(prefix[:depth])
+        made.nodes.append((prefix, nodes[prefix]))
     yield made
 
 

@@ -7,7 +7,8 @@
  *                        NAME. ACTION is `kill` (before it), `fail` (a sync fails and the process is killed
  *                        at once), or an errno as a number. A failing sync fails once, and later ones seem to
  *                        succeed, as they do on Linux; a failing write or open (for writing) fails from then
- *                        on.
+ *                        on. A sync counts when something was written before it: SQLite syncs a log once more
+ *                        before it moves it into the file, and what a commit has synced that cannot lose.
  *
  * While it records, syncs are noted and not carried out: only the record decides what survives. One lock
  * holds each operation and its note together, so the record has the order of the operations.
@@ -43,7 +44,7 @@ static char directory[PATH_BYTES_MAX];
 static size_t directory_length;
 static int record = -1;
 static uint32_t opened;
-static struct { uint64_t handle; int is_faulty; } files[FILES_MAX];
+static struct { uint64_t handle; int is_faulty, is_unsynced; } files[FILES_MAX];
 
 static struct {
     char operation[8], name[128], action[16];
@@ -132,6 +133,7 @@ static int open_noted(int at, const char *path, int flags, mode_t mode) {
     if (fd >= 0 && fd < FILES_MAX) {
         files[fd].handle = (uint64_t)getpid() << 32 | ++opened;
         files[fd].is_faulty = fault.nth > 0 && ends_with(path, fault.name);
+        files[fd].is_unsynced = 0;
         note('O', files[fd].handle, (is_there ? 0 : 1) | (flags & O_TRUNC ? 2 : 0), path, strlen(path));
     }
     int error = errno;
@@ -183,7 +185,10 @@ static ssize_t write_noted(int fd, const void *data, size_t length, off64_t offs
     if (!is_faulty(fd, "write")) {
         off64_t from = offset >= 0 ? offset : lseek64(fd, 0, SEEK_CUR);
         written = offset >= 0 ? syscall(SYS_pwrite64, fd, data, length, offset) : syscall(SYS_write, fd, data, length);
-        if (written > 0) note('W', handle_of(fd), (uint64_t)from, data, (size_t)written);
+        if (written > 0) {
+            note('W', handle_of(fd), (uint64_t)from, data, (size_t)written);
+            files[fd].is_unsynced = 1;
+        }
     }
     int error = errno;
     pthread_mutex_unlock(&lock);
@@ -222,7 +227,9 @@ static int sync_noted(int fd, long number) {
     int result = 0;
     if (handle_of(fd) == 0) return (int)syscall(number, fd);
     pthread_mutex_lock(&lock);
-    if (is_faulty(fd, "sync")) {
+    int is_needed = files[fd].is_unsynced;
+    files[fd].is_unsynced = 0;
+    if (is_needed && is_faulty(fd, "sync")) {
         result = -1;
         note('E', handle_of(fd), 0, "", 0);
         if (strcmp(fault.action, "fail") == 0) die();

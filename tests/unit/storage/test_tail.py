@@ -77,6 +77,8 @@ def check_read_together(store: SqliteStore) -> None:
     alone = {digit: state._stored_bucket(digit) for digit in DIGITS}
     whole = {digit: one for digit, one in alone.items() if len(one) <= BUCKET_BYTES_MAX}
     assert state._stored.read(DIGITS) == whole
+    rows = dict(store._database.rows("SELECT number, entries FROM buckets"))
+    assert rows == {int(digit, 16): one for digit, one in whole.items() if one}
 
 
 def stored_rows(store: SqliteStore) -> int:
