@@ -6,18 +6,10 @@ bucket is split there is none, and the entries are read by their paths.
 """
 
 import json
-import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from p2pledger.ledger.commitment import packed_hashes
 from p2pledger.ledger.crown import EMPTY, HASH_BYTES
-from p2pledger.ledger.entries import (
-    BUCKET_BYTES_MAX,
-    BUCKET_ENTRIES_MAX,
-    Leaves,
-    path_range,
-    repacked,
-)
 from p2pledger.storage import schema
 from p2pledger.storage.database import Database
 from p2pledger.types import Hash
@@ -57,27 +49,3 @@ class Buckets:
             for (number, prefix), bucket, node in zip(numbers.items(), found, hashes, strict=True)
             if bytes(nodes[HASH_BYTES * number : HASH_BYTES * (number + 1)]) == node
         }
-
-
-def write(writer: sqlite3.Connection, changed: Mapping[str, Leaves]) -> None:
-    """Bring the rows of these buckets up to date, by their digits and by the leaves that change in them.
-
-    After the changed rows of the state are written, and before the nodes are: by its node is told whether a
-    bucket without a row was empty or split. Written twice it is the same, as after a crash.
-    """
-    now = dict(_changed(writer, changed))
-    writer.executemany(schema.BUCKET_PUT, [row for row in now.items() if 0 < len(row[1]) <= BUCKET_BYTES_MAX])
-    gone = [(number,) for number, bucket in now.items() if not 0 < len(bucket) <= BUCKET_BYTES_MAX]
-    writer.executemany(schema.BUCKET_REMOVE, gone)
-
-
-def _changed(writer: sqlite3.Connection, changed: Mapping[str, Leaves]) -> Iterator[tuple[int, bytes]]:
-    """Each bucket's number and entries, packed; of a split one some more than a bucket holds."""
-    for prefix, leaves in changed.items():
-        number = int(prefix, 16)
-        ((node, bucket),) = writer.execute(schema.BUCKET, (prefix, number))
-        if bucket is None and node is not None:
-            limits = *path_range(prefix), BUCKET_ENTRIES_MAX + 1
-            yield number, b"".join(path + leaf for path, leaf in writer.execute(schema.STATE_ENTRIES, limits))
-        else:
-            yield number, repacked(bucket or b"", leaves)
