@@ -1,7 +1,6 @@
 """One node as a process: opened, run until a signal, closed in order. Floor 8."""
 
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from functools import partial
@@ -36,10 +35,6 @@ from p2pledger.signer.local import LocalSigner
 from p2pledger.storage.snapshot import Snapshots
 from p2pledger.storage.sqlite import SqliteStore
 
-THREAD_SWITCH_S = 0.0005
-"""How long the event loop may hold the interpreter's lock against a thread that signs, stores or verifies:
-by Python's own 5 ms each of these, and so each vote, waited for several milliseconds."""
-
 _log = structlog.get_logger("p2pledger.daemon")
 
 
@@ -64,7 +59,6 @@ def run(path: Path) -> int:
         with ExitStack() as stack:
             node = _open(configuration, genesis, metrics, stack)
             stack.enter_context(collecting_seldom())
-            sys.setswitchinterval(THREAD_SWITCH_S)
             instruments = [LoopAccount(metrics)] if configuration.metrics.by_task else []
             trio.run(_run, node, configuration, metrics, instruments=instruments)
     except (KeyFileRefused, TracingMissing, OSError) as error:

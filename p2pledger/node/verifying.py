@@ -5,8 +5,10 @@ are taken it only costs: the loop and the thread wait for one core, and for each
 """
 
 import os
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import trio
 
@@ -24,6 +26,10 @@ CHUNK_S = 0.002
 
 Half of it costs 1 us more for a signature: each time the caches are filled anew, which takes some 85 us.
 """
+SWITCH_S = 0.0005
+"""While threads verify, each lets go of the interpreter's lock for every signature, and gets it back so soon
+where the loop is busy. By Python's own 5 ms one signature would take as long. At other times that is better:
+where all cores are taken, a tenth of what a node does is switching."""
 
 _verifiers = trio.CapacityLimiter(max(1, os.cpu_count() or 1))
 
@@ -35,6 +41,8 @@ class Verifier:
         self._machine, self._metrics, self._cores = machine, metrics, cores
         self._turn = trio.Lock()
         """Held by who verifies on the loop: two would hold others up for twice CHUNK_S."""
+        self._in_threads = 0
+        self._switch_s = sys.getswitchinterval()
 
     async def authentic(self, transactions: Sequence[Transaction]) -> list[bool]:
         """Which of these are signed by all their signers.
@@ -53,13 +61,26 @@ class Verifier:
                 work.go_on()
             self._cores.observe(time.perf_counter() - began_s, time.thread_time() - spent_s)
         elif self._cores.is_for_thread():
-            await trio.to_thread.run_sync(self._finish, work, limiter=_verifiers)
+            with self._switching_soon():
+                await trio.to_thread.run_sync(self._finish, work, limiter=_verifiers)
         else:
             async with self._turn:
                 await self._finish_here(work)
         self._machine.note_proven(work.proven)
         self._metrics.signature_verify_seconds.observe(trio.current_time() - started)
         return work.verdicts
+
+    @contextmanager
+    def _switching_soon(self) -> Iterator[None]:
+        """Have the loop let threads go on after SWITCH_S while one of them verifies."""
+        self._in_threads += 1
+        sys.setswitchinterval(min(SWITCH_S, self._switch_s))
+        try:
+            yield
+        finally:
+            self._in_threads -= 1
+            if not self._in_threads:
+                sys.setswitchinterval(self._switch_s)
 
     def _finish(self, work: "_Work") -> None:
         with self._metrics.spending("verify"):

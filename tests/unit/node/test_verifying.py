@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import pytest
@@ -101,3 +102,21 @@ async def test_others_have_their_turn_after_each_chunk(ledger, slowly):
             slowly.append("others")
             await trio.lowlevel.checkpoint()
     assert slowly.count("others") >= slowly.count("signature") - 1
+
+
+@pytest.mark.parametrize("are_free", [True, False])
+async def test_the_loop_lets_go_sooner_only_while_threads_verify(ledger, monkeypatch, are_free):
+    usual_s, seen_s = sys.getswitchinterval(), []
+
+    def verify(*signed):
+        seen_s.append(sys.getswitchinterval())
+        return True
+
+    monkeypatch.setattr(verifying, "is_signed", verify)
+    verifier, _ = told(ledger, are_free)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(verifier.authentic, batch(ledger, 2 * INLINE_MAX))
+    expected_s = verifying.SWITCH_S if are_free else usual_s
+    assert seen_s == pytest.approx([expected_s] * len(seen_s))
+    assert sys.getswitchinterval() == usual_s
