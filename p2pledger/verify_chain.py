@@ -22,7 +22,7 @@ from p2pledger.chain.vote import IsSigned, check_evidence
 from p2pledger.codec import from_json
 from p2pledger.crypto import is_signed as is_really_signed
 from p2pledger.errors import InvalidMessage, InvalidTransaction
-from p2pledger.ledger.machine import Execution, Machine, Round
+from p2pledger.ledger.machine import Execution, IndexRows, Machine, Round
 from p2pledger.storage.archive import Archive
 from p2pledger.storage.memory import MemoryStore
 from p2pledger.types import ZERO_HASH
@@ -110,7 +110,7 @@ class Replay:
             raise Different(header.height, str(error)) from None
         self._check_roots(header, done)
         self._take_rows(done)
-        self._store.commit(block, transactions, replace(done, index_rows=()))
+        self._store.commit(block, transactions, replace(done, index_rows=IndexRows()))
         self._store.prune(header.height, "")
         if done.next_set is not None:
             self._sets.append(done.next_set)

@@ -222,7 +222,7 @@ class Solo:
     def commit(self, block: FinalBlock) -> None:
         """Store what `execute` gave."""
         layer = self.layer(block)
-        rows = (*layer.execution.index_rows, *offences.rows(block))
+        rows = layer.execution.index_rows.followed_by(offences.rows(block))
         self.store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
         self._layers.settle(block.header.digest)
         self._passed_ms = 0

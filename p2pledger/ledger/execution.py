@@ -9,7 +9,7 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.crown import Crown
 from p2pledger.ledger.entries import Changed
-from p2pledger.ledger.rules import IndexRow
+from p2pledger.ledger.rules import IndexRows
 from p2pledger.merkle import Frontier, Growth
 from p2pledger.types import Hash, Height
 
@@ -34,7 +34,7 @@ class Execution:
     results: tuple[Result, ...]
     growth: Growth
     transactions: Mapping[Hash, Transaction]
-    index_rows: tuple[IndexRow, ...]
+    index_rows: IndexRows
     next_set: AuthoritySet | None = None
     """What the last block of an epoch decides: the list that sits two epochs later."""
 

@@ -17,13 +17,13 @@ from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.execution import Built, Execution, Refusal
 from p2pledger.ledger.modules import RULES, governance, registry
 from p2pledger.ledger.payloads import Payloads
-from p2pledger.ledger.rules import Context, IndexRow, Round
+from p2pledger.ledger.rules import Context, IndexRow, IndexRows, Round
 from p2pledger.ledger.state import Changes, EmptyState, StateReader
 from p2pledger.ledger.work import Ground, Opened, Work, check_once_and_in_time, in_order, runs
 from p2pledger.merkle import Frontier
 from p2pledger.types import Hash, Height
 
-__all__ = ["Built", "Execution", "IndexRow", "Machine", "Refusal", "Round", "Trial"]
+__all__ = ["Built", "Execution", "IndexRow", "IndexRows", "Machine", "Refusal", "Round", "Trial"]
 
 HEADER_BYTES_MAX = 512
 EVIDENCE_BYTES_MAX = 384
@@ -77,7 +77,7 @@ class Machine:
             results=(),
             growth=growth,
             transactions={},
-            index_rows=rows,
+            index_rows=IndexRows.of(rows),
         )
 
     def check_form(self, transaction: Transaction) -> None:

@@ -5,8 +5,8 @@ may decide on. Either is a function over the state that does all of what the pay
 InvalidTransaction and leaves nothing behind.
 """
 
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from p2pledger.chain.genesis import Genesis
@@ -30,6 +30,59 @@ class IndexRow(NamedTuple):
     value: bytes
 
 
+Columns = tuple[list[bytes], list[bytes]]
+"""The keys of rows of one index, and their values."""
+
+
+@dataclass
+class IndexRows:
+    """Index rows in their order: kept by index, without an object for each, because a record has three."""
+
+    names: list[str] = field(default_factory=list)
+    """Each row's index, in the order of rows."""
+    columns: dict[str, Columns] = field(default_factory=dict)
+    """What rows each index gets, in their order; at least one."""
+
+    @classmethod
+    def of(cls, rows: Iterable["IndexRow | IndexRows"]) -> "IndexRows":
+        """These rows, some of them together already."""
+        made = cls()
+        for some in rows:
+            if isinstance(some, IndexRows):
+                made._add_all(some)
+            else:
+                made._add(*some)
+        return made
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[IndexRow]:
+        each = {name: zip(*columns, strict=True) for name, columns in self.columns.items()}
+        return (IndexRow(name, *next(each[name])) for name in self.names)
+
+    def of_index(self, name: str) -> Columns:
+        """The rows that this index gets; none as well."""
+        return self.columns.get(name, ([], []))
+
+    def followed_by(self, rows: Sequence[IndexRow]) -> "IndexRows":
+        """These rows and then those."""
+        return IndexRows.of([self, *rows]) if rows else self
+
+    def _add(self, name: str, key: bytes, value: bytes) -> None:
+        self.names.append(name)
+        keys, values = self.columns.setdefault(name, ([], []))
+        keys.append(key)
+        values.append(value)
+
+    def _add_all(self, others: "IndexRows") -> None:
+        self.names += others.names
+        for name, (more_keys, more_values) in others.columns.items():
+            keys, values = self.columns.setdefault(name, ([], []))
+            keys += more_keys
+            values += more_values
+
+
 @dataclass(frozen=True)
 class Round:
     """Where in the chain a block stands: what rules may know of it beside the state."""
@@ -51,7 +104,8 @@ class SignedInside(Protocol):
 class Context:
     """What a rule may know beside its payload and the state: of one transaction, then of the next.
 
-    Only `emit` and `turn_to` change it. `rows` are those of all transactions that were carried out.
+    Only `emit` and `turn_to` change it. `rows` are those of all transactions that were carried out, those of
+    a run together.
     """
 
     __slots__ = (
@@ -62,7 +116,7 @@ class Context:
         self, genesis: Genesis, round_: Round, is_signed: IsSigned, proven: Container[Hash] = frozenset()
     ) -> None:
         self.genesis, self.round, self._is_signed, self._proven = genesis, round_, is_signed, proven
-        self.rows: list[IndexRow] = []
+        self.rows: list[IndexRow | IndexRows] = []
 
     def turn_to(self, transaction: Transaction) -> None:
         """From here on it is about this transaction."""
@@ -93,7 +147,7 @@ class Context:
 
 
 new_index_row = tuple.__new__
-"""`IndexRow` is a tuple; three of them are made for a record, and its own `__new__` would be a call more."""
+"""`IndexRow` is a tuple; its own `__new__` would be a call more."""
 
 Apply = Callable[[Changes, Context, Any], bytes]
 """Carries a payload out and returns the result's output (canonical CBOR, often empty)."""

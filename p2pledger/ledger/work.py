@@ -16,7 +16,7 @@ from p2pledger.ledger.execution import Execution
 from p2pledger.ledger.modules import governance, registry
 from p2pledger.ledger.modules.registry.rows import KEYS
 from p2pledger.ledger.quota import Charges
-from p2pledger.ledger.rules import Context, Reads, Round, Rule
+from p2pledger.ledger.rules import Context, IndexRows, Reads, Round, Rule
 from p2pledger.ledger.state import Changes, StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.types import Hash
@@ -150,7 +150,7 @@ class Work:
             results=tuple(results),
             growth=growth,
             transactions=self._transactions,
-            index_rows=tuple(ground.context.rows),
+            index_rows=IndexRows.of(ground.context.rows),
             next_set=next_set,
         )
 

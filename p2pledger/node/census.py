@@ -23,9 +23,8 @@ from p2pledger.ledger.modules.custody.rows import DISCREPANCIES, Discrepancy
 from p2pledger.ledger.modules.governance.proposals import DECISIONS_INDEX, PROPOSALS_INDEX
 from p2pledger.ledger.modules.governance.rows import POLLS, Status
 from p2pledger.ledger.modules.programs.rows import BY_ACCOUNT, Audited, Driven, Entry, Redeemed, Supplied
-from p2pledger.ledger.modules.records import schema_of
-from p2pledger.ledger.modules.records.rows import BY_SCHEMA
-from p2pledger.ledger.rules import IndexRow
+from p2pledger.ledger.modules.records import count_by_schema
+from p2pledger.ledger.rules import IndexRow, IndexRows
 from p2pledger.ledger.state import Readable
 from p2pledger.metrics import Metrics
 from p2pledger.storage.store import Store
@@ -96,18 +95,17 @@ class Census:
     def take(self, transactions: Sequence[Transaction], execution: Execution) -> None:
         """A block was stored."""
         metrics, rows = self._metrics, execution.index_rows
-        # Nearly all rows are records': they are told apart by name before a function is called for each.
-        for schema, count in Counter(map(schema_of, [row for row in rows if row.name == BY_SCHEMA])).items():
-            if schema is not None:
-                metrics.records_total.at(schema).inc(count)
+        for schema, count in count_by_schema(rows).items():
+            metrics.records_total.at(schema).inc(count)
         for kind, count in Counter([transaction.body.kind for transaction in transactions]).items():
             if kind in _ACCESS:
                 metrics.access_total.at(_ACCESS[kind]).inc(count)
-        for movement, points in _points([row for row in rows if row.name == BY_ACCOUNT]).items():
+        for movement, points in _points(rows).items():
             metrics.programs_points_total.at(movement).inc(points)
         with self._lock:
-            for row in [row for row in rows if row.name in _OPENING]:
-                self._take_row(row)
+            if not _OPENING.isdisjoint(rows.columns):  # nearly all rows are records'
+                for row in rows:
+                    self._take_row(row)
             written = _Written(execution.writes)
             for key in [key for key in execution.writes if key.startswith(_DATA_PREFIX)]:
                 data = key[len(_DATA_PREFIX) :]
@@ -184,11 +182,11 @@ class Census:
             gauge.set(len(open_.ends) if open_.is_known else math.nan)
 
 
-def _points(rows: Iterable[IndexRow]) -> Counter[str]:
-    """How many points came and went by these rows of `BY_ACCOUNT`, by `labels.POINTS`."""
+def _points(rows: IndexRows) -> Counter[str]:
+    """How many points came and went by the rows of `BY_ACCOUNT`, by `labels.POINTS`."""
     points: Counter[str] = Counter()
-    for row in rows:
-        entry: Entry = decode(Entry, row.value)
+    for value in rows.of_index(BY_ACCOUNT)[1]:
+        entry: Entry = decode(Entry, value)
         match entry.what:
             case Driven() | Supplied():
                 points["minted"] += entry.what.points

@@ -138,7 +138,7 @@ class Finals:
 
     def _persist(self, block: FinalBlock, layer: Layer) -> None:
         header = block.header
-        rows = (*layer.execution.index_rows, *offences.rows(block))
+        rows = layer.execution.index_rows.followed_by(offences.rows(block))
         with self._metrics.spending("store"):
             self._store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
             self.census.take(layer.transactions, layer.execution)

@@ -389,7 +389,7 @@ class Node:
         block = self._to_store.popleft()
         layer = self.layers.get(block.header.digest)
         assert layer is not None, "what is final was executed here"
-        rows = (*layer.execution.index_rows, *offences.rows(block))
+        rows = layer.execution.index_rows.followed_by(offences.rows(block))
         execution: Execution = replace(layer.execution, index_rows=rows)
         self.disk.store.commit(block, layer.transactions, execution)
         self.world.judge.on_stored(self, block, layer.transactions)

@@ -5,7 +5,6 @@ tells whether it is what was written; what it does to the state, the state root 
 """
 
 import struct
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -41,9 +40,8 @@ class Effects:
 
 def effects_of(execution: Execution) -> Effects:
     """What this execution writes."""
-    index: defaultdict[str, dict[bytes, bytes]] = defaultdict(dict)
-    for name, key, value in execution.index_rows:
-        index[name][key] = value
+    columns = execution.index_rows.columns
+    index = {name: dict(zip(keys, values, strict=True)) for name, (keys, values) in columns.items()}
     leaves = {prefix: changed.leaves for prefix, changed in execution.entries.items()}
     return Effects(execution.writes, leaves, execution.nodes, index)
 

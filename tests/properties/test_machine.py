@@ -287,7 +287,7 @@ def test_what_is_built_is_executed_by_others_to_the_same_end(candidates):
     assert len(built.transactions) + len(built.refused) == len(candidates)
     outcome = one_by_one(built.transactions)
     assert (tuple(outcome.taken), outcome.refused) == (built.transactions, [])
-    assert tuple(outcome.rows) == built.execution.index_rows
+    assert outcome.rows == list(built.execution.index_rows)
     assert built.transactions == () or outcome.state_root == built.execution.state_root
 
 

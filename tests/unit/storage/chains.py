@@ -18,7 +18,7 @@ from p2pledger.chain.transaction import TRANSACTION_VERSION, Body, Transaction
 from p2pledger.chain.vote import Vote, certificate_of, finalise
 from p2pledger.crypto import KeySigner
 from p2pledger.ledger.commitment import Commitment
-from p2pledger.ledger.machine import Execution, IndexRow
+from p2pledger.ledger.machine import Execution, IndexRow, IndexRows
 from p2pledger.ledger.state import EmptyState, StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.storage import ids, result_tiles, tail
@@ -83,7 +83,7 @@ def execution(
         results=results,
         growth=growth,
         transactions={t.id: t for t in transactions},
-        index_rows=index_rows,
+        index_rows=IndexRows.of(index_rows),
     )
 
 

@@ -21,8 +21,8 @@ from p2pledger.ledger.modules.records.rows import (
     PUBLISHED,
     Correction,
     corrected_by,
+    count_by_schema,
     read_corrected_ahead,
-    schema_of,
     sequence,
 )
 from p2pledger.ledger.modules.records.rules import RULES
@@ -40,7 +40,7 @@ __all__ = [
     "RULES",
     "Correction",
     "corrected_by",
+    "count_by_schema",
     "read_corrected_ahead",
-    "schema_of",
     "sequence",
 ]

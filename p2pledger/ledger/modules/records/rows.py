@@ -1,11 +1,12 @@
 """The rows that records leave: devices' numbers, corrections, indexes. Floor 4, pure."""
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from p2pledger.chain.schema import SCHEMAS
 from p2pledger.ledger.modules.sequence import Sequence
-from p2pledger.ledger.rules import IndexRow
+from p2pledger.ledger.rules import IndexRows
 from p2pledger.ledger.state import Changes, Readable, Table
 from p2pledger.types import Hash, Millis
 
@@ -51,12 +52,14 @@ def advice_key(organisation: str, time_ms: Millis, transaction_id: Hash) -> byte
     return organisation.encode() + b"\0" + time_ms.to_bytes(8, "big") + transaction_id
 
 
-def schema_of(row: IndexRow) -> str | None:
-    """The schema that a new record's row stands for, or `PUBLISHED`; None for every other row."""
-    if row.name != BY_SCHEMA:
-        return None
-    schema = row.key.partition(b"\0")[0].decode()
-    return schema if schema in SCHEMAS else PUBLISHED
+def count_by_schema(rows: IndexRows) -> Counter[str]:
+    """How many new records of each schema these rows stand for, or of `PUBLISHED` ones."""
+    keys, _ = rows.of_index(BY_SCHEMA)
+    counts = Counter[str]()
+    for schema, count in Counter([key.partition(b"\0")[0] for key in keys]).items():
+        name = schema.decode()
+        counts[name if name in SCHEMAS else PUBLISHED] += count
+    return counts
 
 
 def corrected_by(reader: Readable, transaction_id: Hash) -> Hash | None:

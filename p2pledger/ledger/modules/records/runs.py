@@ -5,6 +5,7 @@ takes, or none of them is: `tests/properties/test_machine.py` holds both to do t
 """
 
 from collections.abc import Sequence
+from operator import add
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import RecordAppend
@@ -23,7 +24,7 @@ from p2pledger.ledger.modules.records.rows import (
     UNNUMBERED,
 )
 from p2pledger.ledger.modules.registry.rows import DEVICES, KEYS
-from p2pledger.ledger.rules import Context, IndexRow, new_index_row
+from p2pledger.ledger.rules import Context, IndexRows
 from p2pledger.ledger.state import Changes
 
 MACHINES = (KeyRole.GATEWAY, KeyRole.DEVICE)
@@ -50,16 +51,16 @@ def append_run(
     keys, writers = KEYS.get_all(changes, signers), DEVICES.get_all(changes, devices)
     known = zip(devices, SEQUENCES.get_all(changes, devices), strict=True)
     numbers = {device: sequence or UNNUMBERED for device, sequence in known}
-    at, rows, latest_ms = context.round, list[IndexRow](), context.round.time_ms + FUTURE_MAX_MS
+    at, seqs, latest_ms = context.round, list[bytes](), context.round.time_ms + FUTURE_MAX_MS
     for transaction, payload, key, device, writer in zip(
         transactions, payloads, keys, devices, writers, strict=True
     ):
-        body, seq, time_ms = transaction.body, payload.seq, payload.time_ms
-        if seq is None or payload.references or time_ms > latest_ms:
+        seq, sponsor = payload.seq, transaction.body.sponsor
+        if seq is None or payload.references or payload.time_ms > latest_ms:
             return False
         if key is None or not key.is_live(at.height):
             return False
-        if writer is None or writer.is_retired or not key.organisation == writer.organisation == body.sponsor:
+        if writer is None or writer.is_retired or not key.organisation == writer.organisation == sponsor:
             return False
         if key.role not in MACHINES or (key.device != device and key.peer != writer.gateway):
             return False
@@ -67,13 +68,35 @@ def append_run(
             numbers[device] = numbers[device].accept(seq, seq, at.time_ms)
         except InvalidTransaction:
             return False
-        number, when = seq.to_bytes(8, "big"), time_ms.to_bytes(8, "big") + transaction.id
-        rows.append(new_index_row(IndexRow, (BY_DEVICE, device + number, number + transaction.id)))
-        rows.append(new_index_row(IndexRow, (BY_SCHEMA, payload.schema.encode() + b"\0" + when, b"")))
-        rows.append(new_index_row(IndexRow, (BY_ORGANISATION, body.sponsor.encode() + b"\0" + when, b"")))
-        if payload.where is not None:
-            rows.append(new_index_row(IndexRow, (BY_PLACE, payload.where.encode() + b"\0" + when, b"")))
+        seqs.append(seq.to_bytes(8, "big"))
     for device, sequence in numbers.items():
         SEQUENCES.put(changes, device, sequence)
-    context.rows += rows
+    context.rows.append(_rows(transactions, payloads, devices, seqs))
     return True
+
+
+def _rows(
+    transactions: Sequence[Transaction],
+    payloads: Sequence[RecordAppend],
+    devices: Sequence[bytes],
+    seqs: Sequence[bytes],
+) -> IndexRows:
+    """The index rows of records; `seqs`: each one's number, as keys have it."""
+    ids, each = [transaction.id for transaction in transactions], (BY_DEVICE, BY_SCHEMA, BY_ORGANISATION)
+    whens = [
+        b"\0" + payload.time_ms.to_bytes(8, "big") + id_ for payload, id_ in zip(payloads, ids, strict=True)
+    ]
+    pairs = list(zip(payloads, whens, strict=True))
+    by_schema = [payload.schema.encode() + when for payload, when in pairs]
+    sponsors = zip(transactions, whens, strict=True)
+    by_organisation = [transaction.body.sponsor.encode() + when for transaction, when in sponsors]
+    by_place = [payload.where.encode() + when for payload, when in pairs if payload.where is not None]
+    names = [name for payload in payloads for name in (each if payload.where is None else (*each, BY_PLACE))]
+    rows = {
+        BY_DEVICE: (list(map(add, devices, seqs)), list(map(add, seqs, ids))),
+        BY_SCHEMA: (by_schema, [b""] * len(ids)),
+        BY_ORGANISATION: (by_organisation, [b""] * len(ids)),
+    }
+    if by_place:
+        rows[BY_PLACE] = by_place, [b""] * len(by_place)
+    return IndexRows(names, rows)
