@@ -1,7 +1,8 @@
 """Results, and the receipts that prove them without a network. Floor 3."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from p2pledger import merkle
@@ -10,12 +11,17 @@ from p2pledger.chain.block import Boundary, Header, receipts_root
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.transaction import TRANSACTION_BYTES_MAX, Transaction, decode_transaction, is_authentic
 from p2pledger.chain.vote import Certificate, IsSigned, VoteKind, check_certificate
-from p2pledger.codec import U32, Length, encode, encode_all
+from p2pledger.codec import U32, Length, encode
+from p2pledger.codec.heads import ARRAY, BYTES, STRINGS, UNSIGNEDS, head
 from p2pledger.errors import InvalidMessage
-from p2pledger.types import Hash, Height
+from p2pledger.types import HASH_BYTES, Hash, Height
 
 EPOCHS_MAX = 65_536
 HEADERS_MAX = 1_024
+OUTPUT_BYTES_MAX = 256
+
+_BEFORE_ID = head(ARRAY, 4) + head(BYTES, HASH_BYTES)
+"""What an encoded `Result` begins with."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +35,42 @@ class Result:
     transaction_id: Hash
     height: Height
     position: U32
-    output: Annotated[bytes, Length(0, 256)]
+    output: Annotated[bytes, Length(0, OUTPUT_BYTES_MAX)]
 
     def leaf(self) -> Hash:
-        """Its leaf hash, worked out once: the machine, the store and the receipt all ask for it."""
-        kept = self.__dict__  # where a cached_property would put it, behind a lock in Python 3.11
-        if "_leaf" not in kept:
-            kept["_leaf"] = merkle.leaf_hash(encode(self))
-        leaf: Hash = kept["_leaf"]
-        return leaf
+        """Its leaf hash."""
+        return merkle.leaf_hash(encode(self))
 
 
-def leaves(results: Sequence[Result]) -> list[Hash]:
-    """`Result.leaf` of each, in half the time: for a block of thousands."""
-    hashes = merkle.leaf_hashes(encode_all(Result, results))
-    for result, leaf in zip(results, hashes, strict=True):
-        result.__dict__["_leaf"] = leaf
-    return hashes
+@dataclass(frozen=True)
+class Results:
+    """The results of a block's transactions, in their order: without an object for each of thousands."""
+
+    height: Height
+    transaction_ids: tuple[Hash, ...]
+    outputs: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return len(self.transaction_ids)
+
+    def __iter__(self) -> Iterator[Result]:
+        outputs = zip(self.transaction_ids, self.outputs, strict=True)
+        for position, (transaction_id, output) in enumerate(outputs):
+            yield Result(transaction_id, self.height, position, output)
+
+    @cached_property
+    def leaves(self) -> list[Hash]:
+        """`Result.leaf` of each, worked out once: the machine and the store ask for them."""
+        if max(map(len, self.outputs), default=0) > OUTPUT_BYTES_MAX:
+            raise ValueError(f"an output has at most {OUTPUT_BYTES_MAX} bytes")
+        # As `encode` writes them: that, one by one, took most of what a result costs.
+        before, height = _BEFORE_ID, UNSIGNEDS[self.height]
+        positions = map(UNSIGNEDS.__getitem__, range(len(self)))
+        lengths = map(STRINGS.__getitem__, map(len, self.outputs))
+        parts = zip(self.transaction_ids, positions, lengths, self.outputs, strict=True)
+        return merkle.leaf_hashes(
+            [before + id_ + height + position + length + output for id_, position, length, output in parts]
+        )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from p2pledger.chain.authority import AuthoritySet
-from p2pledger.chain.receipt import Result
+from p2pledger.chain.receipt import Results
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger.crown import Crown
@@ -31,7 +31,7 @@ class Execution:
     crown: Crown
     entries: Mapping[str, Changed]
     nodes: Mapping[str, Hash | None]
-    results: tuple[Result, ...]
+    results: Results
     growth: Growth
     transactions: Mapping[Hash, Transaction]
     index_rows: IndexRows

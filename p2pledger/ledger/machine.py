@@ -8,6 +8,7 @@ from p2pledger.chain.authority import AUTHORITIES_MAX
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
 from p2pledger.chain.genesis import Genesis, Quota
 from p2pledger.chain.payloads.governance import Parameter
+from p2pledger.chain.receipt import Results
 from p2pledger.chain.transaction import Transaction
 from p2pledger.chain.vote import IsSigned
 from p2pledger.crypto import Signed
@@ -74,7 +75,7 @@ class Machine:
             crown=update.crown,
             entries=update.entries,
             nodes=update.nodes,
-            results=(),
+            results=Results(Height(0), (), ()),
             growth=growth,
             transactions={},
             index_rows=IndexRows.of(rows),

@@ -8,7 +8,7 @@ from typing import Any
 from p2pledger.chain.block import receipts_root, tx_root
 from p2pledger.chain.epoch import ends_epoch
 from p2pledger.chain.genesis import Genesis
-from p2pledger.chain.receipt import Result, leaves
+from p2pledger.chain.receipt import Results
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.commitment import Commitment
@@ -135,19 +135,18 @@ class Work:
             next_set = governance.close_epoch(ground.changes, ground.context)
         writes = ground.changes.writes()
         update = self._commitment.update(self._parent, writes)
-        outputs = zip(self._transactions, self._outputs, strict=True)
-        results = [Result(id_, height, position, output) for position, (id_, output) in enumerate(outputs)]
-        growth = frontier.grow(leaves(results))
+        results = Results(height, tuple(self._transactions), tuple(self._outputs))
+        growth = frontier.grow(results.leaves)
         return Execution(
             height=height,
             state_root=update.crown.root,
             receipts_root=receipts_root(growth.after.size, growth.after.root()),
-            tx_root=tx_root([*self._transactions]),
+            tx_root=tx_root(results.transaction_ids),
             writes=writes,
             crown=update.crown,
             entries=update.entries,
             nodes=update.nodes,
-            results=tuple(results),
+            results=results,
             growth=growth,
             transactions=self._transactions,
             index_rows=IndexRows.of(ground.context.rows),

@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from p2pledger.chain.receipt import Result
+from p2pledger.chain.receipt import Results
 from p2pledger.chain.transaction import Transaction
 from p2pledger.storage import schema
 from p2pledger.storage.database import Ask, Damaged
@@ -44,18 +44,18 @@ class Kept(NamedTuple):
 
 
 def bundles_of(
-    first: int, transactions: Sequence[Transaction], results: Sequence[Result]
+    first: int, transactions: Sequence[Transaction], results: Results
 ) -> list[tuple[int, bytes, int]]:
     """The rows of a block's transactions and their results, which are the chain's from number `first` on."""
     if not results:
         return []
     return _rows(
         first,
-        results[0].height,
+        results.height,
         0,
         [transaction.body.expires_ms for transaction in transactions],
-        [result.transaction_id for result in results],
-        [result.output for result in results],
+        results.transaction_ids,
+        results.outputs,
         [transaction.encoded for transaction in transactions],
     )
 

@@ -1,8 +1,7 @@
 """What both stores refuse to write, and how both put a receipt together. Floor 5."""
 
 from collections.abc import Iterable, Sequence
-from itertools import islice, repeat
-from operator import attrgetter
+from itertools import islice
 
 from p2pledger import merkle
 from p2pledger.chain.block import Boundary, FinalBlock, Header, genesis_digest, receipts_root
@@ -14,8 +13,6 @@ from p2pledger.ledger.machine import Execution
 from p2pledger.storage.database import Damaged
 from p2pledger.storage.store import Located, Tip
 from p2pledger.types import ZERO_HASH
-
-_place = attrgetter("transaction_id", "height", "position")
 
 
 def check_child(
@@ -40,11 +37,12 @@ def check_child(
     ids = tuple([transaction.id for transaction in transactions])
     if ids != block.transaction_ids or set(ids) != execution.transactions.keys():
         raise Fatal(f"the transactions of block {header.height} are not those that it names")
-    if list(map(_place, execution.results)) != list(zip(ids, repeat(header.height), range(len(ids)))):
+    results = execution.results
+    if (results.height, results.transaction_ids) != (header.height, ids):
         raise Fatal(f"the results of block {header.height} are not those of its transactions")
     if execution.growth.before != tip.frontier:
         raise Fatal(f"the tree of results of block {header.height} does not grow from the tip's")
-    if execution.growth.leaves() != [result.leaf() for result in execution.results]:
+    if execution.growth.leaves() != results.leaves:
         raise Fatal(f"the tree of results of block {header.height} does not grow by its results")
 
 

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from p2pledger import merkle
 from p2pledger.chain.authority import Authority, AuthoritySet
-from p2pledger.chain.receipt import check_receipt
+from p2pledger.chain.receipt import OUTPUT_BYTES_MAX, Result, Results, check_receipt
 from p2pledger.chain.vote import certificate_of, finalise, notarise
 from p2pledger.crypto import is_signed
 from p2pledger.errors import InvalidMessage
@@ -80,3 +82,20 @@ def test_a_forged_authority_list_is_refused():
     assert "does not name the next authority list" in refused(receipt)
     check_receipt(replace(receipt, boundaries=(BOUNDARY,)), GENESIS, is_signed)
     assert "one boundary per epoch" in refused(replace(receipt, boundaries=()))
+
+
+OUTPUTS = st.lists(st.binary(max_size=30) | st.just(bytes(OUTPUT_BYTES_MAX)), max_size=40)
+
+
+@given(st.integers(0, 2**64 - 1), OUTPUTS)
+def test_the_leaves_of_a_block_are_those_of_its_results(height, outputs):
+    ids = [digest(f"transaction {i}") for i in range(len(outputs))]
+    results = Results(height, tuple(ids), tuple(outputs))
+    each = [Result(id_, height, i, output) for i, (id_, output) in enumerate(zip(ids, outputs, strict=True))]
+    assert list(results) == each and len(results) == len(each)
+    assert results.leaves == [result.leaf() for result in each]
+
+
+def test_an_output_that_no_result_may_have_is_not_encoded():
+    with pytest.raises(ValueError):
+        Results(7, (digest("one"),), (bytes(OUTPUT_BYTES_MAX + 1),)).leaves

@@ -13,7 +13,7 @@ from itertools import count
 from p2pledger.chain.authority import Authority, AuthoritySet
 from p2pledger.chain.block import FinalBlock, Header, evidence_root, genesis_digest, receipts_root, tx_root
 from p2pledger.chain.genesis import GENESIS_VERSION, LAN, Genesis, GenesisOrganisation, Quota
-from p2pledger.chain.receipt import Result
+from p2pledger.chain.receipt import Results
 from p2pledger.chain.transaction import TRANSACTION_VERSION, Body, Transaction
 from p2pledger.chain.vote import Vote, certificate_of, finalise
 from p2pledger.crypto import KeySigner
@@ -66,11 +66,9 @@ def execution(
 ) -> Execution:
     writes = writes or {}
     update = _COMMITMENT.update(reader, writes)
-    results = tuple(
-        Result(t.id, Height(height), position, b"\x00" * (position % 3))
-        for position, t in enumerate(transactions)
-    )
-    growth = frontier.grow([result.leaf() for result in results])
+    outputs = tuple(b"\x00" * (position % 3) for position in range(len(transactions)))
+    results = Results(Height(height), tuple(t.id for t in transactions), outputs)
+    growth = frontier.grow(results.leaves)
     return Execution(
         height=Height(height),
         state_root=update.crown.root,

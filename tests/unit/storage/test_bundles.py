@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from p2pledger.chain.receipt import Result
+from p2pledger.chain.receipt import Results
 from p2pledger.storage import bundles, schema
 from p2pledger.storage.bundles import Bundle, Bundles, Kept, bundled, kept_between
 from p2pledger.storage.database import Damaged, asking
@@ -70,6 +70,6 @@ def test_a_bundle_is_of_one_block_and_as_long_as_it_gets(chain, monkeypatch):
     lengths = [len(row[1]) for row in rows]
     assert bundles.BUNDLE_BYTES - 300 < max(lengths) <= bundles.BUNDLE_BYTES
     monkeypatch.setattr(bundles, "BUNDLE_BYTES", 1)
-    results = [Result(one.id, Height(1), at, b"") for at, one in enumerate(transactions[:5])]
+    results = Results(Height(1), tuple(one.id for one in transactions[:5]), (b"",) * 5)
     assert len(bundles.bundles_of(0, transactions[:5], results)) == 5
-    assert bundles.bundles_of(0, [], []) == []
+    assert bundles.bundles_of(0, [], Results(Height(1), (), ())) == []

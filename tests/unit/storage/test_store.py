@@ -64,7 +64,7 @@ def test_a_transaction_is_located_with_its_result(store, chain):
     located = store.locate(step.transactions[2].id)
     assert located.transaction == step.transactions[2]
     assert located.transaction.signatures == step.transactions[2].signatures
-    assert located.result == step.execution.results[2]
+    assert located.result == list(step.execution.results)[2]
     assert located.result_index == 3
     assert store.locate(UNKNOWN) is None
 
@@ -246,6 +246,12 @@ def test_index_rows_are_scanned_in_key_order_page_by_page(store, chain):
     assert list(store.scan("two", b"b", b"", 100)) == []
 
 
+def resulted(step, **changes):
+    """The step, with other results."""
+    results = replace(step.execution.results, **changes)
+    return replace(step, execution=replace(step.execution, results=results))
+
+
 def grown(step, **otherwise):
     """The step with a tree of results that grows in another way."""
     return replace(
@@ -264,13 +270,9 @@ def grown(step, **otherwise):
         lambda s: replace(s, block=replace(s.block, header=replace(s.block.header, receipts_root=UNKNOWN))),
         lambda s: replace(s, transactions=s.transactions[::-1]),
         lambda s: replace(s, execution=replace(s.execution, transactions={})),
-        lambda s: replace(s, execution=replace(s.execution, results=s.execution.results[::-1])),
-        lambda s: replace(
-            s,
-            execution=replace(
-                s.execution, results=(replace(s.execution.results[0], output=b"x"), s.execution.results[1])
-            ),
-        ),
+        lambda s: resulted(s, transaction_ids=s.execution.results.transaction_ids[::-1]),
+        lambda s: resulted(s, height=s.block.header.height + 1),
+        lambda s: resulted(s, outputs=(b"x", s.execution.results.outputs[1])),
         lambda s: grown(s, before=Frontier()),
         lambda s: grown(s, levels=s.execution.growth.levels[1:]),
         lambda s: grown(s, after=s.execution.growth.before),
