@@ -255,6 +255,8 @@ def check_block(candidates) -> None:
     execution = LEDGER.machine.execute(LEDGER.reader, frontier, at, outcome.taken)
     assert execution.state_root == outcome.state_root
     assert list(execution.index_rows) == outcome.rows
+    # The journal has indexes in the order in which they first get a row.
+    assert list(execution.index_rows.columns) == list(dict.fromkeys(row.name for row in outcome.rows))
     assert [result.transaction_id for result in execution.results] == [one.id for one in outcome.taken]
     assert [result.position for result in execution.results] == list(range(len(outcome.taken)))
     for one, before, code in outcome.refused:
