@@ -14,7 +14,8 @@ from p2pledger.chain.genesis import Quota
 from p2pledger.chain.transaction import Transaction
 from p2pledger.types import Epoch, Hash, Millis, View
 
-_EXPIRY_SLOT_MS = 1_000
+EXPIRING_MS = 5_000
+"""Only what expires so soon is held apart to be found: mostly a transaction is final long before."""
 
 MOVING_MS = 1_000
 """While something became final so short a time ago, whoever still waits may just be waiting its turn."""
@@ -83,7 +84,9 @@ class Mempool:
         self._arrivals: dict[Hash, _Arrival] = {}
         self._accounts: dict[str, _Account] = {}
         self._size_bytes = 0
-        self._expiring: dict[int, dict[Hash, Transaction]] = {}
+        self._expiring: dict[Hash, Transaction] = {}
+        """All that expires before `_expiring_by_ms`."""
+        self._expiring_by_ms = Millis(0)
         self._turn: tuple[Epoch, View] | None = None
         self._counted: set[Hash] = set()
         """What counts in the view of `_turn`, or was passed over as having counted in enough of them."""
@@ -155,8 +158,7 @@ class Mempool:
             raise ShareFull(self._retry_after_ms)
         self._pending[transaction.id] = transaction
         self._arrivals[transaction.id] = self._charge(share.account, 1, size, now)
-        slot = transaction.body.expires_ms // _EXPIRY_SLOT_MS
-        self._expiring.setdefault(slot, {})[transaction.id] = transaction
+        self._watch([transaction])
         return True
 
     def add_many(
@@ -175,9 +177,7 @@ class Mempool:
         for share, (ids, size) in parts.items():
             arrival = self._charge(share.account, len(ids), size, now)
             self._arrivals.update(dict.fromkeys(ids, arrival))
-        for transaction in transactions:
-            slot = transaction.body.expires_ms // _EXPIRY_SLOT_MS
-            self._expiring.setdefault(slot, {})[transaction.id] = transaction
+        self._watch(transactions)
         return [True] * len(transactions)
 
     def _try(self, transaction: Transaction, share: Share, now: Millis) -> bool | Full:
@@ -262,22 +262,19 @@ class Mempool:
     def _let_go(self, transaction_ids: Iterable[Hash]) -> list[_Arrival]:
         """Let go of those of these that are here, and give their arrivals."""
         ids = dict.fromkeys(filter(self._pending.__contains__, transaction_ids))
-        transactions, arrivals = list(map(self._pending.pop, ids)), list(map(self._arrivals.pop, ids))
-        for transaction, arrival in zip(transactions, arrivals, strict=True):
-            account, slot = arrival.account, transaction.body.expires_ms // _EXPIRY_SLOT_MS
-            account.size_bytes -= len(transaction.encoded)
+        sizes = [len(transaction.encoded) for transaction in map(self._pending.pop, ids)]
+        arrivals = list(map(self._arrivals.pop, ids))
+        for size, (_, account) in zip(sizes, arrivals, strict=True):
+            account.size_bytes -= size
             account.count -= 1
             if not account.count:
                 del self._accounts[account.name]
-            expiring = self._expiring[slot]
-            del expiring[transaction.id]
-            if not expiring:
-                del self._expiring[slot]
-        self._size_bytes -= sum([len(transaction.encoded) for transaction in transactions])
+        self._size_bytes -= sum(sizes)
         self._counted.difference_update(ids)
         self._held.difference_update(ids)
-        for transaction_id in self._views.keys() & ids.keys():
-            del self._views[transaction_id]
+        for known in (self._views, self._expiring):
+            for transaction_id in known.keys() & ids.keys():
+                del known[transaction_id]
         return arrivals
 
     def expire(self, time_ms: Millis) -> list[Hash]:
@@ -285,15 +282,17 @@ class Mempool:
 
         Sure of their fate is who gives the newest final block's time, since block times only rise.
         """
-        slots = sorted(slot for slot in self._expiring if slot * _EXPIRY_SLOT_MS < time_ms)
-        expired = [
-            transaction_id
-            for slot in slots
-            for transaction_id, transaction in self._expiring[slot].items()
-            if transaction.body.expires_ms < time_ms
-        ]
+        if time_ms > self._expiring_by_ms:
+            self._expiring_by_ms = Millis(time_ms + EXPIRING_MS)
+            self._watch(self._pending.values())
+        expired = [i for i, one in self._expiring.items() if one.body.expires_ms < time_ms]
         self.remove(expired)
         return expired
+
+    def _watch(self, transactions: Iterable[Transaction]) -> None:
+        """Hold apart what of these expires soon."""
+        by_ms = self._expiring_by_ms
+        self._expiring.update({one.id: one for one in transactions if one.body.expires_ms < by_ms})
 
     def candidates(
         self, count_max: int, bytes_max: int, min_age_ms: int, now: Millis, exclude: Container[Hash]

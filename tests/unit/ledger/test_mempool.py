@@ -1,6 +1,7 @@
 import pytest
 from p2pledger.chain.payloads import KeyRevoke, RevocationReason
-from p2pledger.ledger.mempool import Full, Mempool, Share, ShareFull
+from p2pledger.ledger.mempool import EXPIRING_MS, Full, Mempool, Share, ShareFull
+from p2pledger.types import Millis
 from tests.ledgers import START_MS, genesis, quota, signer, transaction
 
 GENESIS = genesis()
@@ -125,6 +126,20 @@ def test_expiry_is_exact_to_the_millisecond():
     assert mempool.expire(START_MS + 500) == []
     assert mempool.expire(START_MS + 501) == [one.id]
     assert len(mempool) == 0
+
+
+def test_what_expires_much_later_is_found_when_its_time_has_come():
+    at_ms = [START_MS + EXPIRING_MS * n for n in range(1, 5)]
+    waiting = [transaction(GENESIS, PAYLOAD, "city", f"city {at}", expires_ms=at) for at in at_ms]
+    mempool = Mempool(10, 10**6, retry_after_ms=1)
+    mempool.add_many([waiting[3], waiting[1]], START_MS, [ALL] * 2)
+    assert mempool.expire(START_MS) == []
+    mempool.add(waiting[0], START_MS, ALL)
+    assert mempool.expire(at_ms[0]) == []
+    mempool.add(waiting[2], START_MS, ALL)
+    assert mempool.expire(Millis(at_ms[2] + 1)) == [waiting[1].id, waiting[0].id, waiting[2].id]
+    assert mempool.expire(at_ms[3]) == []
+    assert mempool.expire(Millis(at_ms[3] + 1)) == [waiting[3].id]
 
 
 def test_what_is_too_young_for_its_leader_counts_later_in_the_same_view():
