@@ -6,6 +6,7 @@ Imported by tests; the chain of blocks here stands in for consensus and storage 
 from dataclasses import replace
 from hashlib import sha256
 from itertools import count
+from types import MappingProxyType
 
 from p2pledger.chain.authority import Authority, AuthoritySet
 from p2pledger.chain.genesis import (
@@ -93,7 +94,7 @@ def transaction(
 class Effects:
     """What the writes of a block do to the state that `reader` reads: what an `Overlay` needs of it."""
 
-    height = Height(1)
+    height, rows = Height(1), MappingProxyType[bytes, object]({})
 
     def __init__(self, reader: StateReader, writes, transactions=(), buckets: int = 16) -> None:
         update = Commitment(buckets).update(reader, writes)
@@ -119,10 +120,12 @@ class Ledger:
         return Round(Epoch(epoch), Height(self.height + 1), Millis(self.time_ms + 1))
 
     def block(self, *transactions: Transaction, offences: tuple[Offence, ...] = ()) -> Execution:
-        """Execute and append a block; raises what the machine raises."""
+        """Execute and append a block; raises what the machine raises. What it knows decoded is looked at."""
         at = replace(self.next_round, offences=offences)
         self.execution = self.machine.execute(self.reader, self.execution.frontier, at, transactions)
         self.reader = Overlay(self.reader, self.execution)
+        for key, row in self.execution.rows.items():
+            assert self.reader.get(key) == (None if row is None else encode(row))
         self.height, self.time_ms = at.height, at.time_ms
         self.rows += self.execution.index_rows
         self.sent |= {one.id: (at.height, one) for one in transactions}

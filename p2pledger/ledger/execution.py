@@ -1,7 +1,8 @@
 """What follows from a block, and what a leader makes of its candidates. Floor 4, pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from p2pledger.chain.authority import AuthoritySet
 from p2pledger.chain.receipt import Results
@@ -37,6 +38,9 @@ class Execution:
     index_rows: IndexRows
     next_set: AuthoritySet | None = None
     """What the last block of an epoch decides: the list that sits two epochs later."""
+
+    rows: Mapping[bytes, Any] = field(default_factory=dict, compare=False, repr=False)
+    """See `StateReader.rows`, of the state after the block: how many are known does not follow from it."""
 
     @property
     def frontier(self) -> Frontier:

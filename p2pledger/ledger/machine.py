@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Sequence, Set
 from contextlib import suppress
-from typing import Any
 
 from p2pledger.chain.authority import AUTHORITIES_MAX
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
@@ -107,9 +106,9 @@ class Machine:
         """What rules may know in the block that stands there, before they are turned to a transaction."""
         return Context(self.genesis, at, self._is_signed, self._payloads.proven)
 
-    def trial(self, parent: StateReader, at: Round, known: dict[bytes, Any] | None = None) -> "Trial":
-        """A dry run of any number of transactions on one parent. `known`: see `KnownRows.after`."""
-        return Trial(self, parent, at, {} if known is None else known)
+    def trial(self, parent: StateReader, at: Round) -> "Trial":
+        """A dry run of any number of transactions on one parent."""
+        return Trial(self, parent, at)
 
     def check(self, parent: StateReader, at: Round, transaction: Transaction) -> None:
         """The dry run of one transaction (`Trial.check`). Raises: InvalidTransaction."""
@@ -207,14 +206,12 @@ class Machine:
 class Trial:
     """Transactions tried out on one parent, each for itself: none sees what another would write.
 
-    What they read in common, such as their sponsor, is read and decoded once for all of them. `known` are
-    rows of the parent, decoded; what is read is added to them.
+    What they read in common, such as their sponsor, is read and decoded once for all of them.
     """
 
-    def __init__(self, machine: Machine, parent: StateReader, at: Round, known: dict[bytes, Any]) -> None:
+    def __init__(self, machine: Machine, parent: StateReader, at: Round) -> None:
         self._machine, self._parent, self._at = machine, parent, at
         self._ground = Ground(Changes(parent), machine.context(at))
-        self._ground.changes.rows = known  # each trial takes back what it writes
         self._sponsors: dict[str, registry.Organisation] = {}
         self._unused: Set[Hash] = frozenset()
 

@@ -1,7 +1,7 @@
 """The states after blocks that are not yet final, each over the state before it. Floor 4, pure."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
-from typing import Protocol
+from typing import Any, Protocol
 
 from p2pledger.chain.transaction import Transaction
 from p2pledger.ledger.crown import Crown
@@ -37,6 +37,10 @@ class Effects(Protocol):
     @property
     def height(self) -> Height:
         """The block's height."""
+
+    @property
+    def rows(self) -> Mapping[bytes, Any]:
+        """See `StateReader.rows`, of the state after the block."""
 
 
 class Overlay:
@@ -172,3 +176,8 @@ class Overlay:
             found |= asked & reader._effects.transactions.keys()
             reader = reader._reader
         return found | reader.used(asked - found)
+
+    @property
+    def rows(self) -> Mapping[bytes, Any]:
+        """See `StateReader.rows`."""
+        return self._effects.rows

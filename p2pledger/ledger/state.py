@@ -61,6 +61,10 @@ class StateReader(Protocol):
     def used(self, transaction_ids: Collection[Hash]) -> Set[Hash]:
         """Those of these ids whose transactions are in the chain and have not yet passed their expiry."""
 
+    @property
+    def rows(self) -> Mapping[bytes, Any]:
+        """Rows of this state that are known decoded, as `get` gives them encoded: some, or none."""
+
 
 class EmptyState:
     """The `StateReader` before genesis."""
@@ -106,6 +110,11 @@ class EmptyState:
         """See `StateReader.used`."""
         return frozenset()
 
+    @property
+    def rows(self) -> Mapping[bytes, Any]:
+        """See `StateReader.rows`."""
+        return MappingProxyType({})
+
 
 class Changes:
     """Writes over a reader that can be taken back: what a rule works on.
@@ -124,6 +133,8 @@ class Changes:
         transactions: Mapping[Hash, Transaction] = MappingProxyType({}),
     ) -> None:
         self._reader, self._height, self._transactions = reader, height, transactions
+        self.known = reader.rows
+        """Rows as they stand where nothing was written: they need no reading."""
         self.rows: dict[bytes, Any] = {}
         """The rows that were read or written, as they stand now; `row` finds the others."""
         self._writes: dict[bytes, Any] = {}
@@ -140,15 +151,17 @@ class Changes:
         self, keys: Collection[bytes], decoded: Callable[[Mapping[bytes, bytes | None]], Mapping[bytes, Any]]
     ) -> None:
         """Read these rows together, since they are going to be asked for: they answer as before."""
-        unread = [key for key in keys if key not in self.rows and key not in self._writes]
-        self.rows.update(decoded(self._reader.get_all(unread)))
+        rows, known = self.rows, self.known
+        if lacking := [key for key in keys if key not in rows and key not in self._writes]:
+            rows.update({key: known[key] for key in lacking if key in known})
+            rows.update(decoded(self._reader.get_all([key for key in lacking if key not in known])))
 
     def row(self, key: bytes, decoded: Callable[[bytes | None], Any]) -> Any:
         """The value under a key as the row that `decoded` makes of it: the same one for every call."""
         if key not in self.rows:
-            written = self._writes.get(key)
-            is_row = key in self._writes and not isinstance(written, bytes)
-            self.rows[key] = written if is_row else decoded(self.get(key))
+            before = self._writes if key in self._writes else self.known
+            row = before.get(key, b"")
+            self.rows[key] = decoded(self.get(key)) if isinstance(row, bytes) else row
         return self.rows[key]
 
     def record(self, transaction_id: Hash) -> Record | None:

@@ -23,6 +23,12 @@ from p2pledger.types import Hash
 
 RUN_MAX = 64
 """So many transactions are carried out together at most: one that is refused makes the others cost more."""
+ROWS_PASSED_ON_MAX, ROWS_PASSED_ON_EACH = 16_384, 32
+"""So many rows that its parent knows a block passes on, and so many for each of its transactions.
+
+Of more it passes on those alone that it needs itself: it takes no longer and no more memory than it is worth,
+however many blocks are not final.
+"""
 
 Opened = tuple[Transaction, Rule, Any]
 """A transaction, its rule and its payload."""
@@ -80,6 +86,9 @@ class Work:
         self._doubtful = untimely.union(self._used, () if len(set(ids)) == len(ids) else ids)
         """To be looked at each for itself, whether they are in time and new."""
         self.ground = Ground(Changes(parent, at.height, self._transactions), context)
+        changes = self.ground.changes
+        if len(changes.known) <= min(ROWS_PASSED_ON_MAX, ROWS_PASSED_ON_EACH * len(candidates)):
+            changes.rows.update(changes.known)
         self._outputs: list[bytes] = []
 
     def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
@@ -151,6 +160,7 @@ class Work:
             transactions=self._transactions,
             index_rows=IndexRows.of(ground.context.rows),
             next_set=next_set,
+            rows=ground.changes.rows if writes else ground.changes.known,
         )
 
 

@@ -21,7 +21,6 @@ from p2pledger.chain.transaction import (
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
 from p2pledger.ledger.execution import Execution
 from p2pledger.ledger.fates import EXPIRED, Fate, Fates
-from p2pledger.ledger.known import KnownRows
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.ledger.mempool import Mempool, Share, ShareFull
 from p2pledger.metrics import OTHER, Metrics
@@ -81,7 +80,6 @@ class Pool:
         self.cores = Cores()
         self._verifier = Verifier(machine, metrics, self.cores)
         self._urgent = machine.urgent_kinds
-        self._known = KnownRows(store.tip().height)
         self._fates = Fates(FATES_MAX)
         self._fetched: OrderedDict[Hash, Transaction] = OrderedDict()
         self._fetched_bytes = 0
@@ -230,7 +228,7 @@ class Pool:
         """Try verified transactions and take them all at once; whether one of them was news."""
         now = self._now()
         at = self._round(now)
-        trial = self._machine.trial(self._store, at, self._known.after(Height(at.height - 1)))
+        trial = self._machine.trial(self._store, at)
         if source == "api":
             trial.read_ahead(fresh.values())
             doubted = set[Hash]()
@@ -333,7 +331,6 @@ class Pool:
         height, now = execution.height, self._now()
         ended = execution.transactions.keys()
         ids = list(ended)
-        self._known.settle(height, execution.writes)
         self.trail.final(ids, height)
         self.mempool.settle(ids, now)
         self._backlog.settle(len(ids), now)

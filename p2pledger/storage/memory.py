@@ -4,10 +4,10 @@ It keeps what it is given and works proofs out from scratch, so it also judges `
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from threading import RLock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from p2pledger import merkle
 from p2pledger.chain.authority import OrganisationId
@@ -48,6 +48,7 @@ class MemoryStore:
         self._located: dict[Hash, Located] = {}
         self._boundaries: list[Boundary] = []
         self._tip = Tip(Height(0), None, Frontier())
+        self.rows: Mapping[bytes, Any] = {}
         self.pruned_height = Height(0)
         self._write_effects(start)
 
@@ -67,7 +68,7 @@ class MemoryStore:
                 self._boundaries.append(boundary)
             self._write_effects(execution)
             self._used = {id_: expiry for id_, expiry in self._used.items() if expiry >= header.time_ms}
-            self._tip = Tip(header.height, header, execution.frontier)
+            self._tip, self.rows = Tip(header.height, header, execution.frontier), execution.rows
 
     def _write_effects(self, execution: Execution) -> None:
         for key, value in execution.writes.items():

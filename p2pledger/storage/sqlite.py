@@ -7,10 +7,10 @@ itself, and opening the file is the same either way. The node takes what it lack
 import os
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.block import Boundary, FinalBlock, receipts_root
@@ -71,6 +71,8 @@ class SqliteStore:
         self._genesis = genesis
         self._depth = (genesis.parameters.state_buckets.bit_length() - 1) // 4
         self._database = Database(directory / CHAIN_FILE)
+        self.rows: Mapping[bytes, Any] = {}
+        """See `StateReader.rows`."""
         self._stillness = Stillness()
         try:
             if not self._database.rows(schema.HAS_META):
@@ -192,7 +194,7 @@ class SqliteStore:
         self._state.prepare(execution, written.slices)
         self._tail.add(written)
         self._state.replace(execution)
-        self._tip = Tip(header.height, header, frontier)
+        self._tip, self.rows = Tip(header.height, header, frontier), execution.rows
 
     def prune(self, to_height: Height, own: OrganisationId) -> None:
         """See `Store.prune`. At most pruning.ROWS_MAX transactions at a time, or those of one block."""

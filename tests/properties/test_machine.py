@@ -26,7 +26,7 @@ from p2pledger.chain.payloads.bodies import SensorReading
 from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import encode
 from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.known import KnownRows
+from p2pledger.ledger import work
 from p2pledger.ledger.machine import IndexRow, Trial
 from p2pledger.ledger.modules.records import FUTURE_MAX_MS
 from p2pledger.ledger.modules.registry.rows import (
@@ -325,16 +325,28 @@ def outcomes(trial: Trial, candidates) -> list[object]:
 
 
 @effort(60)
-@given(st.lists(st.tuples(blocks(), st.booleans()), min_size=2, max_size=4))
-def test_what_trials_have_read_holds_until_a_block_writes_it(chain):
-    reader, frontier, at = LEDGER.reader, LEDGER.execution.frontier, LEDGER.next_round
-    known = KnownRows(LEDGER.height)
-    for candidates, is_told in chain:
-        rows = known.after(Height(at.height - 1))
-        before = LEDGER.machine.trial(reader, at, rows)
-        assert outcomes(before, candidates) == outcomes(LEDGER.machine.trial(reader, at), candidates)
-        execution = LEDGER.machine.build(reader, frontier, at, candidates).execution
-        reader, frontier = Overlay(reader, execution), execution.frontier
-        if is_told:
-            known.settle(at.height, execution.writes)
+@given(
+    chain=st.lists(st.tuples(blocks(), st.integers(0, 2)), min_size=2, max_size=5), each=st.integers(0, 99)
+)
+def test_what_the_parent_knows_decoded_changes_nothing(chain, each):
+    """A tree of blocks, each on one of the last three: with their rows, and with each row read anew."""
+    parents = [(LEDGER.reader, LEDGER.reader, LEDGER.execution.frontier, LEDGER.next_round)]
+    for candidates, back in chain:
+        knowing, unknowing, frontier, at = parents[-1 - back % len(parents)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(work, "ROWS_PASSED_ON_EACH", each)
+            built = LEDGER.machine.build(knowing, frontier, at, candidates)
+            executed = LEDGER.machine.execute(knowing, frontier, at, built.transactions)
+        anew = LEDGER.machine.build(unknowing, frontier, at, candidates)
+        assert built.transactions == anew.transactions and built.execution == anew.execution == executed
+        assert [(one.transaction_id, one.error.code) for one in built.refused] == [
+            (one.transaction_id, one.error.code) for one in anew.refused
+        ]
+        trials = [LEDGER.machine.trial(reader, at) for reader in (knowing, unknowing)]
+        assert outcomes(trials[0], candidates) == outcomes(trials[1], candidates)
+        after, plain = Overlay(knowing, executed), Overlay(unknowing, replace(anew.execution, rows={}))
+        for reader, execution in ((after, executed), (Overlay(knowing, built.execution), built.execution)):
+            for key, row in execution.rows.items():
+                assert reader.get(key) == plain.get(key) == (None if row is None else encode(row))
         at = replace(at, height=Height(at.height + 1), time_ms=at.time_ms + 1)
+        parents.append((after, plain, executed.frontier, at))

@@ -43,6 +43,10 @@ class ChangesAgainstDicts(RuleBasedStateMachine):
         ROWS.put(self.changes, key, GatewayNumber(number))
         self.model[ROWS.key(key)] = encode(GatewayNumber(number))
 
+    @rule(key=KEYS, number=st.none() | st.integers(0, 3))
+    def put_what_a_row_is_encoded_as(self, key, number):
+        self.put(ROWS.key(key), None if number is None else encode(GatewayNumber(number)))
+
     @rule(keys=st.sets(KEYS))
     def read_ahead(self, keys):
         ROWS.read_ahead(self.changes, keys)
@@ -60,14 +64,21 @@ class ChangesAgainstDicts(RuleBasedStateMachine):
         mark, self.model = self.saved.pop()
         self.changes.undo(mark)
 
-    @rule(transaction_id=st.binary(min_size=32, max_size=32))
-    def stack(self, transaction_id):
-        writes = self.changes.writes()
-        self.reader = Overlay(self.reader, Effects(self.reader, writes, [transaction_id]))
+    @rule(
+        transaction_id=st.binary(min_size=32, max_size=32),
+        forgotten=st.sets(KEYS),
+        is_passed_on=st.booleans(),
+    )
+    def stack(self, transaction_id, forgotten, is_passed_on):
+        effects = Effects(self.reader, self.changes.writes(), [transaction_id])
+        effects.rows = {key: row for key, row in self.changes.rows.items() if key[4:] not in forgotten}
+        self.reader = Overlay(self.reader, effects)
         self.layers.append(self.reader)
         self.ids.add(transaction_id)
         self.below = dict(self.model)
         self.restart()
+        if is_passed_on:
+            self.changes.rows.update(self.reader.rows)
 
     @rule()
     def rebase_the_upper_half_on_one_layer_of_the_same_content(self):

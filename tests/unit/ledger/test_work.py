@@ -93,3 +93,16 @@ def test_runs_are_of_one_rule_each():
     first, second = object(), object()
     opened = [(None, rule, number) for number, rule in enumerate([first, first, second, first])]
     assert [[one[2] for one in run] for run in work.runs(opened)] == [[0, 1], [2], [3]]
+
+
+def test_rows_are_passed_on_from_block_to_block_but_no_more_than_they_are_worth(ledger, monkeypatch):
+    known = ledger.execution.rows
+    assert ledger.block().rows is known, "an empty block copies nothing"
+    passed_on = ledger.block(record(ledger, 1)).rows
+    assert known and known.keys() <= passed_on.keys()
+    for name in ("ROWS_PASSED_ON_EACH", "ROWS_PASSED_ON_MAX"):
+        monkeypatch.setattr(work, name, 1)
+        needed = ledger.block(record(ledger, ledger.height)).rows
+        assert needed.keys() < passed_on.keys()
+        monkeypatch.undo()
+        passed_on = ledger.block(record(ledger, ledger.height)).rows

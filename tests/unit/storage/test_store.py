@@ -48,6 +48,15 @@ def test_begins_with_what_the_genesis_file_writes(store):
     assert store.blocks(0, 10) == []
 
 
+def test_the_rows_known_are_those_of_the_last_block(store, chain):
+    assert store.rows == {}
+    for number in range(2):
+        step = chain.step(store)
+        rows = {b"row": number}
+        store.commit(step.block, step.transactions, replace(step.execution, rows=rows))
+        assert store.rows is rows
+
+
 def test_a_block_comes_back_as_it_was(store, chain):
     steps = [chain.commit(store, [chain.transaction() for _ in range(3)]) for _ in range(4)]
     assert store.tip().header == steps[-1].block.header
