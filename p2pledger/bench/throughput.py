@@ -15,7 +15,7 @@ SEARCH_S = 6.0
 SEARCH_FROM = 0.15
 """Of the ceiling: the rate that a search starts at."""
 SEARCH_STEP = 1.4
-SEARCH_WITHIN = 1.1
+SEARCH_WITHIN = 1.05
 """A search ends when the lowest rate that was too much is so many times the one that was sustained."""
 SEARCHED_MAX = 16
 RETREAT = 0.95
