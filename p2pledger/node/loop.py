@@ -43,7 +43,7 @@ ASK_MS_MAX = 5_000
 FIRST_REPLY_DELTAS = 10
 """How long a peer may take to begin its answer, at first: one that is paused is not waited for to the end."""
 
-EXECUTION_DELTAS = 0.5
+EXECUTION_DELTAS = 1.0
 """A proposal takes so long to build here, and about as long to execute elsewhere: within a view's 3Δ."""
 
 REPLY_BYTES_MAX = 64 * 1024 * 1024
