@@ -15,10 +15,8 @@ from p2pledger.types import Hash
 PROVEN_MAX = 16_384
 """How many transactions are remembered whose payloads' signatures were verified."""
 
-Opened = tuple[Rule, Any]
-"""The rule for a transaction, and its payload."""
 _OPENED = "opened"
-"""Where a transaction has them, beside what its properties have worked out."""
+"""Where a transaction has its rule and its payload, beside what its properties have worked out."""
 
 _SIGNED_INSIDE = frozenset(kind for kind, rule in RULES.items() if rule.is_signed_inside)
 
@@ -36,7 +34,7 @@ class Payloads:
         self._genesis_hash = genesis_hash
         self._proven: OrderedDict[Hash, None] = OrderedDict()
 
-    def open(self, transaction: Transaction) -> Opened:
+    def open(self, transaction: Transaction) -> tuple[Rule, Any]:
         """The rule and the payload of a transaction of this ledger. Raises: InvalidTransaction."""
         if transaction.body.genesis_hash != self._genesis_hash:
             raise InvalidTransaction(Code.WRONG_GENESIS, "the transaction is for another ledger")
@@ -60,7 +58,7 @@ class Payloads:
             for transaction in transactions:
                 self.open(transaction)  # one of which is refused
 
-    def opened(self, transactions: Iterable[Transaction]) -> list[Opened | None]:
+    def opened(self, transactions: Iterable[Transaction]) -> list[tuple[Rule, Any] | None]:
         """What `open` would return for each; None where it was not opened yet."""
         genesis_hash = self._genesis_hash
         return [
@@ -96,7 +94,7 @@ class Payloads:
         return self._proven
 
 
-def _read(transaction: Transaction) -> Opened:
+def _read(transaction: Transaction) -> tuple[Rule, Any]:
     body = transaction.body
     rule = RULES.get(body.kind)
     if rule is None:

@@ -129,7 +129,7 @@ class Context:
 
     def emit(self, name: str, key: bytes, value: bytes = b"") -> None:
         """Write an index row, once the block is final."""
-        self.rows.append(new_index_row(IndexRow, (name, key, value)))
+        self.rows.append(_new_row(IndexRow, (name, key, value)))
 
     def holds_inside(self, payload: SignedInside) -> bool:
         """Whether the signature that this transaction's payload carries holds.
@@ -146,7 +146,7 @@ class Context:
             raise InvalidTransaction(Code.MISSING_SIGNATURE, f"{whose} has to sign this too")
 
 
-new_index_row = tuple.__new__
+_new_row = tuple.__new__
 """`IndexRow` is a tuple; its own `__new__` would be a call more."""
 
 Apply = Callable[[Changes, Context, Any], bytes]
