@@ -56,10 +56,8 @@ class Verifier:
         inside = self._machine.signed_inside(transactions)
         work = _Work(transactions, inside)
         if len(transactions) + len(inside) <= INLINE_MAX:
-            began_s, spent_s = time.perf_counter(), time.thread_time()
-            with self._metrics.spending("verify"):
-                work.go_on()
-            self._cores.observe(time.perf_counter() - began_s, time.thread_time() - spent_s)
+            with self._observed():
+                self._finish(work)
         elif self._cores.is_for_thread():
             with self._switching_soon():
                 await trio.to_thread.run_sync(self._finish, work, limiter=_verifiers)
@@ -69,6 +67,13 @@ class Verifier:
         self._machine.note_proven(work.proven)
         self._metrics.signature_verify_seconds.observe(trio.current_time() - started)
         return work.verdicts
+
+    @contextmanager
+    def _observed(self) -> Iterator[None]:
+        """Have `cores` told how much of one the loop gets meanwhile: all that time it has something to do."""
+        began_s, spent_s = time.perf_counter(), time.thread_time()
+        yield
+        self._cores.observe(time.perf_counter() - began_s, time.thread_time() - spent_s)
 
     @contextmanager
     def _switching_soon(self) -> Iterator[None]:
@@ -87,15 +92,14 @@ class Verifier:
             work.go_on()
 
     async def _finish_here(self, work: "_Work") -> None:
-        """In chunks; all that time the loop has something to do."""
-        began_s, spent_s = time.perf_counter(), time.thread_time()
-        while True:
-            with self._metrics.spending("verify"):
-                is_done = work.go_on(time.perf_counter() + CHUNK_S)
-            if is_done:
-                break
-            await trio.lowlevel.checkpoint()
-        self._cores.observe(time.perf_counter() - began_s, time.thread_time() - spent_s)
+        """In chunks, so that others have their turn."""
+        with self._observed():
+            while True:
+                with self._metrics.spending("verify"):
+                    is_done = work.go_on(time.perf_counter() + CHUNK_S)
+                if is_done:
+                    break
+                await trio.lowlevel.checkpoint()
 
 
 class _Work:
