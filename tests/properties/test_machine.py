@@ -189,14 +189,14 @@ ODDITIES = [
     {"seq": 30},
     {"device": METERS[2]},
     {"device": None, "seq": None},
-    *({"device": device, "by": {"city gateway"}} for device in ODD_DEVICES),
+    *({"device": device, "by": ("city gateway",)} for device in ODD_DEVICES),
     {"where": "bridge"},
     {"references": (OLD[0],)},
     {"references": (bytes(32),)},
     {"body": None},
     {"body": b"rubbish"},
-    *({"by": by} for by in ({"meter 0"}, {"meter 1"}, {"new"}, {"city 1"}, {"a"}, {"meter 0", "meter 1"})),
-    *({"by": {name}} for name in ODD_KEYS),
+    *({"by": (name,)} for name in ("meter 0", "meter 1", "new", "city 1", "a", *ODD_KEYS)),
+    {"by": ("meter 0", "meter 1")},
     {"sponsor": "utility"},
     {"sponsor": "authority-3"},
     {"late_ms": -1},
@@ -204,7 +204,7 @@ ODDITIES = [
 """What makes a record one that is not as most are: some are refused for it."""
 
 
-def made(number: int, by: set[str], sponsor: str = "city", late_ms: int = 60_000, **changes) -> Transaction:
+def made(number: int, by: tuple[str, ...], sponsor: str = "city", late_ms: int = 60_000, **changes) -> Transaction:
     plain = replace(record(METERS[number % 2], number), what=(), body=reading(7))
     return transaction(GENESIS, replace(plain, **changes), sponsor, *by, expires_ms=START_MS + late_ms)
 
@@ -214,7 +214,7 @@ def runs(draw) -> list[Transaction]:
     """Records as most are, which follow each other; often one is odd, or something else is among them."""
     some, odd = [], draw(st.integers(0, 12))
     for number in range(4, 4 + draw(st.integers(2, 9))):
-        usual = {"by": {draw(st.sampled_from([f"meter {number % 2}", "city gateway"]))}}
+        usual = {"by": (draw(st.sampled_from([f"meter {number % 2}", "city gateway"])),)}
         some.append(made(number, **(usual | draw(st.sampled_from(ODDITIES)) if number == odd else usual)))
     for other in draw(st.lists(transactions(), max_size=1)):
         some.insert(draw(st.integers(0, len(some))), other)
