@@ -27,6 +27,10 @@ COUNTED_MAX = 128
 
 SPONSOR_PART = 2
 """A sponsor may fill this part of the mempool: a half. The others always find the other half."""
+CROWDED_TIMES = 3
+"""Of what may wait now a sponsor has at most so many times what it leaves free: alone three quarters, one of
+two who want it all three sevenths each. However many do, a newcomer finds room (Choudhury and Hahne, "Dynamic
+queue length thresholds for shared-memory packet switches", 1998)."""
 URGENT_MAX = 64
 """So many of a sponsor's urgent transactions find room beside its share, which a thief may have filled."""
 URGENT_BYTES_MAX = 64 * 1_024
@@ -144,8 +148,9 @@ class Mempool:
         return Share(f"{sponsor} urgently", URGENT_MAX, URGENT_BYTES_MAX)
 
     def is_crowded(self, sponsor: str, waiting_max: int) -> bool:
-        """Whether a sponsor has its part of so many transactions waiting already."""
-        return self._accounts.get(sponsor, _NOBODY).count >= waiting_max // SPONSOR_PART
+        """Whether a sponsor has its part of so many transactions waiting already: see CROWDED_TIMES."""
+        free = waiting_max - len(self._pending)
+        return self._accounts.get(sponsor, _NOBODY).count >= CROWDED_TIMES * free
 
     def add(self, transaction: Transaction, now: Millis, share: Share) -> bool:
         """Take a transaction; False when it is here already. Raises: Full, ShareFull."""

@@ -9,7 +9,7 @@ import math
 from p2pledger.types import Millis
 
 WAIT_MS = 2_000
-"""What becomes final in this time may wait. One sponsor has half of the room, so waits half as long."""
+"""What becomes final in this time may wait. Of one sponsor alone three quarters of it."""
 WAITING_MIN = 4_096
 """So many may wait at a node that has had nothing to do, and so cannot tell how fast the ledger is."""
 MEMORY_MS = 2_000

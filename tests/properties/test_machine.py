@@ -204,7 +204,9 @@ ODDITIES = [
 """What makes a record one that is not as most are: some are refused for it."""
 
 
-def made(number: int, by: tuple[str, ...], sponsor: str = "city", late_ms: int = 60_000, **changes) -> Transaction:
+def made(
+    number: int, by: tuple[str, ...], sponsor: str = "city", late_ms: int = 60_000, **changes
+) -> Transaction:
     plain = replace(record(METERS[number % 2], number), what=(), body=reading(7))
     return transaction(GENESIS, replace(plain, **changes), sponsor, *by, expires_ms=START_MS + late_ms)
 

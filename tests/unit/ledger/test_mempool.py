@@ -170,8 +170,27 @@ def test_what_is_held_is_nobodys_until_it_is_released_and_is_as_old_as_its_relea
     assert third in mempool.candidates(10, 10**6, 10, START_MS + 200, ())
 
 
-def test_a_sponsor_is_crowded_with_half_of_what_may_wait():
-    mempool = Mempool(64, 10**6, retry_after_ms=1)
-    assert taken(mempool, make(5), mempool.share("rich", quota())) == 5
-    assert mempool.is_crowded("rich", 10) and not mempool.is_crowded("rich", 12)
-    assert not mempool.is_crowded("poor", 10)
+def room_of(mempool, sponsors, waiting_max):
+    """How many of each wait when all of these take turns as long as they may."""
+    counts = dict.fromkeys(sponsors, 0)
+    while free := [sponsor for sponsor in sponsors if not mempool.is_crowded(sponsor, waiting_max)]:
+        for sponsor in free:
+            counts[sponsor] += taken(mempool, make(1), mempool.share(sponsor, quota()))
+    return list(counts.values())
+
+
+@pytest.mark.parametrize(("sponsors", "counts"), [("a", [60]), ("ab", [35, 35]), ("abcd", [19] * 4)])
+def test_a_sponsor_is_crowded_with_three_times_what_is_free_of_what_may_wait(sponsors, counts):
+    mempool = Mempool(200, 10**6, retry_after_ms=1)
+    assert room_of(mempool, sponsors, 80) == counts
+    assert room_of(mempool, ["new"], 80)[0] > 0, "whoever comes finds room"
+
+
+def test_who_is_crowded_is_not_any_more_when_the_ledger_gets_faster_or_others_have_gone():
+    mempool = Mempool(200, 10**6, retry_after_ms=1)
+    others = make(40)
+    assert taken(mempool, others, mempool.share("others", quota())) == 40
+    assert taken(mempool, make(30), mempool.share("one", quota())) == 30
+    assert mempool.is_crowded("one", 80) and not mempool.is_crowded("one", 81)
+    mempool.settle([one.id for one in others], 1)
+    assert not mempool.is_crowded("one", 80)

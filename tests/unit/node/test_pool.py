@@ -88,22 +88,22 @@ async def test_a_full_mempool_says_when_to_come_back(solo):
 
 async def test_more_than_becomes_final_soon_is_refused_before_it_is_looked_at(solo, monkeypatch):
     monkeypatch.setattr(backlog, "WAITING_MIN", 20)
-    offered = [fact(solo.genesis, "utility 1", "utility") for _ in range(11)]
+    offered = [fact(solo.genesis, "utility 1", "utility") for _ in range(15)]
     answers = await solo.pool.submit([one.encoded for one in offered])
     assert answers == offered
     answers = await solo.pool.submit([fact(solo.genesis, "utility 1", "utility").encoded])
-    assert [answer.code for answer in answers] == ["too_many_pending"], "half of the room is the others'"
+    assert [answer.code for answer in answers] == ["too_many_pending"], "a quarter of the room is the others'"
     assert await solo.pool.submit([offered[0].encoded]) == [offered[0]], "what waits already is no more"
-    answers = await solo.pool.submit([fact(solo.genesis).encoded for _ in range(9)] + [b"not even looked at"])
-    assert [getattr(answer, "code", "accepted") for answer in answers] == ["accepted"] * 9 + ["too_busy"]
+    answers = await solo.pool.submit([fact(solo.genesis).encoded for _ in range(5)] + [b"not even looked at"])
+    assert [getattr(answer, "code", "accepted") for answer in answers] == ["accepted"] * 5 + ["too_busy"]
     assert solo.count("mempool_txs_received_total", source="api", result="too_busy") == 1
     settle(solo, *offered)
     assert len(await solo.pool.submit([fact(solo.genesis).encoded])) == 1
 
 
 async def test_a_crowd_is_refused_each_for_itself_among_what_is_not_of_it(solo, monkeypatch):
-    monkeypatch.setattr(backlog, "WAITING_MIN", 20)
-    waiting = [fact(solo.genesis) for _ in range(10)]
+    monkeypatch.setattr(backlog, "WAITING_MIN", 24)
+    waiting = [fact(solo.genesis) for _ in range(18)]
     await solo.pool.submit([one.encoded for one in waiting])
     new, other = fact(solo.genesis), fact(solo.genesis, "utility 1", "utility")
     foreign = fact(genesis(quota=ledgers.quota(7)))
@@ -113,7 +113,7 @@ async def test_a_crowd_is_refused_each_for_itself_among_what_is_not_of_it(solo, 
     crowd = "too_many_pending"
     assert codes == ["malformed", crowd, "accepted", "accepted", "wrong_genesis", crowd]
     assert solo.pool.mempool.transactions() == [*waiting, other]
-    for result, count in ((crowd, 2), ("repeated", 1), ("accepted", 11), ("malformed", 1)):
+    for result, count in ((crowd, 2), ("repeated", 1), ("accepted", 19), ("malformed", 1)):
         assert solo.count("mempool_txs_received_total", source="api", result=result) == count
 
 
