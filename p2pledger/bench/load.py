@@ -1,8 +1,9 @@
 """The load generator: submits what was signed before at a given rate, in a process of its own. Floor 9.
 
 Open load: every request has its time, whatever became of those before it, and nothing that a node refuses
-is sent again. Latency counts from the time that a request was due, not from when it was sent, so that a
-generator that falls behind does not flatter the nodes.
+is sent again while it lasts. Afterwards it is, as a device would do: devices count their records, and what is
+missing is a gap in the state, for which the load that comes next would pay. Latency counts from when a
+request was due, not from when it was sent, so that a generator that falls behind does not flatter the nodes.
 """
 
 import time
@@ -34,10 +35,14 @@ IN_FLIGHT_MAX = 256
 REQUEST_S = 30.0
 DRAIN_S = 30.0
 """How long what was taken may become final after the last request."""
+AGAIN_S = 30.0
+"""How long what was refused for want of room is sent again."""
 LEAD_S = 0.5
 """From the generator's being ready to the first request."""
 POLL_S = 0.05
-UNAVAILABLE = "unavailable"
+UNAVAILABLE, UNAVAILABLE_MS = "unavailable", 500
+
+Verdict = Accepted | Refused | Full
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,12 @@ class Loaded:
     """What came of a load. Of what followed nodes took, there are the latencies, `drained_s` is when the
     last became final, and so many are `awaited` still. `finals_ms` has, for each block with transactions and
     each node that is followed, the time from the block's own, which its leader's clock told as it began to
-    build it, until a client of the node saw it final."""
+    build it, until a client of the node saw it final. What was `refused` for want of room, and taken when it
+    was sent again, is `taken_again`: it counts in nothing else, and may not be final yet."""
 
     taken: list[Hash] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
+    taken_again: list[Hash] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
     finals_ms: list[float] = field(default_factory=list)
     drained_s: float = 0.0
@@ -111,6 +118,7 @@ class Generator:
         self._loaded = Loaded()
         self._due_s: dict[Hash, float] = {}
         """When what is awaited from followed nodes was due to be submitted."""
+        self._without_room: list[tuple[Poster, Parcel]] = []
         self._in_flight = trio.Semaphore(IN_FLIGHT_MAX)
         self._drained = trio.Event()
         self._is_submitted = False
@@ -128,6 +136,8 @@ class Generator:
             with trio.move_on_after(DRAIN_S):
                 await self._drained.wait()
             following.cancel_scope.cancel()
+        with trio.move_on_after(AGAIN_S):
+            await self._send_again()
         for poster in posters:
             await poster.aclose()
         self._loaded.awaited = len(self._due_s)
@@ -148,18 +158,33 @@ class Generator:
             due_s += len(parcel.ids) / load.per_second
 
     async def _post(self, poster: Poster, parcel: Parcel) -> None:
-        verdicts: list[str | None] = [UNAVAILABLE] * len(parcel.ids)
         try:
-            with trio.move_on_after(REQUEST_S), suppress(OSError, BadAnswer, LedgerError):
-                verdicts = _verdicts(await poster.post(parcel.body), parcel)
+            verdicts = await _ask(poster, parcel)
         finally:
             self._in_flight.release()
-        for transaction_id, code in zip(parcel.ids, verdicts, strict=True):
-            if code is None:
+        if any(isinstance(verdict, Full) for verdict in verdicts):
+            self._without_room.append((poster, parcel))
+        for transaction_id, verdict in zip(parcel.ids, verdicts, strict=True):
+            if isinstance(verdict, Accepted):
                 self._loaded.taken.append(transaction_id)
             else:
-                self._loaded.refused[code] += 1
+                self._loaded.refused[verdict.code] += 1
                 self._due_s.pop(transaction_id, None)
+
+    async def _send_again(self) -> None:
+        """Submit what there was no room for, in its order, until there is; the rest of a parcel is there."""
+        known = set(self._loaded.taken)
+        for poster, parcel in self._without_room:
+            wait_ms: int | None = 0
+            while wait_ms is not None:
+                await trio.sleep(wait_ms / 1_000)
+                verdicts = await _ask(poster, parcel)
+                wait_ms = max((one.retry_after_ms for one in verdicts if isinstance(one, Full)), default=None)
+            self._loaded.taken_again += [
+                transaction_id
+                for transaction_id, verdict in zip(parcel.ids, verdicts, strict=True)
+                if isinstance(verdict, Accepted) and transaction_id not in known
+            ]
 
     async def _follow(self, at: int, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Take the time of everything that this node says is final."""
@@ -185,14 +210,16 @@ class Generator:
             self._drained.set()
 
 
-def _verdicts(answer: Answer, parcel: Parcel) -> list[str | None]:
+async def _ask(poster: Poster, parcel: Parcel) -> list[Verdict]:
+    """What the node says of each transaction: that there is no room, where it says nothing."""
+    with trio.move_on_after(REQUEST_S), suppress(OSError, BadAnswer, LedgerError):
+        return _verdicts(await poster.post(parcel.body), parcel)
+    return [Full(UNAVAILABLE, UNAVAILABLE_MS)] * len(parcel.ids)
+
+
+def _verdicts(answer: Answer, parcel: Parcel) -> list[Verdict]:
     """What became of each transaction. Raises: LedgerError for an answer that does not say so."""
     try:
-        return [_code_of(item) for item in read_items(answer, list(parcel.ids))]
+        return read_items(answer, list(parcel.ids))
     except Refused as refused:
-        return [refused.code] * len(parcel.ids)
-
-
-def _code_of(item: Accepted | Refused | Full) -> str | None:
-    """None for what was taken, else why it was not."""
-    return None if isinstance(item, Accepted) else item.code
+        return [refused] * len(parcel.ids)

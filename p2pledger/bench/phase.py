@@ -112,6 +112,9 @@ class Stretches:
     ) -> Stretch:
         """Submit at a rate for so many seconds, then wait until all that was taken is final everywhere.
 
+        Also what was refused for want of room and taken afterwards, so that no stretch leaves gaps in the
+        numbers of devices to the next.
+
         `per_parcel`: so many in a request, else what PARCELS_PER_S makes of it. `followed`: the latency of
         what goes to so many of the authorities is measured.
         Raises: CannotMeasure, NodeDied, Disagreement.
@@ -135,7 +138,7 @@ class Stretches:
             )
         fleet.check_alive()
         self._progress("compare", 0, count)
-        await fleet.chains.await_final(set(loaded.taken), DRAIN_S)
+        await fleet.chains.await_final({*loaded.taken, *loaded.taken_again}, DRAIN_S)
         self._progress("compare", count, count)
         return self._stretch(per_second, seconds, count, loaded, before, windows[0])
 

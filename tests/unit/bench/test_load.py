@@ -54,3 +54,22 @@ async def test_parcels_go_round_and_only_followed_nodes_are_timed(serve, nursery
     loaded = await Generator(load, lambda start_s: None).run()
     assert set(loaded.taken) == {transaction.id for transaction in made}
     assert list(other.mempool) == [made[1].id] and len(loaded.latencies_ms) == 2
+
+
+async def test_what_there_was_no_room_for_is_sent_again_when_the_load_is_over(serve, nursery):
+    ledger = SmallLedger(busy=1)
+    url = await serve(ledger)
+    made = [make_transaction(ledger.genesis, salt) for salt in range(4)]
+    nursery.start_soon(finalise, ledger, 3)
+    load = Load(ledger.genesis, (url,), 1, [parcel(*made[:2]), parcel(*made[2:])], per_second=100.0)
+    loaded = await Generator(load, lambda start_s: None).run()
+    assert loaded.taken == [one.id for one in made[1:]] and len(loaded.latencies_ms) == 3
+    assert loaded.refused.total() == 1 and loaded.taken_again == [made[0].id]
+
+
+async def test_a_node_that_does_not_answer_is_asked_again_for_a_time_only(autojump_clock):
+    genesis = SmallLedger().genesis
+    made = parcel(make_transaction(genesis))
+    load = Load(genesis, ("http://127.0.0.1:1",), 0, [made], per_second=100.0)
+    loaded = await Generator(load, lambda start_s: None).run()
+    assert loaded.refused == {"unavailable": 1} and not loaded.taken and not loaded.taken_again
