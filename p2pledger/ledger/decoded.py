@@ -24,12 +24,10 @@ class Decoded:
         return self._new[kind].get(data) or self._found(kind, data)
 
     def get_all(self, kind: Any, data: Mapping[bytes, bytes | None]) -> dict[bytes, Any]:
-        """As `get` of each, by key; None stays None. Raises: InvalidMessage."""
-        new = self._new[kind]
-        return {
-            key: None if value is None else new.get(value) or self._found(kind, value)
-            for key, value in data.items()
-        }
+        """As `get` of each, by key, new ones decoded together; None stays None. Raises: InvalidMessage."""
+        if len(data) > 1:
+            self.read_ahead(kind, [value for value in data.values() if value is not None])
+        return {key: None if value is None else self.get(kind, value) for key, value in data.items()}
 
     def read_ahead(self, kind: Any, data: Collection[bytes]) -> None:
         """Decode these together where that was not done yet, for `get` to find. Raises: InvalidMessage."""

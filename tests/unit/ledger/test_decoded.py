@@ -16,6 +16,9 @@ def test_a_value_is_decoded_once():
     assert first == USAGES[0]
     assert decoded.get(Usage, ENCODED[0]) is first
     assert decoded.get_all(Usage, {b"k": ENCODED[0], b"none": None}) == {b"k": first, b"none": None}
+    several = decoded.get_all(Usage, {b"old": ENCODED[0], b"new": ENCODED[1], b"again": ENCODED[1]})
+    assert several == {b"old": first, b"new": USAGES[1], b"again": USAGES[1]} and several[b"old"] is first
+    assert several[b"new"] is several[b"again"] is decoded.get(Usage, ENCODED[1])
     decoded.cache_clear()
     assert decoded.get(Usage, ENCODED[0]) is not first
 

@@ -69,8 +69,7 @@ def append_run(
         except InvalidTransaction:
             return False
         seqs.append(seq.to_bytes(8, "big"))
-    for device, sequence in numbers.items():
-        SEQUENCES.put(changes, device, sequence)
+    SEQUENCES.put_all(changes, numbers)
     context.rows.append(_rows(transactions, payloads, devices, seqs))
     return True
 
