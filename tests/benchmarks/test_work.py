@@ -52,8 +52,8 @@ CALLED = {
     "decode": (Body, "__post_init__"),
     "verify": (counted, "is_authentic"),
     "check_form": (RecordAppend, "__post_init__"),
-    "dry run": (Trial, "check"),
-    "mempool": (Trial, "quota"),
+    "dry run": (Sequence, "accept"),
+    "mempool": (Trial, "_quota"),
     "build": (Payloads, "open"),
     "execute": (Sequence, "accept"),
 }
