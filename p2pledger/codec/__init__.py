@@ -7,6 +7,7 @@ lengths; no maps, floats or tags). What a field may hold is read from its annota
     int with a range     U8, U32, U64, or a NewType over int (unsigned, 64 bits)
     bytes, str, tuple    Annotated[..., Length(least, most)]; Hash, PublicKey, Signature know their own
     str                  Annotated[str, Pattern("...")] beside its Length
+    Kept                 Annotated[Kept[...], Length(...)], a tuple that is put together once
     bool, None           exactly
     an Enum              its value
     A | B of dataclasses [A.TAG, fields...], the classes declaring distinct TAGs
@@ -27,7 +28,7 @@ from typing import Any
 import cbor2
 
 from p2pledger.codec.annotations import shape_of
-from p2pledger.codec.limits import U8, U32, U64, Length, Pattern, Range
+from p2pledger.codec.limits import U8, U32, U64, Kept, Length, Pattern, Range
 from p2pledger.codec.shapes import Json, Shape
 from p2pledger.codec.source import Refused
 from p2pledger.codec.templates import ALIKE_MIN, Templates
@@ -38,6 +39,7 @@ __all__ = [
     "U32",
     "U64",
     "Json",
+    "Kept",
     "Length",
     "Pattern",
     "Range",

@@ -7,9 +7,9 @@ import typing
 from functools import cache
 from typing import Annotated, Any
 
-from p2pledger.codec.limits import LENGTHS, Length, Pattern, Range
+from p2pledger.codec.limits import LENGTHS, Kept, Length, Pattern, Range
 from p2pledger.codec.records import Record, Union
-from p2pledger.codec.shapes import Bool, Bytes, Enumeration, Int, Optional, Shape, Text, Tuple
+from p2pledger.codec.shapes import Bool, Bytes, Enumeration, Int, KeptTuple, Optional, Shape, Text, Tuple
 
 
 @cache
@@ -47,6 +47,8 @@ def shape_of(annotation: Any) -> Shape:
         return Text(length, next((m.expression for m in metadata if isinstance(m, Pattern)), None))
     if origin is tuple and arguments[1:] == (Ellipsis,):
         return Tuple(shape_of(arguments[0]), length)
+    if origin is Kept:
+        return KeptTuple(shape_of(arguments[0]), length)
     raise TypeError(f"no encoding for {annotation}")
 
 

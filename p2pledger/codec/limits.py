@@ -1,7 +1,7 @@
 """What a field may hold, said in its annotation."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from p2pledger.types import Hash, PeerId, PublicKey, Signature
 
@@ -27,6 +27,19 @@ class Pattern:
     """A regular expression that a text must match as a whole."""
 
     expression: str
+
+
+T = TypeVar("T")
+
+
+class Kept(tuple[T, ...]):
+    """A tuple that keeps its encoding: for long ones that stay when other fields of a value change.
+
+    All fields that hold the same one have to say the same of it.
+    """
+
+    encoded: bytes | None = None
+    """Its canonical encoding, once it was needed."""
 
 
 U8 = Annotated[int, Range(0, 2**8 - 1)]

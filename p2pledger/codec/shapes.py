@@ -27,7 +27,7 @@ from p2pledger.codec.heads import (
     head,
     size_source,
 )
-from p2pledger.codec.limits import Length, Range
+from p2pledger.codec.limits import Kept, Length, Range
 from p2pledger.codec.source import (
     Lines,
     Names,
@@ -268,13 +268,16 @@ class Enumeration(Shape):
 
 
 class Tuple(Shape):
+    kind: type[tuple[Any, ...]] = tuple
+    """What values are; cbor2 reads tuples."""
+
     def __init__(self, item: Shape, length: Length) -> None:
         self.item, self.least, self.most = item, length.least, length.most
         self.nesting, self.converts = item.nesting + 1, item.converts
         self._refusal = f"not a list of {self.least} to {self.most} items"
 
-    def _bounded(self, it: str) -> Lines:
-        condition = f"type({it}) is not tuple or not {self.least} <= len({it}) <= {self.most}"
+    def _bounded(self, it: str, kind: str = "tuple") -> Lines:
+        condition = f"type({it}) is not {kind} or not {self.least} <= len({it}) <= {self.most}"
         return refuse_if(condition, self._refusal)
 
     def _each(self, it: str, step: Lines, each: str) -> Lines:
@@ -300,15 +303,16 @@ class Tuple(Shape):
 
     def writing(self, it: str, names: Names) -> Writing:
         each, items = names.variable("item"), names.variable("items")
+        bounded = self._bounded(it, names.bind(self.kind))
         item, length = self.item.writing(each, names), f"{names.bind(ARRAYS)}[len({it})]"
         match item.parts:
             case [bytes(before), str(content)] if (
                 content == each
             ):  # byte strings of one length, such as hashes
-                lines = [*self._bounded(it), f"for {each} in {it}:", *indented(item.lines)]
+                lines = [*bounded, f"for {each} in {it}:", *indented(item.lines)]
                 return Writing(lines, [length, f"({before!r} + {before!r}.join({it}) if {it} else b'')"])
         step = [*item.lines, *(f"{items}.append({source})" for source in sources(item.parts))]
-        lines = [*self._bounded(it), f"{items} = []", f"for {each} in {it}:", *indented(step)]
+        lines = [*bounded, f"{items} = []", f"for {each} in {it}:", *indented(step)]
         return Writing(lines, [length, f"b''.join({items})"])
 
     def column(self, value: Any, layout: Layout) -> Column | None:
@@ -324,6 +328,41 @@ class Tuple(Shape):
         if type(shown) is not list or not self.least <= len(shown) <= self.most:
             raise Refused(self._refusal)
         return tuple([self.item.parse(item) for item in shown])
+
+
+class KeptTuple(Tuple):
+    """A `Kept` one."""
+
+    kind = Kept
+    _nothing: Kept[Any] = Kept()
+
+    def __init__(self, item: Shape, length: Length) -> None:
+        super().__init__(item, length)
+        self.converts = True
+
+    def reading(self, it: str, names: Names) -> Reading:
+        """See `Shape.reading`: where there are no items, it is the same one for all values."""
+        lines, size = super().reading(it, names)
+        made = f"{it} = {names.bind(Kept)}({it}) if {it} else {names.bind(self._nothing)}"
+        return Reading([*lines, made], size)
+
+    def writing(self, it: str, names: Names) -> Writing:
+        """See `Shape.writing`: put together for the first value that holds it."""
+        anew, encoding = super().writing(it, names), names.variable("encoding")
+        lines = [
+            f"{encoding} = {it}.encoded if type({it}) is {names.bind(Kept)} else None",
+            f"if {encoding} is None:",
+            *indented([*anew.lines, f"{encoding} = {it}.encoded = {joined(anew.parts)}"]),
+        ]
+        return Writing(lines, [encoding])
+
+    def column(self, value: Any, layout: Layout) -> Column | None:
+        """See `Shape.column`: as many items."""
+        column = super().column(value, layout)
+        return None if column is None else lambda cells: map(Kept, column(cells))
+
+    def parse(self, shown: Json) -> Any:
+        return Kept(super().parse(shown))
 
 
 class Optional(Shape):

@@ -128,18 +128,16 @@ class Machine:
         transactions_max, bytes_max = self.limits(parent, at)
         if len(transactions) > transactions_max:
             raise InvalidMessage(f"a block has at most {transactions_max} transactions")
-        if sum(len(transaction.encoded) for transaction in transactions) > bytes_max:
+        if sum([len(transaction.encoded) for transaction in transactions]) > bytes_max:
             raise InvalidMessage(f"a block has at most {bytes_max} bytes of transactions")
         payloads, opened = self._payloads, list[Opened]()
         with suppress(InvalidTransaction):
             for one, known in zip(transactions, payloads.opened(transactions), strict=True):
-                opened.append((one, *(known or payloads.open(one))))
-        work = Work(self._commitment, self.context(at), parent, transactions)
-        work.ground.read_ahead(transactions, [(rule, payload) for _, rule, payload in opened])
-        for run in runs(opened):
-            if not work.apply_run(run):
-                for transaction, rule, payload in run:
-                    work.apply(transaction, rule, payload)
+                rule, payload = known or payloads.open(one)
+                opened.append((one, rule, payload))
+        limits = transactions_max, bytes_max
+        work = Work(self._commitment, self.context(at), parent, transactions, limits)
+        work.carry_out(opened)
         if len(opened) < len(transactions):
             payloads.open(transactions[len(opened)])  # which is refused, now that none before it was
         return work.finish(frontier)
@@ -160,35 +158,18 @@ class Machine:
         """
         transactions_max, room = limits or self.limits(parent, at)
         places = min(transactions_max, BLOCK_PLACES)
-        work = Work(self._commitment, self.context(at), parent, candidates)
-        chosen: list[Transaction] = []
+        work = Work(self._commitment, self.context(at), parent, candidates, (places, room))
         refused: list[Refusal] = []
         opened: list[Opened] = []
         for candidate in candidates:
             try:
-                opened.append((candidate, *self._payloads.open(candidate)))
+                rule, payload = self._payloads.open(candidate)
             except InvalidTransaction as error:
                 refused.append(Refusal(candidate.id, error))
-        work.ground.read_ahead(candidates, [(rule, payload) for _, rule, payload in opened])
-        for run in runs(in_order(opened)):
-            size = sum(len(candidate.encoded) for candidate, _, _ in run)
-            if len(chosen) + len(run) <= places and size <= room and work.apply_run(run):
-                chosen += [candidate for candidate, _, _ in run]
-                room -= size
-                continue
-            for candidate, rule, payload in run:
-                if len(chosen) == places:
-                    break
-                if len(candidate.encoded) > room:
-                    continue
-                try:
-                    work.apply(candidate, rule, payload)
-                except InvalidTransaction as error:
-                    refused.append(Refusal(candidate.id, error))
-                else:
-                    chosen.append(candidate)
-                    room -= len(candidate.encoded)
-        return Built(tuple(chosen), work.finish(frontier), tuple(refused))
+            else:
+                opened.append((candidate, rule, payload))
+        work.carry_out(in_order(opened), refused)
+        return Built(tuple(work.transactions.values()), work.finish(frontier), tuple(refused))
 
     def limits(self, parent: StateReader, at: Round) -> tuple[int, int]:
         """How many transactions, and how many bytes of them together, a block may hold.

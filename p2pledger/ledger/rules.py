@@ -164,7 +164,7 @@ ApplyRun = Callable[[Changes, Context, Sequence[Transaction], Sequence[Any]], bo
 and applying it would do in turn, each with an empty output. Or it says no and has done nothing, where it
 cannot be sure of every one: then they are carried out one by one, by what alone says what a payload means.
 
-The context is turned to none of them."""
+The context is turned to none of them, and no rows were read ahead for it."""
 
 CheckRun = Callable[[Changes, Context, Sequence[Transaction], Sequence[Any]], bool]
 """Whether checking the signers and applying would go well with each of these transactions, were it alone.

@@ -190,6 +190,13 @@ class Changes:
         else:
             self.rows[key] = value
 
+    def put_all(self, rows: Mapping[bytes, Any]) -> None:
+        """`put` of each, which have to be rows, for less."""
+        writes = self._writes
+        self._undo += [(key, writes.get(key, _UNWRITTEN)) for key in rows]
+        writes.update(rows)
+        self.rows.update(rows)
+
     def mark(self) -> int:
         """A point to return to. Marks nest; an outer undo takes the inner writes along."""
         return len(self._undo)
@@ -315,11 +322,14 @@ class Table(Generic[T]):
         return rows[place] if place in rows else cast("T | None", reader.row(place, self._decoded))
 
     def get_all(self, changes: Changes, keys: Iterable[bytes]) -> list[T | None]:
-        """`get` of each. Raises: Fatal."""
+        """`get` of each, those that are not at hand read together. Raises: Fatal."""
         rows, prefix, decoded = changes.rows, self._prefix, self._decoded
-        return [
-            rows[place] if (place := prefix + key) in rows else changes.row(place, decoded) for key in keys
-        ]
+        places = [prefix + key for key in keys]
+        try:
+            return [rows[place] for place in places]
+        except KeyError:
+            changes.read_ahead(dict.fromkeys(places), self._decoded_all)
+            return [changes.row(place, decoded) for place in places]
 
     def read_ahead(self, changes: Changes, keys: Collection[bytes]) -> None:
         """Read the rows under these keys together: `get` finds each of them at hand. Raises: Fatal."""
@@ -338,3 +348,8 @@ class Table(Generic[T]):
     def put(self, changes: Changes, key: bytes, row: T) -> None:
         """Write a row under a key."""
         changes.put(self._prefix + key, row)
+
+    def put_all(self, changes: Changes, rows: Mapping[bytes, T]) -> None:
+        """Write these rows, each under its key."""
+        prefix = self._prefix
+        changes.put_all({prefix + key: row for key, row in rows.items()})

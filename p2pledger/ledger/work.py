@@ -1,5 +1,6 @@
 """A block in the making: transactions carried out, one by one or many of a kind at once. Floor 4, pure."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice, repeat
 from operator import itemgetter
@@ -12,7 +13,7 @@ from p2pledger.chain.receipt import Results
 from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.ledger.commitment import Commitment
-from p2pledger.ledger.execution import Execution
+from p2pledger.ledger.execution import Execution, Refusal
 from p2pledger.ledger.modules import governance, registry
 from p2pledger.ledger.modules.registry.rows import KEYS
 from p2pledger.ledger.quota import Charges
@@ -21,8 +22,10 @@ from p2pledger.ledger.state import Changes, StateReader
 from p2pledger.merkle import Frontier
 from p2pledger.types import Hash
 
-RUN_MAX = 64
-"""So many transactions are carried out together at most: one that is refused makes the others cost more."""
+RUN_MAX = 256
+"""So many transactions are carried out together at most: each run costs 30 us, whatever is in it."""
+ALONE_MAX = 16
+"""So many are carried out one by one, each for three times as much, where one of them is refused."""
 ROWS_PASSED_ON_MAX, ROWS_PASSED_ON_EACH = 16_384, 32
 """So many rows that its parent knows a block passes on, and so many for each of its transactions.
 
@@ -71,31 +74,73 @@ class Ground:
 
 
 class Work:
-    """A block in the making: the changes so far, and what the transactions so far gave."""
+    """A block in the making: the changes so far, and what the transactions so far gave.
+
+    `limits`: how many it may hold, and how many bytes of them.
+    """
 
     def __init__(
-        self, commitment: Commitment, context: Context, parent: StateReader, candidates: Sequence[Transaction]
+        self,
+        commitment: Commitment,
+        context: Context,
+        parent: StateReader,
+        candidates: Sequence[Transaction],
+        limits: tuple[int, int],
     ) -> None:
         at, self._genesis = context.round, context.genesis
         self._commitment, self._parent, self._at = commitment, parent, at
-        self._transactions: dict[Hash, Transaction] = {}
+        self._places, self._room = limits
+        self.transactions: dict[Hash, Transaction] = {}
+        """Those that were carried out, in their order."""
         ids = [candidate.id for candidate in candidates]
         self._used = parent.used(ids)
         latest_ms = at.time_ms + self._genesis.parameters.expiry_window_ms
         untimely = {t.id for t in candidates if not at.time_ms <= t.body.expires_ms <= latest_ms}
         self._doubtful = untimely.union(self._used, () if len(set(ids)) == len(ids) else ids)
         """To be looked at each for itself, whether they are in time and new."""
-        self.ground = Ground(Changes(parent, at.height, self._transactions), context)
-        changes = self.ground.changes
+        self._unread: Sequence[Opened] = ()
+        self._ground = Ground(Changes(parent, at.height, self.transactions), context)
+        changes = self._ground.changes
         if len(changes.known) <= min(ROWS_PASSED_ON_MAX, ROWS_PASSED_ON_EACH * len(candidates)):
             changes.rows.update(changes.known)
         self._outputs: list[bytes] = []
 
-    def apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
+    def carry_out(self, opened: Sequence[Opened], refused: list[Refusal] | None = None) -> None:
+        """Carry out those of the candidates that find room and succeed, in this order.
+
+        What does not succeed is added to `refused`. Raises: InvalidTransaction for the first, without it.
+        """
+        self._unread = opened
+        for run in runs(opened):
+            self._carry_out(run, refused)
+
+    def _carry_out(self, run: Sequence[Opened], refused: list[Refusal] | None) -> None:
+        """As `carry_out`, for one rule's: all together, else each quarter of them, few one by one."""
+        if self._apply_run(run):
+            return
+        if len(run) > ALONE_MAX:
+            for i in range(4):
+                self._carry_out(run[len(run) * i // 4 : len(run) * (i + 1) // 4], refused)
+            return
+        for transaction, rule, payload in run:
+            if len(self.transactions) == self._places or len(transaction.encoded) > self._room:
+                continue
+            try:
+                self._apply(transaction, rule, payload)
+            except InvalidTransaction as error:
+                if refused is None:
+                    raise
+                refused.append(Refusal(transaction.id, error))
+
+    def _apply(self, transaction: Transaction, rule: Rule, payload: Any) -> None:
         """Carry out one of the candidates, or raise InvalidTransaction and leave no trace of it."""
-        transaction_id, ground = transaction.id, self.ground
+        transaction_id, ground = transaction.id, self._ground
+        if self._unread:  # what is carried out together reads what it needs
+            transactions, rules, payloads = zip(*self._unread, strict=True)
+            ground.read_ahead(transactions, zip(rules, payloads, strict=True))
+            self._unread = ()
         if transaction_id in self._doubtful:
-            is_used = transaction_id in self._transactions or transaction_id in self._used
+            is_used = transaction_id in self.transactions or transaction_id in self._used
             check_once_and_in_time(self._genesis, transaction, self._at, is_used=is_used)
         changes, rows = ground.changes, ground.context.rows
         mark, row_count = changes.mark(), len(rows)
@@ -105,46 +150,52 @@ class Work:
             changes.undo(mark)
             del rows[row_count:]
             raise
-        ground.charges.add(transaction.body.sponsor, len(transaction.encoded))
+        size_bytes = len(transaction.encoded)
+        ground.charges.add(transaction.body.sponsor, size_bytes)
+        self._room -= size_bytes
         self._outputs.append(output)
-        self._transactions[transaction_id] = transaction
+        self.transactions[transaction_id] = transaction
 
-    def apply_run(self, run: Sequence[Opened]) -> bool:
-        """Carry out candidates of one rule together, as `apply` does it one by one, or say no to all."""
+    def _apply_run(self, run: Sequence[Opened]) -> bool:
+        """Carry out candidates of one rule together, as `_apply` does it one by one, or say no to all."""
         rule = run[0][1]
-        if rule.apply_run is None or len(run) == 1:
+        if rule.apply_run is None or len(run) == 1 or len(self.transactions) + len(run) > self._places:
             return False
-        ground, sizes = self.ground, dict[str, list[int]]()
-        new = {transaction.id: transaction for transaction, _, _ in run}
+        ground, sizes = self._ground, defaultdict[str, list[int]](list)
+        transactions, _, payloads = zip(*run, strict=True)
+        new = {transaction.id: transaction for transaction in transactions}
         if not self._doubtful.isdisjoint(new):
             return False
-        for transaction in new.values():
-            sizes.setdefault(transaction.body.sponsor, []).append(len(transaction.encoded))
+        for transaction in transactions:
+            sizes[transaction.body.sponsor].append(len(transaction.encoded))
+        size_bytes = sum(map(sum, sizes.values()))
+        if size_bytes > self._room:
+            return False
         try:
             for name, some in sizes.items():
                 sponsor = registry.check_sponsor(ground.changes, name, self._at)
                 ground.charges.check(name, sponsor.quota, sum(some), len(some))
         except InvalidTransaction:
             return False
-        payloads = [payload for _, _, payload in run]
-        if not rule.apply_run(ground.changes, ground.context, [*new.values()], payloads):
+        if not rule.apply_run(ground.changes, ground.context, transactions, payloads):
             return False
         for name, some in sizes.items():
             ground.charges.add(name, sum(some), len(some))
+        self._room -= size_bytes
         self._outputs += repeat(b"", len(new))
-        self._transactions.update(new)
+        self.transactions.update(new)
         return True
 
     def finish(self, frontier: Frontier) -> Execution:
         """All that follows from the transactions carried out."""
-        ground, next_set, height = self.ground, None, self._at.height
+        ground, next_set, height = self._ground, None, self._at.height
         ground.charges.settle()
         governance.convict(ground.changes, ground.context, self._at.offences)
         if ends_epoch(height, self._at.epoch, self._genesis.parameters.epoch_blocks):
             next_set = governance.close_epoch(ground.changes, ground.context)
         writes = ground.changes.writes()
         update = self._commitment.update(self._parent, writes)
-        results = Results(height, tuple(self._transactions), tuple(self._outputs))
+        results = Results(height, tuple(self.transactions), tuple(self._outputs))
         growth = frontier.grow(results.leaves)
         return Execution(
             height=height,
@@ -157,7 +208,7 @@ class Work:
             nodes=update.nodes,
             results=results,
             growth=growth,
-            transactions=self._transactions,
+            transactions=self.transactions,
             index_rows=IndexRows.of(ground.context.rows),
             next_set=next_set,
             rows=ground.changes.rows if writes else ground.changes.known,

@@ -223,6 +223,13 @@ def runs(draw) -> list[Transaction]:
     return some
 
 
+@pytest.fixture(params=[(256, 16), (256, 4), (3, 4)], ids=lambda most: "runs of {}, alone {}".format(*most))
+def run_lengths(request, monkeypatch) -> None:
+    """How many are carried out together at most, and of how many each by itself where one is refused."""
+    monkeypatch.setattr(work, "RUN_MAX", request.param[0])
+    monkeypatch.setattr(work, "ALONE_MAX", request.param[1])
+
+
 @dataclass
 class Outcome:
     """What became of candidates, each in a block of its own at the same place in the chain.
@@ -267,6 +274,7 @@ def check_block(candidates) -> None:
         assert refused.value.code == code
 
 
+@pytest.mark.usefixtures("run_lengths")
 @effort(200)
 @given(st.one_of(blocks(), runs()))
 def test_a_block_is_what_its_transactions_are_one_by_one(candidates):
@@ -282,6 +290,7 @@ def test_what_a_record_says_counts_among_others_as_it_does_alone(oddity):
         )
 
 
+@pytest.mark.usefixtures("run_lengths")
 @effort(200)
 @given(st.one_of(blocks(), runs()))
 def test_what_is_built_is_executed_by_others_to_the_same_end(candidates):

@@ -19,7 +19,7 @@ from p2pledger.chain.invite import Invitation, Invite
 from p2pledger.chain.joining import JoinReply, Knock
 from p2pledger.chain.payloads import bodies
 from p2pledger.chain.reading import Reading
-from p2pledger.codec import Length, Pattern, Range
+from p2pledger.codec import Kept, Length, Pattern, Range
 from p2pledger.ledger.commitment import StateProof
 from p2pledger.ledger.modules.governance import rows as governance
 from p2pledger.ledger.modules.governance.parameters import Setting, Upgrades
@@ -91,8 +91,8 @@ def shape_of(annotation: Any) -> Shape:
     pattern = next((one.expression for one in extra if isinstance(one, Pattern)), None)
     if get_origin(annotation) in (typing.Union, types.UnionType):
         return Shape(types.UnionType, inside=get_args(annotation))
-    if get_origin(annotation) is tuple:
-        return Shape(tuple, *(limits or (0, 0)), inside=get_args(annotation)[:1])
+    if get_origin(annotation) in (tuple, Kept):
+        return Shape(get_origin(annotation), *(limits or (0, 0)), inside=get_args(annotation)[:1])
     if annotation is int:
         limits = limits or (0, 2**64 - 1)
     return Shape(annotation, *(limits or (0, 0)), pattern)
@@ -130,9 +130,9 @@ def _value(annotation: Any, plain: Any) -> Any:
         found = [member for member in shape.type if plain == member.value and type(plain) is not bool]
         _require(len(found) == 1)
         return found[0]
-    if shape.type is tuple:
+    if shape.type in (tuple, Kept):
         _require(type(plain) is list and shape.least <= len(plain) <= shape.most)
-        return tuple(_value(shape.inside[0], item) for item in plain)
+        return shape.type(_value(shape.inside[0], item) for item in plain)
     _require(type(plain) is shape.type)
     if shape.type is int:
         _require(shape.least <= plain <= shape.most)
@@ -207,9 +207,9 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
         return _records(shape.type)
     if isinstance(shape.type, type) and issubclass(shape.type, Enum):
         return st.sampled_from(list(shape.type))
-    if shape.type is tuple:
+    if shape.type in (tuple, Kept):
         most = min(shape.most, max(shape.least, 3))
-        return st.lists(values(shape.inside[0]), min_size=shape.least, max_size=most).map(tuple)
+        return st.lists(values(shape.inside[0]), min_size=shape.least, max_size=most).map(shape.type)
     if shape.type is bool:
         return st.booleans()
     if shape.type is int:

@@ -11,6 +11,7 @@ from p2pledger import codec
 from p2pledger.codec import (
     U8,
     U64,
+    Kept,
     Length,
     Pattern,
     Range,
@@ -338,6 +339,39 @@ def test_a_number_is_judged_whatever_its_template(templates, good, bad, code):
     with pytest.raises(InvalidMessage) as refusal:
         decode_all(type(good), [*[data] * ALIKE_MIN, bad + data[len(bad) :]])
     assert refusal.value.code == code
+
+
+@dataclass(frozen=True)
+class Holder:
+    number: U8
+    kept: Annotated[Kept[Inner], Length(0, 3)]
+
+
+@dataclass(frozen=True)
+class Plain:
+    number: U8
+    kept: Annotated[tuple[Inner, ...], Length(0, 3)]
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_a_kept_tuple_is_encoded_as_any_other(count):
+    items = tuple(Inner("abc", Height(2**n)) for n in range(count))
+    one = Holder(1, Kept(items))
+    for number in (1, 2, 2):
+        another = replace(one, number=number)
+        assert encode(another) == encode(Plain(number, items))
+        assert decode(Holder, encode(another)) == another
+    assert one.kept.encoded is not None
+    assert from_json(Holder, to_json(one)) == one
+    assert to_json(one) == to_json(Plain(1, items))
+    for _ in range(2):  # the second time by a template
+        for each in decode_all(Holder, [encode(one)] * ALIKE_MIN):
+            assert each == one
+            assert encode(each) == encode(one)
+    with pytest.raises(ValueError):
+        encode(Holder(1, items))  # type: ignore[arg-type]
+    with pytest.raises(ValueError):
+        encode(Holder(1, Kept([*items, *[Inner("x", Height(0))] * 4])))
 
 
 def test_a_list_is_not_a_tuple():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from p2pledger.chain.payloads import SeqNumber
-from p2pledger.codec import U64, Length
+from p2pledger.codec import U64, Kept, Length
 from p2pledger.errors import Code, InvalidTransaction
 from p2pledger.types import Millis
 
@@ -25,12 +25,16 @@ class Gap:
     last: SeqNumber
 
 
+_NO_GAPS = Kept[Gap]()
+
+
 @dataclass(frozen=True)
 class Sequence:
     """All numbers below `next_number` were accepted, but for the gaps, which ascend and do not touch."""
 
     next_number: U64 = 0
-    gaps: Annotated[tuple[Gap, ...], Length(0, GAPS_MAX)] = ()
+    gaps: Annotated[Kept[Gap], Length(0, GAPS_MAX)] = _NO_GAPS
+    """Kept, since nearly every record leaves them as they are."""
     heard_ms: Millis = _NEVER
     """The time of the last block that has a record or a batch of the device."""
 
@@ -55,4 +59,4 @@ class Sequence:
     def _with(self, next_number: int, gaps: tuple[Gap, ...], heard_ms: Millis) -> "Sequence":
         if len(gaps) > GAPS_MAX:
             raise InvalidTransaction(Code.TOO_MANY_GAPS, f"more than {GAPS_MAX} gaps would be open")
-        return Sequence(next_number, gaps, heard_ms)
+        return Sequence(next_number, Kept(gaps), heard_ms)

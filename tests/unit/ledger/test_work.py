@@ -93,11 +93,37 @@ def test_one_that_is_odd_leaves_other_runs_as_they_are(ledger, alone):
     some = [record(ledger, seq) for seq in range(2 * work.RUN_MAX)]
     some[3] = record(ledger, 3, schema="none/1")
     built = ledger.machine.build(ledger.reader, ledger.execution.frontier, ledger.next_round, some)
-    assert alone == some[: work.RUN_MAX]
+    assert alone == some[: work.ALONE_MAX], "the others are carried out by ever larger quarters"
     assert [(refusal.transaction_id, refusal.error.code) for refusal in built.refused] == [
         (some[3].id, "unknown_schema")
     ]
     assert list(built.transactions) == some[:3] + some[4:]
+
+
+def test_what_is_not_carried_out_together_is_read_together(ledger, alone, monkeypatch):
+    read: list[tuple[Transaction, ...]] = []
+    read_ahead = work.Ground.read_ahead
+
+    def noted(ground, some, opened):
+        read.append(tuple(some))
+        read_ahead(ground, some, opened)
+
+    monkeypatch.setattr(work.Ground, "read_ahead", noted)
+    some = [record(ledger, seq) for seq in range(2 * work.RUN_MAX)]
+    ledger.block(*some)
+    assert (alone, read) == ([], [])
+    some = [record(ledger, seq) for seq in range(len(some), len(some) + 2 * work.RUN_MAX + 1)]
+    ledger.block(*some)
+    assert (alone, read) == (some[-1:], [tuple(some)])
+
+
+def test_one_that_comes_again_is_refused_whatever_run_it_comes_in(ledger):
+    first = record(ledger, 0)
+    some = [first, *(record(ledger, seq) for seq in range(1, work.RUN_MAX)), first]
+    for again in (some, [*some, first], [first, first]):
+        with pytest.raises(InvalidTransaction) as refused:
+            ledger.machine.execute(ledger.reader, ledger.execution.frontier, ledger.next_round, again)
+        assert refused.value.code == "replayed"
 
 
 def test_what_does_not_fit_a_block_is_chosen_one_by_one(ledger, alone):

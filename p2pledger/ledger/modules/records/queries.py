@@ -386,7 +386,7 @@ def ask_gaps(reader: ChainReader, asked: AskGaps, page: Page) -> Found[DeviceNum
     _check_device(reader, asked.device)
     row = sequence(reader, asked.device)
     highest = row.next_number - 1 if row.next_number else None
-    return one(DeviceNumbers(asked.device, highest, row.gaps))
+    return one(DeviceNumbers(asked.device, highest, tuple(row.gaps)))
 
 
 def ask_open_advice(reader: ChainReader, asked: AskOpenAdvice, page: Page) -> Found[RecordFound]:

@@ -42,8 +42,7 @@ def append_run(
     """See `ApplyRun`."""
     if (numbers := _numbers_after(changes, context, transactions, payloads)) is None:
         return False
-    for device, sequence in numbers.items():
-        SEQUENCES.put(changes, device, sequence)
+    SEQUENCES.put_all(changes, numbers)
     context.rows.append(_rows(transactions, payloads))
     return True
 
