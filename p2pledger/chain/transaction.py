@@ -15,7 +15,7 @@ from typing import Annotated
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.vote import IsSigned
 from p2pledger.codec import Length, Pattern, Range, decode, decode_all, encode
-from p2pledger.crypto import Domain
+from p2pledger.crypto import Domain, are_signed
 from p2pledger.errors import InvalidMessage
 from p2pledger.types import Hash, Millis, PublicKey, Signature
 
@@ -92,6 +92,19 @@ class Transaction:
 def is_authentic(transaction: Transaction, is_signed: IsSigned) -> bool:
     """Whether every signature is its signer's. The one expensive check of a transaction; no state needed."""
     return all(map(is_signed, transaction.body.signers, repeat(transaction.id), transaction.signatures))
+
+
+def are_authentic(transactions: Sequence[Transaction]) -> list[bool]:
+    """`is_authentic` of each, with all signatures verified one right after the other, which costs less."""
+    verdicts = are_signed(
+        [key for one in transactions for key in one.body.signers],
+        [one.id for one in transactions for _ in one.signatures],
+        [signature for one in transactions for signature in one.signatures],
+    )
+    if len(verdicts) == len(transactions):  # each has one signer
+        return verdicts
+    each = iter(verdicts)
+    return [False not in [next(each) for _ in one.signatures] for one in transactions]
 
 
 def decode_transaction(data: bytes) -> Transaction:

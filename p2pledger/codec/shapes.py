@@ -11,7 +11,6 @@ import enum
 import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from operator import itemgetter
 from typing import Any
 
 import cbor2
@@ -42,7 +41,7 @@ from p2pledger.codec.source import (
     sources,
     total,
 )
-from p2pledger.codec.templates import Column, Layout, numbers, side_by_side
+from p2pledger.codec.templates import Column, Layout, contents, numbers, side_by_side
 
 Json = Any
 Read = Callable[[Any], tuple[Any, int]]
@@ -180,7 +179,7 @@ class Bytes(Shape):
     def column(self, value: Any, layout: Layout) -> Column | None:
         """See `Shape.column`: the contents are open, their length is not."""
         layout.fix(head(BYTES, len(value)))
-        return itemgetter(layout.leave_open(f"{len(value)}s"))
+        return contents(layout.leave_open(f"{len(value)}s"))
 
     def show(self, value: Any) -> Json:
         return value.hex()

@@ -72,6 +72,20 @@ def numbers(place: int, least: int, most: int) -> Column:
     return column
 
 
+def contents(place: int) -> Column:
+    """The column of byte strings at this place of the cells; where all are equal, one stands for all.
+
+    So what is alike in many transactions, such as their ledger's hash, is in memory once.
+    """
+
+    def column(cells: Cells) -> Iterable[Any]:
+        found = cells[place]
+        first, count = found[0], len(found)
+        return [first] * count if first == found[-1] and found.count(first) == count else found
+
+    return column
+
+
 def side_by_side(columns: Sequence[Column | None], values: Iterable[Any]) -> Callable[[Cells], Iterator[Any]]:
     """A tuple of these columns' values for each encoding; where one is None, this value stands in all."""
     fields = list(zip(columns, values, strict=True))

@@ -1,7 +1,8 @@
 """Executes blocks: a pure function from a state and transactions to everything that follows. Floor 4."""
 
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from p2pledger.chain.authority import AUTHORITIES_MAX
 from p2pledger.chain.block import BLOCK_EVIDENCE_MAX, FINAL_BLOCK_BYTES_MAX, receipts_root, tx_root
@@ -17,13 +18,15 @@ from p2pledger.ledger.commitment import Commitment
 from p2pledger.ledger.execution import Built, Execution, Refusal
 from p2pledger.ledger.modules import RULES, governance, registry
 from p2pledger.ledger.payloads import Payloads
-from p2pledger.ledger.rules import Context, IndexRow, IndexRows, Round
+from p2pledger.ledger.rules import Context, IndexRow, IndexRows, Round, Rule
 from p2pledger.ledger.state import Changes, EmptyState, StateReader
-from p2pledger.ledger.work import Ground, Opened, Work, check_once_and_in_time, in_order
+from p2pledger.ledger.work import Ground, Opened, Work, check_once_and_in_time, in_order, runs
 from p2pledger.merkle import Frontier
 from p2pledger.types import Hash, Height
 
 __all__ = ["Built", "Execution", "IndexRow", "IndexRows", "Machine", "Refusal", "Round", "Trial"]
+
+T = TypeVar("T")
 
 HEADER_BYTES_MAX = 512
 EVIDENCE_BYTES_MAX = 384
@@ -196,16 +199,12 @@ class Trial:
         self._sponsors: dict[str, registry.Organisation] = {}
         self._unused: Set[Hash] = frozenset()
 
-    def read_ahead(self, transactions: Collection[Transaction]) -> None:
-        """Read together what `check` is going to ask for: it answers as before, for less."""
+    def _read_ahead(self, transactions: Sequence[Transaction]) -> None:
+        """Read together what `check` is going to ask for."""
         opened = self._machine._payloads.opened(transactions)
         self._ground.read_ahead(transactions, [one for one in opened if one is not None])
         ids = {transaction.id for transaction in transactions}
         self._unused = ids - self._parent.used(ids)
-
-    def read_keys_ahead(self, transactions: Collection[Transaction]) -> None:
-        """Read together what `quota` is going to ask for: it answers as before, for less."""
-        self._ground.read_ahead(transactions, ())
 
     def check(self, transaction: Transaction) -> Quota:
         """A dry run: raises what executing the transaction alone would raise, or returns its `quota`.
@@ -224,14 +223,59 @@ class Trial:
             self._ground.context.rows.clear()
         return registry.check_sponsor(changes, transaction.body.sponsor, self._at).quota
 
+    def check_all(self, transactions: Sequence[Transaction]) -> list[Quota | InvalidTransaction]:
+        """What `check` returns or raises for each; for less where many of a kind follow each other.
+
+        Raises: InvalidTransaction for the first that no state could accept (`Machine.check_forms`).
+        """
+        self._read_ahead(transactions)
+        found: list[Quota | InvalidTransaction] = []
+        for run in runs([(one, *self._machine._payloads.open(one)) for one in transactions]):
+            found += self._check_run(run) or [_answer(self.check, one) for one, _, _ in run]
+        return found
+
+    def _check_run(self, run: Sequence[Opened]) -> list[Quota] | None:
+        """What `check` returns for each of a run; None where it cannot be told of all of them together."""
+        check_run, ground, at = run[0][1].check_run, self._ground, self._at
+        latest_ms = at.time_ms + self._machine.genesis.parameters.expiry_window_ms
+        some = [one for one, _, _ in run]
+        ends_ms = [one.body.expires_ms for one in some]
+        if check_run is None or not {one.id for one in some} <= self._unused:
+            return None
+        if min(ends_ms) < at.time_ms or max(ends_ms) > latest_ms:
+            return None
+        sizes: dict[str, list[int]] = {}
+        for one in some:
+            sizes.setdefault(one.body.sponsor, []).append(len(one.encoded))
+        quotas: dict[str, Quota] = {}
+        try:
+            for name, each in sizes.items():
+                quotas[name] = registry.check_sponsor(ground.changes, name, at).quota
+                ground.charges.check(name, quotas[name], max(each))
+        except InvalidTransaction:
+            return None
+        if not check_run(ground.changes, ground.context, some, [payload for _, _, payload in run]):
+            return None
+        return [quotas[one.body.sponsor] for one in some]
+
+    def quota_all(self, transactions: Sequence[Transaction]) -> list[Quota | InvalidTransaction | None]:
+        """What `quota` returns or raises for each, for less."""
+        self._ground.read_ahead(transactions, ())
+        opened = self._machine._payloads.opened(transactions)
+        return [
+            _answer(self.quota, one) if known is None else self._quota(one, *known)
+            for one, known in zip(transactions, opened, strict=True)
+        ]
+
     def quota(self, transaction: Transaction) -> Quota | None:
         """The quota that a transaction is to be charged to; None when it is not entitled to any now.
 
         Raises: InvalidTransaction when no state could accept it.
         """
-        machine, ground, name = self._machine, self._ground, transaction.body.sponsor
-        payloads = machine._payloads
-        rule, payload = payloads.open(transaction)
+        return self._quota(transaction, *self._machine._payloads.open(transaction))
+
+    def _quota(self, transaction: Transaction, rule: Rule, payload: Any) -> Quota | None:
+        ground, name = self._ground, transaction.body.sponsor
         ground.context.turn_to(transaction)
         try:
             if name not in self._sponsors:  # all that is written here is undone: it stays the same
@@ -240,3 +284,10 @@ class Trial:
         except InvalidTransaction:
             return None
         return self._sponsors[name].quota
+
+
+def _answer(ask: Callable[[Transaction], T], transaction: Transaction) -> T | InvalidTransaction:
+    try:
+        return ask(transaction)
+    except InvalidTransaction as error:
+        return error

@@ -166,6 +166,11 @@ cannot be sure of every one: then they are carried out one by one, by what alone
 
 The context is turned to none of them, and no rows were read ahead for it."""
 
+CheckRun = Callable[[Changes, Context, Sequence[Transaction], Sequence[Any]], bool]
+"""Whether checking the signers and applying would go well with each of these transactions, were it alone.
+
+Or it says no, where it cannot be sure of every one: then they are tried one by one. Nothing is done."""
+
 Reads = Callable[[Changes, Sequence[Any]], None]
 """Reads together what rows these payloads are going to ask for (`Table.read_ahead`); changes no outcome."""
 
@@ -176,8 +181,8 @@ class Rule:
 
     Transactions of one line are put into a block by their place in it, when `order` names one. `read_ahead`
     is told of all payloads of a block at once. What `is_urgent` counts towards its sponsor's quota and is
-    not refused for it: it takes something back, once, that the quota has let in. `apply_run` is for what
-    blocks are full of, and for nothing urgent.
+    not refused for it: it takes something back, once, that the quota has let in. `apply_run` and `check_run`
+    are for what blocks are full of, and for nothing urgent.
     """
 
     payload: type[Any]
@@ -187,6 +192,7 @@ class Rule:
     read_ahead: Reads | None = None
     is_urgent: Callable[[Any], bool] | None = None
     apply_run: ApplyRun | None = None
+    check_run: CheckRun | None = None
 
     @property
     def is_signed_inside(self) -> bool:

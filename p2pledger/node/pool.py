@@ -227,26 +227,26 @@ class Pool:
     ) -> bool:
         """Try verified transactions and take them all at once; whether one of them was news."""
         now = self._now()
-        at = self._round(now)
-        trial = self._machine.trial(self._store, at)
-        if source == "api":
-            trial.read_ahead(fresh.values())
-            doubted = set[Hash]()
-        else:
-            trial.read_keys_ahead(fresh.values())
-            doubted = self._doubted(fresh.values(), now)
-        offered: dict[int, Transaction] = {}
-        shares: list[Share] = []
-        share_of: dict[tuple[str, bool, bool], Share] = {}
+        doubted = set[Hash]() if source == "api" else self._doubted(fresh.values(), now)
+        good: dict[int, Transaction] = {}
         for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
             try:
                 if not is_good:
                     raise InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
                 if transaction.id in doubted:
                     self._check_lightly(transaction, now)
-                quota = trial.check(transaction) if source == "api" else trial.quota(transaction)
             except InvalidTransaction as error:
                 answers[i] = error
+            else:
+                good[i] = transaction
+        trial, some = self._machine.trial(self._store, self._round(now)), [*good.values()]
+        tried = trial.check_all(some) if source == "api" else trial.quota_all(some)
+        offered: dict[int, Transaction] = {}
+        shares: list[Share] = []
+        share_of: dict[tuple[str, bool, bool], Share] = {}
+        for (i, transaction), quota in zip(good.items(), tried, strict=True):
+            if isinstance(quota, InvalidTransaction):
+                answers[i] = quota
                 continue
             is_urgent = quota is not None and transaction.body.kind in self._urgent
             account = transaction.body.sponsor, quota is None, is_urgent

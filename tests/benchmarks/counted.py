@@ -13,7 +13,7 @@ from pathlib import Path
 
 from p2pledger.bench.devices import Device, record
 from p2pledger.bench.solo import SPONSOR, Solo, solo
-from p2pledger.chain.transaction import Transaction, decode_transactions, is_authentic
+from p2pledger.chain.transaction import Transaction, are_authentic, decode_transactions
 from p2pledger.ledger.mempool import Mempool
 
 TRANSACTIONS = 500
@@ -72,23 +72,14 @@ def _walk(ledger: Solo, encoded: Sequence[bytes]) -> dict[str, int]:
     submitted, gossiped = machine.trial(state, at), machine.trial(state, at)
     opened: list[Transaction] = []
 
-    def try_out() -> None:
-        submitted.read_ahead(opened)
-        for transaction in opened:
-            submitted.check(transaction)
-
     def take() -> None:
-        gossiped.read_keys_ahead(opened)
-        quotas = [gossiped.quota(transaction) for transaction in opened]
+        quotas = gossiped.quota_all(opened)
         mempool.add_many(opened, at.time_ms, [mempool.share(SPONSOR, quotas[0])] * len(quotas))
 
-    def each(step: Callable[[Transaction], object]) -> int:
-        return calls(lambda: [step(transaction) for transaction in opened])
-
     counted = {"decode": calls(lambda: opened.extend(decode_transactions(encoded)))}
-    counted["verify"] = each(lambda transaction: is_authentic(transaction, lambda *_: True))
+    counted["verify"] = calls(lambda: are_authentic(opened))
     counted["check_form"] = calls(lambda: machine.check_forms(opened))
-    counted["dry run"] = calls(try_out)
+    counted["dry run"] = calls(lambda: submitted.check_all(opened))
     counted["mempool"] = calls(take)
     waiting = mempool.candidates(TRANSACTIONS, 2**30, 0, at.time_ms, ())
     counted["build"] = calls(lambda: machine.build(state, frontier, at, waiting))

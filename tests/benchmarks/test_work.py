@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from p2pledger import crypto
 from p2pledger.chain.payloads import RecordAppend
 from p2pledger.chain.transaction import Body
 from p2pledger.ledger.machine import Trial
@@ -50,10 +51,10 @@ def test_the_same_work_is_counted_alike(work):
 
 CALLED = {
     "decode": (Body, "__post_init__"),
-    "verify": (counted, "is_authentic"),
+    "verify": (crypto, "_parsed"),
     "check_form": (RecordAppend, "__post_init__"),
-    "dry run": (Trial, "check"),
-    "mempool": (Trial, "quota"),
+    "dry run": (Sequence, "accept"),
+    "mempool": (Trial, "_quota"),
     "build": (Payloads, "open"),
     "execute": (Sequence, "accept"),
 }

@@ -304,16 +304,29 @@ def test_what_is_built_is_executed_by_others_to_the_same_end(candidates):
     assert built.transactions == () or outcome.state_root == built.execution.state_root
 
 
-@effort(100)
-@given(blocks(), st.booleans())
-def test_a_trial_says_of_each_what_a_block_of_it_alone_would(candidates, is_read_ahead):
-    trial = LEDGER.machine.trial(LEDGER.reader, LEDGER.next_round)
-    entitled = LEDGER.machine.trial(LEDGER.reader, LEDGER.next_round)
-    if is_read_ahead:
-        trial.read_ahead(candidates)
-        entitled.read_keys_ahead(candidates)
+def said(trial: Trial, candidates) -> list[object]:
+    """What a trial says of each, asked for each by itself: both of its answers, or the code."""
+    answers: list[object] = []
     for one in candidates:
-        outcome, quota = one_by_one([one]), entitled.quota(one)
+        try:
+            answers.append((trial.quota(one), trial.check(one)))
+        except InvalidTransaction as error:
+            answers.append(error.code)
+    return answers
+
+
+def said_together(trial: Trial, candidates) -> list[object]:
+    """The same, asked for all of them at once; the code is then of whichever raised."""
+    pairs = zip(trial.quota_all(candidates), trial.check_all(candidates), strict=True)
+    return [next((one.code for one in pair if isinstance(one, InvalidTransaction)), pair) for pair in pairs]
+
+
+@effort(150)
+@given(st.one_of(blocks(), runs()))
+def test_a_trial_says_of_each_what_a_block_of_it_alone_would(candidates):
+    trial, together = (LEDGER.machine.trial(LEDGER.reader, LEDGER.next_round) for _ in range(2))
+    for one in candidates:
+        outcome, quota = one_by_one([one]), trial.quota(one)
         assert quota is None or not any(code in UNENTITLED for _, _, code in outcome.refused)
         try:
             assert trial.check(one) == quota
@@ -321,18 +334,7 @@ def test_a_trial_says_of_each_what_a_block_of_it_alone_would(candidates, is_read
             assert [code for _, _, code in outcome.refused] == [error.code]
         else:
             assert outcome.taken == [one]
-
-
-def outcomes(trial: Trial, candidates) -> list[object]:
-    """What a trial says of each: both of its answers, or the code."""
-    said: list[object] = []
-    trial.read_ahead(candidates)
-    for one in candidates:
-        try:
-            said.append((trial.quota(one), trial.check(one)))
-        except InvalidTransaction as error:
-            said.append(error.code)
-    return said
+    assert said_together(together, candidates) == said(trial, candidates)
 
 
 @effort(60)
@@ -354,7 +356,7 @@ def test_what_the_parent_knows_decoded_changes_nothing(chain, each):
             (one.transaction_id, one.error.code) for one in anew.refused
         ]
         trials = [LEDGER.machine.trial(reader, at) for reader in (knowing, unknowing)]
-        assert outcomes(trials[0], candidates) == outcomes(trials[1], candidates)
+        assert said_together(trials[0], candidates) == said_together(trials[1], candidates)
         after, plain = Overlay(knowing, executed), Overlay(unknowing, replace(anew.execution, rows={}))
         for reader, execution in ((after, executed), (Overlay(knowing, built.execution), built.execution)):
             for key, row in execution.rows.items():

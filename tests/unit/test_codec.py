@@ -266,6 +266,15 @@ def test_numbers_and_byte_strings_may_differ(templates, plainly):
     assert len(plainly) == 1
 
 
+@pytest.mark.parametrize(("among", "count"), [(b"aa", 1), (b"bb", ALIKE_MIN)])
+def test_byte_strings_that_are_equal_in_all_are_one(templates, among, count):
+    some = [replace(GOOD, data=b"aa") for _ in range(ALIKE_MIN)]
+    some[ALIKE_MIN // 2] = replace(GOOD, data=among)
+    decode_all(Outer, [encode(GOOD)] * ALIKE_MIN)
+    read = decode_all(Outer, [encode(one) for one in some])
+    assert read == some and len({id(one.data) for one in read}) == count
+
+
 @pytest.mark.parametrize(
     "changes",
     [

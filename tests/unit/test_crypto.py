@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from p2pledger.crypto import Domain, KeySigner, is_public_key, is_signed
+from p2pledger.crypto import Domain, KeySigner, are_signed, is_public_key, is_signed
 from p2pledger.types import Hash, PublicKey, Signature
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -54,6 +54,25 @@ def test_verifying_never_raises(signature, digest, key):
     assert not is_signed(PublicKey(key), Hash(digest), Signature(signature))
     assert not is_signed(SIGNER.public_key, Hash(digest), Signature(signature))
     assert not is_signed(SIGNER.public_key, DIGEST, Signature(signature))
+
+
+ODD_KEYS = [
+    SIGNER.public_key,
+    KeySigner(bytes(31) + b"\x08").public_key,
+    bytes(33),
+    b"",
+    b"\x02" + b"\xff" * 32,
+]
+ODD_DIGESTS = [DIGEST, bytes(32), b"", DIGEST + b"\0"]
+ODD_SIGNATURES = [SIGNER.sign(DIGEST), SIGNER.sign(Hash(bytes(32))), bytes(64), b"\xff" * 64, b"", bytes(65)]
+
+
+@given(st.lists(st.tuples(*map(st.sampled_from, (ODD_KEYS, ODD_DIGESTS, ODD_SIGNATURES))), max_size=8))
+def test_many_are_verified_as_each_is(signed):
+    columns = [list(column) for column in zip(*signed, strict=True)] or [[], [], []]
+    assert are_signed(*columns) == [is_signed(*one) for one in signed]
+    good = SIGNER.public_key, DIGEST, SIGNER.sign(DIGEST)
+    assert are_signed(*([part] * 3 for part in good)) == [True] * 3
 
 
 @pytest.mark.parametrize("r_and_s", [(0, 1), (1, 0), (ORDER, 1), (1, ORDER), (2**256 - 1, 1)])

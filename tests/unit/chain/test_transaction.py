@@ -7,6 +7,7 @@ from p2pledger.chain.transaction import (
     TRANSACTION_BYTES_MAX,
     Body,
     Transaction,
+    are_authentic,
     decode_transaction,
     is_authentic,
 )
@@ -32,6 +33,10 @@ def test_every_signature_must_hold():
     assert not is_authentic(swapped, is_signed)
     half = Transaction(good.body, (good.signatures[0], signer("c").sign(good.id)))
     assert not is_authentic(half, is_signed)
+    alone = make(["c"])
+    forged = Transaction(alone.body, good.signatures[:1])
+    assert are_authentic([swapped, good, alone, half]) == [False, True, True, False]
+    assert are_authentic([forged, alone]) == [False, True]
 
 
 def test_the_id_covers_every_field_but_the_signatures():

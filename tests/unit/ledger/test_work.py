@@ -7,6 +7,7 @@ from p2pledger.chain.transaction import Transaction
 from p2pledger.errors import InvalidTransaction
 from p2pledger.ledger import work
 from p2pledger.ledger.modules import RULES
+from p2pledger.ledger.modules.sequence import GAPS_MAX
 from p2pledger.ledger.quota import usage
 from p2pledger.types import PeerId
 from tests.ledgers import START_MS, Ledger, signer, transaction
@@ -37,10 +38,11 @@ def alone(monkeypatch) -> list[Transaction]:
     return found
 
 
-def record(ledger: Ledger, seq: int, schema: str = "sensor.reading/1") -> Transaction:
+def record(ledger: Ledger, seq: int, schema: str = "sensor.reading/1", device: bytes = METER) -> Transaction:
     when = START_MS
-    payload = RecordAppend(schema, when, METER, seq, Action.OBSERVE, (), None, None, None, (), None, None)
-    return transaction(ledger.genesis, payload, "city", "city gateway" if seq % 2 else "meter")
+    payload = RecordAppend(schema, when, device, seq, Action.OBSERVE, (), None, None, None, (), None, None)
+    by_gateway = seq % 2 or device != METER
+    return transaction(ledger.genesis, payload, "city", "city gateway" if by_gateway else "meter")
 
 
 def test_records_of_devices_are_carried_out_together(ledger, alone):
@@ -51,6 +53,40 @@ def test_records_of_devices_are_carried_out_together(ledger, alone):
     after = usage(ledger.reader, "city", START_MS, WINDOW_MS)
     assert after.transactions - before.transactions == len(some)
     assert after.size_bytes - before.size_bytes == sum(len(one.encoded) for one in some)
+
+
+def devices_with_a_record_each(ledger: Ledger, count: int) -> list[Transaction]:
+    records = []
+    for number in range(count):
+        name, device = f"meter {number}", str(number).encode().ljust(16)
+        key = signer(name).public_key
+        enroll = DeviceEnroll(device, key, PeerId("city-gateway-peer"), "meter", bytes(32))
+        ledger.does(enroll, "city", "city gateway", name)
+        records.append(record(ledger, 0, device=device))
+    return records
+
+
+def test_records_of_different_devices_are_tried_together(ledger, alone):
+    some = devices_with_a_record_each(ledger, 4)
+    trial = ledger.machine.trial(ledger.reader, ledger.next_round)
+    alone.clear()
+    assert trial.check_all(some) == trial.quota_all(some) == [trial.quota(some[0])] * len(some)
+    assert alone == []
+    usual = trial.check_all([*some, record(ledger, 0)])
+    odd = trial.check_all([*some, record(ledger, 0, schema="none/1")])
+    assert odd[:-1] == usual[:-1] and odd[-1].code == "unknown_schema"
+    assert alone[:4] == some, "where one is odd, each is tried alone"
+
+
+def test_no_record_of_a_device_is_good_for_another_ones_sake(ledger, alone):
+    ledger.block(*[record(ledger, seq) for seq in range(1, 2 * GAPS_MAX + 1, 2)])
+    some = [record(ledger, 2 * GAPS_MAX + more) for more in range(2)]
+    trial = ledger.machine.trial(ledger.reader, ledger.next_round)
+    alone.clear()
+    first, second = trial.check_all(some)
+    assert first == trial.quota(some[0]) and second.code == "too_many_gaps"
+    assert alone == some
+    ledger.block(*some)
 
 
 def test_one_that_is_odd_leaves_other_runs_as_they_are(ledger, alone):
@@ -111,7 +147,9 @@ def test_what_cannot_be_opened_is_met_after_what_is_refused_before_it(ledger):
 
 
 def test_no_rule_takes_many_at_once_of_which_some_are_urgent():
-    assert [rule.kind for rule in RULES.values() if rule.apply_run and rule.is_urgent] == []
+    assert [
+        rule.kind for rule in RULES.values() if (rule.apply_run or rule.check_run) and rule.is_urgent
+    ] == []
     assert RULES[RecordAppend.KIND].apply_run is not None
 
 

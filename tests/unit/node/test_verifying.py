@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import trio
-from p2pledger.crypto import is_signed
+from p2pledger.chain.transaction import SIGNERS_MAX, are_authentic
 from p2pledger.ledger.machine import Machine
 from p2pledger.metrics import Metrics
 from p2pledger.node import verifying
@@ -79,17 +79,33 @@ async def test_all_that_the_loop_verifies_is_observed(ledger, are_free):
 
 @pytest.fixture
 def slowly(monkeypatch):
-    """Each signature takes as long as the loop may verify for; `slowly` notes whose turn it was."""
+    """Each piece takes as long as the loop may verify for; `slowly` notes whose turn it was."""
     turns, clock_s = [], [0.0]
 
-    def verify(*signed):
+    def verify(some):
         clock_s[0] += verifying.CHUNK_S
-        turns.append("signature")
-        return is_signed(*signed)
+        turns.append("piece")
+        return are_authentic(some)
 
-    monkeypatch.setattr(verifying, "is_signed", verify)
+    monkeypatch.setattr(verifying, "AT_ONCE", 1)
+    monkeypatch.setattr(verifying, "are_authentic", verify)
     monkeypatch.setattr(verifying.time, "perf_counter", lambda: clock_s[0])
     return turns
+
+
+async def test_of_many_signers_fewer_transactions_are_verified_at_once(ledger, monkeypatch):
+    pieces = []
+
+    def verify(some):
+        pieces.append(sum(len(one.signatures) for one in some))
+        return [True] * len(some)
+
+    monkeypatch.setattr(verifying, "are_authentic", verify)
+    many = [f"signer {n}" for n in range(SIGNERS_MAX)]
+    verifier, _ = told(ledger, are_free=True)
+    made = [ledgers.transaction(ledger.genesis, b"\x80", "city", *many, kind="record.append")] * INLINE_MAX
+    assert all(await verifier.authentic(made + batch(ledger, INLINE_MAX)))
+    assert max(pieces) == verifying.AT_ONCE
 
 
 async def test_others_have_their_turn_after_each_chunk(ledger, slowly):
@@ -98,21 +114,21 @@ async def test_others_have_their_turn_after_each_chunk(ledger, slowly):
     async with trio.open_nursery() as nursery:
         for _ in range(2):  # at the same time: they take turns
             nursery.start_soon(verifier.authentic, made)
-        while slowly.count("signature") < 2 * len(made):
+        while slowly.count("piece") < 2 * len(made):
             slowly.append("others")
             await trio.lowlevel.checkpoint()
-    assert slowly.count("others") >= slowly.count("signature") - 1
+    assert slowly.count("others") >= slowly.count("piece") - 1
 
 
 @pytest.mark.parametrize("are_free", [True, False])
 async def test_the_loop_lets_go_sooner_only_while_threads_verify(ledger, monkeypatch, are_free):
     usual_s, seen_s = sys.getswitchinterval(), []
 
-    def verify(*signed):
+    def verify(some):
         seen_s.append(sys.getswitchinterval())
-        return True
+        return [True] * len(some)
 
-    monkeypatch.setattr(verifying, "is_signed", verify)
+    monkeypatch.setattr(verifying, "are_authentic", verify)
     verifier, _ = told(ledger, are_free)
     async with trio.open_nursery() as nursery:
         for _ in range(3):

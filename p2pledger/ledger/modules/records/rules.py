@@ -25,7 +25,7 @@ from p2pledger.ledger.modules.records.rows import (
     corrected_by,
     read_corrected_ahead,
 )
-from p2pledger.ledger.modules.records.runs import MACHINES, append_run
+from p2pledger.ledger.modules.records.runs import MACHINES, append_run, check_append_run
 from p2pledger.ledger.modules.registry import Device, live_keys
 from p2pledger.ledger.modules.registry.rows import DEVICES, signed_in_role
 from p2pledger.ledger.modules.registry.schemas import check_published, schema_class
@@ -234,6 +234,7 @@ RULES = (
         _append_order,
         _read_appended_ahead,
         apply_run=append_run,
+        check_run=check_append_run,
     ),
     Rule(RecordBatch, _by_machines, apply_batch, _batch_order, _read_ahead),
     Rule(RecordCorrect, _by_anyone, apply_correct, read_ahead=_read_targets_ahead),
