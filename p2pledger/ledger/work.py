@@ -1,5 +1,6 @@
 """A block in the making: transactions carried out, one by one or many of a kind at once. Floor 4, pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice, repeat
 from operator import itemgetter
@@ -79,6 +80,7 @@ class Work:
         at, self._genesis = context.round, context.genesis
         self._commitment, self._parent, self._at = commitment, parent, at
         self._transactions: dict[Hash, Transaction] = {}
+        self._kinds = Counter[str]()
         ids = [candidate.id for candidate in candidates]
         self._used = parent.used(ids)
         latest_ms = at.time_ms + self._genesis.parameters.expiry_window_ms
@@ -107,6 +109,7 @@ class Work:
             raise
         ground.charges.add(transaction.body.sponsor, len(transaction.encoded))
         self._outputs.append(output)
+        self._kinds[transaction.body.kind] += 1
         self._transactions[transaction_id] = transaction
 
     def apply_run(self, run: Sequence[Opened]) -> bool:
@@ -132,6 +135,7 @@ class Work:
         for name, some in sizes.items():
             ground.charges.add(name, sum(some), len(some))
         self._outputs += repeat(b"", len(new))
+        self._kinds[rule.kind] += len(new)
         self._transactions.update(new)
         return True
 
@@ -158,6 +162,7 @@ class Work:
             results=results,
             growth=growth,
             transactions=self._transactions,
+            kinds=self._kinds,
             index_rows=IndexRows.of(ground.context.rows),
             next_set=next_set,
             rows=ground.changes.rows if writes else ground.changes.known,

@@ -335,7 +335,7 @@ class Pool:
         self.mempool.settle(ids, now)
         self._backlog.settle(len(ids), now)
         self._fates.end_final(ids, height)
-        for kind, count in Counter([one.body.kind for one in execution.transactions.values()]).items():
+        for kind, count in execution.kinds.items():
             self._metrics.txs_finalized_total.at(kind, "final").inc(count)
         for transaction_id in self._fetched.keys() & ended:
             self._drop_fetched(transaction_id)
