@@ -21,7 +21,8 @@ class Execution:
 
     `writes` are the state's changes (None: removed); `crown`, `entries` and `nodes` are the commitment's, as
     in its `Update`; `results` are the leaves by which `growth` makes the tree of all results grow;
-    `transactions` are the block's own by id. The evidence of a block counts as carried out after them.
+    `transactions` are the block's own by id, so many of each of `kinds`. The evidence of a block counts as
+    carried out after them.
     """
 
     height: Height
@@ -35,6 +36,7 @@ class Execution:
     results: Results
     growth: Growth
     transactions: Mapping[Hash, Transaction]
+    kinds: Mapping[str, int]
     index_rows: IndexRows
     next_set: AuthoritySet | None = None
     """What the last block of an epoch decides: the list that sits two epochs later."""

@@ -4,9 +4,9 @@ Every accepted id ends as exactly one of: final, refused with a code, expired. T
 is final for ever; this remembers the rest, and the recent, within a bound.
 """
 
-from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 
 from p2pledger.chain.transaction import Outcome
 from p2pledger.types import Hash, Height
@@ -26,11 +26,11 @@ EXPIRED = Fate(Outcome.EXPIRED)
 
 
 class Fates:
-    """The ends of the last `count_max` ids that ended."""
+    """The ends of the last `count` ids that ended, and of an eighth more at most."""
 
-    def __init__(self, count_max: int) -> None:
-        self._count_max = count_max
-        self._ends: OrderedDict[Hash, Fate] = OrderedDict()
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._ends: dict[Hash, Fate] = {}
 
     def get(self, transaction_id: Hash) -> Fate | None:
         """How an id ended; None when it has not, or long ago."""
@@ -50,20 +50,26 @@ class Fates:
             return False
         self._ends.pop(transaction_id, None)
         self._ends[transaction_id] = fate
-        if len(self._ends) > self._count_max:
-            self._ends.popitem(last=False)
+        self._forget()
         return True
 
     def end_final(self, transaction_ids: Collection[Hash], height: Height) -> None:
         """Note the transactions of a final block, each as `end` would."""
-        known = self.among(transaction_ids)
-        final = {i for i in known if self._ends[i].outcome is Outcome.FINAL}
-        for transaction_id in known - final:
-            del self._ends[transaction_id]
-        fate = Fate(Outcome.FINAL, height=height)
-        self._ends.update(dict.fromkeys([i for i in transaction_ids if i not in final], fate))
-        while len(self._ends) > self._count_max:
-            self._ends.popitem(last=False)
+        ends, new = self._ends, dict.fromkeys(transaction_ids, Fate(Outcome.FINAL, height=height))
+        for transaction_id in self.among(transaction_ids):
+            if ends[transaction_id].outcome is Outcome.FINAL:
+                del new[transaction_id]
+            else:
+                del ends[transaction_id]
+        ends.update(new)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of the oldest, many at once: a dict looks for its first past all that was deleted before."""
+        excess = len(self._ends) - self._count
+        if excess > self._count // 8:
+            for transaction_id in list(islice(self._ends, excess)):
+                del self._ends[transaction_id]
 
     def among(self, transaction_ids: Collection[Hash]) -> set[Hash]:
         """Those of these that have ended."""

@@ -80,6 +80,7 @@ class Machine:
             results=Results(Height(0), (), ()),
             growth=growth,
             transactions={},
+            kinds={},
             index_rows=IndexRows.of(rows),
         )
 

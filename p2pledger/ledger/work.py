@@ -1,6 +1,6 @@
 """A block in the making: transactions carried out, one by one or many of a kind at once. Floor 4, pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice, repeat
 from operator import itemgetter
@@ -92,6 +92,7 @@ class Work:
         self._places, self._room = limits
         self.transactions: dict[Hash, Transaction] = {}
         """Those that were carried out, in their order."""
+        self._kinds = Counter[str]()
         ids = [candidate.id for candidate in candidates]
         self._used = parent.used(ids)
         latest_ms = at.time_ms + self._genesis.parameters.expiry_window_ms
@@ -154,6 +155,7 @@ class Work:
         ground.charges.add(transaction.body.sponsor, size_bytes)
         self._room -= size_bytes
         self._outputs.append(output)
+        self._kinds[transaction.body.kind] += 1
         self.transactions[transaction_id] = transaction
 
     def _apply_run(self, run: Sequence[Opened]) -> bool:
@@ -183,6 +185,7 @@ class Work:
             ground.charges.add(name, sum(some), len(some))
         self._room -= size_bytes
         self._outputs += repeat(b"", len(new))
+        self._kinds[rule.kind] += len(new)
         self.transactions.update(new)
         return True
 
@@ -209,6 +212,7 @@ class Work:
             results=results,
             growth=growth,
             transactions=self.transactions,
+            kinds=self._kinds,
             index_rows=IndexRows.of(ground.context.rows),
             next_set=next_set,
             rows=ground.changes.rows if writes else ground.changes.known,

@@ -14,7 +14,6 @@ from threading import Lock
 import trio
 
 from p2pledger.chain.payloads import AccessIntent, AccessRefused, AccessServed
-from p2pledger.chain.transaction import Transaction
 from p2pledger.codec import decode
 from p2pledger.ledger.execution import Execution
 from p2pledger.ledger.modules.consent.data import DUE
@@ -92,12 +91,12 @@ class Census:
         self._lock = Lock()
         self._discrepancies, self._erasures, self._proposals = _Open(), _Open(), _Open()
 
-    def take(self, transactions: Sequence[Transaction], execution: Execution) -> None:
+    def take(self, execution: Execution) -> None:
         """A block was stored."""
         metrics, rows = self._metrics, execution.index_rows
         for schema, count in count_by_schema(rows).items():
             metrics.records_total.at(schema).inc(count)
-        for kind, count in Counter([transaction.body.kind for transaction in transactions]).items():
+        for kind, count in execution.kinds.items():
             if kind in _ACCESS:
                 metrics.access_total.at(_ACCESS[kind]).inc(count)
         for movement, points in _points(rows).items():

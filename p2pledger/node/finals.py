@@ -141,7 +141,7 @@ class Finals:
         rows = layer.execution.index_rows.followed_by(offences.rows(block))
         with self._metrics.spending("store"):
             self._store.commit(block, layer.transactions, replace(layer.execution, index_rows=rows))
-            self.census.take(layer.transactions, layer.execution)
+            self.census.take(layer.execution)
             self.tidy()
         if self._signer is None:
             return

@@ -34,7 +34,7 @@ from p2pledger.types import Hash, Height, Millis
 
 FETCHED_BYTES_MAX = 256 * 1024 * 1024
 """Bodies kept for blocks that were proposed or are being caught up with, beside the mempool."""
-FATES_MAX = 200_000
+FATES_KEPT = 200_000
 AT_ONCE = 256
 """So many transactions are judged before the agreement gets its turn: a millisecond or two.
 
@@ -80,7 +80,7 @@ class Pool:
         self.cores = Cores()
         self._verifier = Verifier(machine, metrics, self.cores)
         self._urgent = machine.urgent_kinds
-        self._fates = Fates(FATES_MAX)
+        self._fates = Fates(FATES_KEPT)
         self._fetched: OrderedDict[Hash, Transaction] = OrderedDict()
         self._fetched_bytes = 0
         self._suspects: OrderedDict[Hash, None] = OrderedDict()
@@ -335,7 +335,7 @@ class Pool:
         self.mempool.settle(ids, now)
         self._backlog.settle(len(ids), now)
         self._fates.end_final(ids, height)
-        for kind, count in Counter([one.body.kind for one in execution.transactions.values()]).items():
+        for kind, count in execution.kinds.items():
             self._metrics.txs_finalized_total.at(kind, "final").inc(count)
         for transaction_id in self._fetched.keys() & ended:
             self._drop_fetched(transaction_id)

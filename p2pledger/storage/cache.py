@@ -5,7 +5,7 @@ only if nothing was committed meanwhile.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -23,6 +23,7 @@ class Cache(Generic[K]):
         self._lock = Lock()
         self._kept: OrderedDict[K, bytes | None] = OrderedDict()
         self._bytes = 0
+        """Those of the values alone."""
         self._generation = 0
 
     def get(self, key: K, read: Callable[[K], bytes | None]) -> bytes | None:
@@ -68,12 +69,12 @@ class Cache(Generic[K]):
 
     def _keep(self, values: Mapping[K, bytes | None]) -> None:
         kept = self._kept
-        self._bytes -= self._size([kept[key] for key in values if key in kept])
-        self._bytes += self._size(values.values())
+        self._bytes += _size(values.values()) - _size(map(kept.get, values))
         kept.update(values)  # none is missing for a moment: `get` takes no lock
-        while self._bytes > self._bytes_max:
+        while self._bytes + self._overhead_bytes * len(kept) > self._bytes_max:
             _, oldest = kept.popitem(last=False)
-            self._bytes -= self._size([oldest])
+            self._bytes -= _size([oldest])
 
-    def _size(self, values: Collection[bytes | None]) -> int:
-        return self._overhead_bytes * len(values) + sum(map(len, filter(None, values)))
+
+def _size(values: Iterable[bytes | None]) -> int:
+    return sum(map(len, filter(None, values)))

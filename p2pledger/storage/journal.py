@@ -7,12 +7,13 @@ tells whether it is what was written; what it does to the state, the state root 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 from zlib import crc32
 
 from p2pledger.ledger.entries import Leaves, by_bucket, leaves_of
 from p2pledger.ledger.machine import Execution
+from p2pledger.ledger.rules import Columns
 from p2pledger.storage.database import Damaged
 from p2pledger.types import Hash
 
@@ -23,41 +24,41 @@ _HEAD_BYTES = struct.calcsize(_HEAD)
 
 @dataclass(frozen=True)
 class Effects:
-    """What a block writes: as in its `Execution`; changed leaves by the digits of their bucket, index rows by
-    the name of the index and by key.
-    """
+    """What a block writes: as in its `Execution`; changed leaves by the digits of their bucket."""
 
     writes: Mapping[bytes, bytes | None]
     leaves: Mapping[str, Leaves]
     nodes: Mapping[str, Hash | None]
-    index: Mapping[str, Mapping[bytes, bytes]]
+    index: Mapping[str, Columns]
+    """Keys and values by the name of the index; of a key that comes twice the last row counts."""
 
     @property
     def rows(self) -> int:
         """How many rows these are."""
-        return len(self.writes) + len(self.nodes) + sum(map(len, self.index.values()))
+        return len(self.writes) + len(self.nodes) + sum([len(keys) for keys, _ in self.index.values()])
 
 
 def effects_of(execution: Execution) -> Effects:
     """What this execution writes."""
-    columns = execution.index_rows.columns
-    index = {name: dict(zip(keys, values, strict=True)) for name, (keys, values) in columns.items()}
     leaves = {prefix: changed.leaves for prefix, changed in execution.entries.items()}
-    return Effects(execution.writes, leaves, execution.nodes, index)
+    return Effects(execution.writes, leaves, execution.nodes, execution.index_rows.columns)
 
 
 def journal_row(height: int, first: int, effects: Effects) -> tuple[int, bytes, int]:
     """The row of a block; `first`: the oldest height whose row is still needed beside it."""
-    removed = [key for key, value in effects.writes.items() if value is None]
-    written = {key: value for key, value in effects.writes.items() if value is not None}
-    parts = [*removed, *written, *written.values()]
+    removed, written = list[bytes](), list(effects.writes)
+    values = [value for value in effects.writes.values() if value is not None]
+    if len(values) < len(written):
+        removed = [key for key, value in effects.writes.items() if value is None]
+        written = [key for key, value in effects.writes.items() if value is not None]
+    parts = [*removed, *written, *values]
     parts += map(str.encode, effects.nodes)
     parts += [node or b"" for node in effects.nodes.values()]
     parts += map(str.encode, effects.index)
-    for rows in effects.index.values():
-        parts += rows
-        parts += rows.values()
-    counts = len(removed), len(written), len(effects.nodes), *map(len, effects.index.values())
+    for columns in effects.index.values():
+        parts += chain(*columns)
+    index = [len(keys) for keys, _ in effects.index.values()]
+    counts = len(removed), len(written), len(effects.nodes), *index
     head = struct.pack(
         f"<3Q{len(counts)}I{len(parts)}I", first, len(counts), len(parts), *counts, *map(len, parts)
     )
@@ -81,14 +82,14 @@ def _decoded(content: bytes, depth: int) -> tuple[int, Effects]:
     removed, written, nodes, *index = struct.unpack_from(f"<{counts}I", content, _HEAD_BYTES)
     parts = _parts(content, _HEAD_BYTES + 4 * counts, lengths)
     writes: dict[bytes, bytes | None] = dict.fromkeys(islice(parts, removed))
-    writes |= _pairs(parts, written)
-    changed = _pairs(parts, nodes)
+    writes |= zip(*_columns(parts, written), strict=True)
+    changed = zip(*_columns(parts, nodes), strict=True)
     names = [name.decode() for name in islice(parts, len(index))]
     return first, Effects(
         writes,
         by_bucket(leaves_of(writes), depth),
-        {prefix.decode(): Hash(node) if node else None for prefix, node in changed.items()},
-        {name: _pairs(parts, count) for name, count in zip(names, index, strict=True)},
+        {prefix.decode(): Hash(node) if node else None for prefix, node in changed},
+        {name: _columns(parts, count) for name, count in zip(names, index, strict=True)},
     )
 
 
@@ -99,7 +100,6 @@ def _parts(content: bytes, start: int, count: int) -> Iterator[bytes]:
         at += length
 
 
-def _pairs(parts: Iterator[bytes], count: int) -> dict[bytes, bytes]:
+def _columns(parts: Iterator[bytes], count: int) -> Columns:
     """So many keys, then their values."""
-    keys = list(islice(parts, count))
-    return dict(zip(keys, islice(parts, count), strict=True))
+    return list(islice(parts, count)), list(islice(parts, count))

@@ -66,7 +66,10 @@ class StateRows:
             self._rows.replace(written.values)
             self._stored.replace(written.nodes)
         # Never taken out again: a bucket that is whole again only costs a look at the disk.
-        self._split.update(prefix[: self._depth] for prefix in execution.nodes if len(prefix) > self._depth)
+        if max(map(len, execution.nodes), default=0) > self._depth:
+            self._split.update(
+                prefix[: self._depth] for prefix in execution.nodes if len(prefix) > self._depth
+            )
 
     def replace(self, execution: Execution) -> None:
         """What this execution writes is in the tail now: from here on its buckets are read."""

@@ -12,7 +12,7 @@ reader lays the generations over what it has read, and reads anew if one came or
 import json
 import sqlite3
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from threading import Lock
 from typing import NamedTuple, TypeVar
@@ -25,6 +25,7 @@ from p2pledger.ledger.entries import (
     path_range,
     repacked,
 )
+from p2pledger.ledger.rules import Columns
 from p2pledger.storage import schema
 from p2pledger.storage.database import Damaged, put_all
 from p2pledger.storage.journal import Effects, effects_of_row, journal_row
@@ -53,7 +54,9 @@ class Generation:
         self.values: dict[bytes, bytes | None] = {}
         self.leaves: dict[str, dict[Hash, Hash | None]] = {}
         self.nodes: dict[str, Hash | None] = {}
-        self.index: dict[str, dict[bytes, bytes]] = {}
+        self._index: dict[str, dict[bytes, bytes]] = {}
+        self._added: list[Mapping[str, Columns]] = []
+        """Rows of the indexes that are not in `_index` yet: as a rule nobody asks for them so soon."""
         self._sorted: dict[str, list[bytes]] = {}
 
     @property
@@ -68,7 +71,7 @@ class Generation:
     @property
     def distinct_rows(self) -> int:
         """How many rows go into the tables: one for each key."""
-        return len(self.values) + len(self.nodes) + sum(map(len, self.index.values()))
+        return len(self.values) + len(self.nodes) + sum(map(len, self.index().values()))
 
     def add(self, effects: Effects, size_bytes: int) -> None:
         """Another block wrote this."""
@@ -83,12 +86,18 @@ class Generation:
             else:
                 leaves[bucket] = {**changed}
         self.nodes.update(effects.nodes)
-        for name, rows in effects.index.items():
-            self.index.setdefault(name, {}).update(rows)
+        self._added.append(effects.index)
+
+    def index(self) -> Mapping[str, Mapping[bytes, bytes]]:
+        """The rows of each index, as they came. For one thread at a time, unless nothing was added since."""
+        while self._added:
+            for name, columns in self._added.pop(0).items():
+                self._index.setdefault(name, {}).update(zip(*columns, strict=True))
+        return self._index
 
     def keys(self, name: str) -> list[bytes]:
         """The keys of an index, ascending."""
-        rows, keys = self.index.get(name, {}), self._sorted.setdefault(name, [])
+        rows, keys = self.index().get(name, {}), self._sorted.setdefault(name, [])
         if len(keys) < len(rows):
             keys += list(islice(rows, len(keys), None))  # a dict keeps the order of arrival
             keys.sort()
@@ -98,7 +107,7 @@ class Generation:
         self, name: str, prefix: bytes, after: bytes, end: bytes | None, limit: int
     ) -> dict[bytes, bytes]:
         """The first rows of an index from `prefix` on, above `after` and below `end`."""
-        rows, keys = self.index.get(name, {}), self.keys(name)
+        rows, keys = self.index().get(name, {}), self.keys(name)
         start = max(bisect_left(keys, prefix), bisect_right(keys, after))
         stop = len(keys) if end is None else bisect_left(keys, end)
         return {key: rows[key] for key in keys[start : min(stop, start + limit)]}
@@ -189,8 +198,8 @@ def _slices_of_index(generation: Generation) -> Iterator[Slice]:
     last = Slice()
     last.is_last = True
     number = generation.first << PARCEL_BITS
-    for name in sorted(generation.index):
-        rows, keys = generation.index[name], sorted(generation.index[name])
+    for name, rows in sorted(generation.index().items()):
+        keys = sorted(rows)
         starts = range(0, len(keys), SLICE_ROWS)
         last.shelves.append(Shelf(name, number, len(starts), keys[0], keys[-1]))
         for start in starts:
@@ -249,6 +258,8 @@ class Tail:
         """Write a block's effects, and some of what is due, as part of its commit; `add` it after that."""
         growing = self._generations[-1]
         if growing.part_full >= 1 and len(self._generations) == 1:
+            with self._lock:
+                growing.index()  # now, because a reader may ask for it too
             self._slices, self._moved = slices(growing, self._depth), 0
             full, growing = growing, Generation(height)
             self._generations = (full, growing)

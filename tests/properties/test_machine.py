@@ -1,5 +1,6 @@
 """A block is what its transactions are one by one: nothing that is done for many at once may show."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -268,6 +269,7 @@ def check_block(candidates) -> None:
     assert list(execution.index_rows.columns) == list(dict.fromkeys(row.name for row in outcome.rows))
     assert [result.transaction_id for result in execution.results] == [one.id for one in outcome.taken]
     assert [result.position for result in execution.results] == list(range(len(outcome.taken)))
+    assert execution.kinds == Counter(one.body.kind for one in outcome.taken)
     for one, before, code in outcome.refused:
         with pytest.raises(InvalidTransaction) as refused:
             LEDGER.machine.execute(LEDGER.reader, frontier, at, [*outcome.taken[:before], one])

@@ -51,3 +51,11 @@ def test_many_become_final_as_one_after_the_other_would():
     together.end_final(final, Height(2))
     assert [together.get(one) for one in ALL] == [by_one.get(one) for one in ALL]
     assert list(together._ends) == list(by_one._ends) == [ONE, THIRD, FIFTH, OTHER, FOURTH]
+
+
+def test_an_eighth_more_is_forgotten_at_once():
+    fates, ids = Fates(16), [Hash(bytes([n]) * 32) for n in range(40)]
+    for count, one in enumerate(ids, 1):
+        fates.end(one, EXPIRED)
+        assert min(count, 16) <= len(fates) <= 18
+        assert [fates.get(id_) for id_ in ids[count - len(fates) : count]] == [EXPIRED] * len(fates)

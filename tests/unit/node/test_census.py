@@ -40,7 +40,7 @@ class Watched:
 
         def told(*transactions, **how):
             execution = block(*transactions, **how)
-            self.census.take(transactions, execution)
+            self.census.take(execution)
             return execution
 
         ledger.block = told

@@ -5,6 +5,7 @@ missing, so that a test can write any state it likes.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -81,6 +82,7 @@ def execution(
         results=results,
         growth=growth,
         transactions={t.id: t for t in transactions},
+        kinds=Counter(t.body.kind for t in transactions),
         index_rows=IndexRows.of(index_rows),
     )
 

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import itemgetter
 
 from p2pledger.chain.schema import SCHEMAS
 from p2pledger.ledger.modules.sequence import Sequence
 from p2pledger.ledger.rules import IndexRows
 from p2pledger.ledger.state import Changes, Readable, Table
-from p2pledger.types import Hash, Millis
+from p2pledger.types import HASH_BYTES, Hash, Millis
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ ADVICE = "records.advice"
 The organisation's own records decide: another's may refer to an advice, and leave it open.
 """
 
+_SCHEMA_OF = itemgetter(slice(-1 - 8 - HASH_BYTES))
+"""What schema a key of `BY_SCHEMA` begins with."""
+
 PUBLISHED = "published"
 """What stands for all published schemas where only a closed list of names will do."""
 
@@ -56,7 +60,7 @@ def count_by_schema(rows: IndexRows) -> Counter[str]:
     """How many new records of each schema these rows stand for, or of `PUBLISHED` ones."""
     keys, _ = rows.of_index(BY_SCHEMA)
     counts = Counter[str]()
-    for schema, count in Counter([key.partition(b"\0")[0] for key in keys]).items():
+    for schema, count in Counter(map(_SCHEMA_OF, keys)).items():
         name = schema.decode()
         counts[name if name in SCHEMAS else PUBLISHED] += count
     return counts
