@@ -1,6 +1,7 @@
 """`p2pledger bench throughput`: how many transactions become final, against what the cores allow. Floor 9."""
 
 from dataclasses import dataclass
+from math import inf
 
 import trio
 
@@ -20,7 +21,8 @@ SEARCH_WITHIN = 1.05
 SEARCHED_MAX = 16
 RETREAT = 0.95
 """Of what became final: the next rate, when one that held for SEARCH_S does not for as long as was asked."""
-RETREATS_MAX = 3
+WHOLE_MAX = 4
+"""So many stretches take as long as was asked."""
 BESIDE = {"half": 0.5, "nine_tenths": 0.9, "twice": 2.0}
 """Of the rate that was reached: what is measured too, for the latency, and for what overload does."""
 
@@ -126,7 +128,7 @@ async def _verified_per_s(fleet: Fleet, options: Options, progress: Progress) ->
 async def _search(stretches: Stretches, start: float, seconds: float) -> tuple[Stretch, Tried]:
     """The stretch at the highest rate found that is sustained for `seconds`, and all rates that were tried.
 
-    It is the last one that was tried when none was sustained for so long after RETREATS_MAX.
+    It is the last one that was tried when none of WHOLE_MAX was sustained for so long.
     Raises: CannotMeasure when none is sustained for SEARCH_S.
     """
     tried: list[tuple[float, bool]] = []
@@ -144,9 +146,17 @@ async def _search(stretches: Stretches, start: float, seconds: float) -> tuple[S
         low, high = (middle, high) if (await run(middle, SEARCH_S)).is_sustained else (low, middle)
     if not low:
         raise CannotMeasure(f"not even {high:.1f} transactions a second are sustained")
-    loaded = await run(low, seconds)
-    for _ in range(RETREATS_MAX):
-        if loaded.is_sustained or not loaded.final_per_s:
+    held, enough, too_much = None, 0.0, inf
+    for _ in range(WHOLE_MAX):
+        loaded = await run(low, seconds)
+        if loaded.is_sustained:
+            held, enough = loaded, low
+        else:
+            too_much = low
+        if held is None and loaded.final_per_s:
+            low = RETREAT * loaded.final_per_s
+        elif held is not None and SEARCH_WITHIN * enough < too_much < inf:
+            low = (enough + too_much) / 2
+        else:
             break
-        loaded = await run(RETREAT * loaded.final_per_s, seconds)
-    return loaded, tuple(tried)
+    return held or loaded, tuple(tried)
