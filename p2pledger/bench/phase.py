@@ -145,7 +145,7 @@ class Stretches:
     async def _sign(self, count: int, per_second: float, per_parcel: int) -> list[Parcel]:
         """Sign off the loop: links that delay bytes live on it."""
         fleet, first = self._fleet, self._next_number
-        self._next_number += -(-count // DEVICES) * DEVICES  # each stretch begins with the first device
+        self._next_number += count
 
         def sign() -> list[Parcel]:
             ready_ms = time.time_ns() // 1_000_000 + round(presigned.signing_ms(fleet.genesis, count))
