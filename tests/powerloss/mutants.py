@@ -10,34 +10,19 @@ from p2pledger import wal
 from p2pledger.chain.vote import Vote
 from p2pledger.node.finals import Finals
 from p2pledger.signer.guardfile import GUARD_FILE, GuardFile
-from p2pledger.storage.database import Database
 from p2pledger.storage.sqlite import CHAIN_FILE
 
 Show = Callable[[Any], None]
 
 
-def _guard_synchronous(level: str) -> Callable[[Show], None]:
+def _synchronous(name: str, level: str) -> Callable[[Show], None]:
     def apply(show: Show) -> None:
         def set_less(connection: sqlite3.Connection, file: Path) -> None:
             settle(connection, file)
-            if file.name == GUARD_FILE:
+            if file.name == name:
                 connection.execute(f"PRAGMA synchronous = {level}")
 
         settle, wal.settle = wal.settle, set_less
-
-    return apply
-
-
-def _chain_synchronous(level: str) -> Callable[[Show], None]:
-    def apply(show: Show) -> None:
-        open_one = Database._open
-
-        def open_less(self: Database, cache_kb: int) -> sqlite3.Connection:
-            connection = open_one(self, cache_kb)
-            connection.execute(f"PRAGMA synchronous = {level}")
-            return connection
-
-        Database._open = open_less
 
     return apply
 
@@ -84,12 +69,12 @@ def _not_rewritten(show: Show) -> None:
 
 
 MUTANTS: dict[str, Callable[[Show], None]] = {
-    "guard-off": _guard_synchronous("OFF"),
-    "guard-normal": _guard_synchronous("NORMAL"),
+    "guard-off": _synchronous(GUARD_FILE, "OFF"),
+    "guard-normal": _synchronous(GUARD_FILE, "NORMAL"),
     "send-before-sync": _send_before_sync,
     "prune-before-stored": _prune_before_stored,
-    "chain-off": _chain_synchronous("OFF"),
-    "chain-normal": _chain_synchronous("NORMAL"),
+    "chain-off": _synchronous(CHAIN_FILE, "OFF"),
+    "chain-normal": _synchronous(CHAIN_FILE, "NORMAL"),
     "guard-unsettled": _unsettled(GUARD_FILE),
     "chain-unsettled": _unsettled(CHAIN_FILE),
     "not-rewritten": _not_rewritten,
