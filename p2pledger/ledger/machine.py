@@ -20,7 +20,15 @@ from p2pledger.ledger.modules import RULES, governance, registry
 from p2pledger.ledger.payloads import Payloads
 from p2pledger.ledger.rules import Context, IndexRow, IndexRows, Round, Rule
 from p2pledger.ledger.state import Changes, EmptyState, StateReader
-from p2pledger.ledger.work import Ground, Opened, Work, check_once_and_in_time, in_order, runs
+from p2pledger.ledger.work import (
+    Ground,
+    Opened,
+    Work,
+    check_once_and_in_time,
+    in_order,
+    runs,
+    sizes_by_sponsor,
+)
 from p2pledger.merkle import Frontier
 from p2pledger.types import Hash, Height
 
@@ -200,13 +208,6 @@ class Trial:
         self._sponsors: dict[str, registry.Organisation] = {}
         self._unused: Set[Hash] = frozenset()
 
-    def _read_ahead(self, transactions: Sequence[Transaction]) -> None:
-        """Read together what `check` is going to ask for."""
-        opened = self._machine._payloads.opened(transactions)
-        self._ground.read_ahead(transactions, [one for one in opened if one is not None])
-        ids = {transaction.id for transaction in transactions}
-        self._unused = ids - self._parent.used(ids)
-
     def check(self, transaction: Transaction) -> Quota:
         """A dry run: raises what executing the transaction alone would raise, or returns its `quota`.
 
@@ -229,9 +230,12 @@ class Trial:
 
         Raises: InvalidTransaction for the first that no state could accept (`Machine.check_forms`).
         """
-        self._read_ahead(transactions)
+        opened = [(one, *self._machine._payloads.open(one)) for one in transactions]
+        self._ground.read_ahead(transactions, [(rule, payload) for _, rule, payload in opened])
+        ids = {transaction.id for transaction in transactions}
+        self._unused = ids - self._parent.used(ids)
         found: list[Quota | InvalidTransaction] = []
-        for run in runs([(one, *self._machine._payloads.open(one)) for one in transactions]):
+        for run in runs(opened):
             found += self._check_run(run) or [_answer(self.check, one) for one, _, _ in run]
         return found
 
@@ -245,9 +249,7 @@ class Trial:
             return None
         if min(ends_ms) < at.time_ms or max(ends_ms) > latest_ms:
             return None
-        sizes: dict[str, list[int]] = {}
-        for one in some:
-            sizes.setdefault(one.body.sponsor, []).append(len(one.encoded))
+        sizes = sizes_by_sponsor(some)
         quotas: dict[str, Quota] = {}
         try:
             for name, each in sizes.items():

@@ -1,7 +1,7 @@
 """A block in the making: transactions carried out, one by one or many of a kind at once. Floor 4, pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice, repeat
 from operator import itemgetter
 from typing import Any
@@ -163,13 +163,12 @@ class Work:
         rule = run[0][1]
         if rule.apply_run is None or len(run) == 1 or len(self.transactions) + len(run) > self._places:
             return False
-        ground, sizes = self._ground, defaultdict[str, list[int]](list)
+        ground = self._ground
         transactions, _, payloads = zip(*run, strict=True)
         new = {transaction.id: transaction for transaction in transactions}
         if not self._doubtful.isdisjoint(new):
             return False
-        for transaction in transactions:
-            sizes[transaction.body.sponsor].append(len(transaction.encoded))
+        sizes = sizes_by_sponsor(transactions)
         size_bytes = sum(map(sum, sizes.values()))
         if size_bytes > self._room:
             return False
@@ -230,6 +229,14 @@ def check_once_and_in_time(genesis: Genesis, transaction: Transaction, at: Round
         )
     if is_used:
         raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
+
+
+def sizes_by_sponsor(transactions: Iterable[Transaction]) -> Mapping[str, Sequence[int]]:
+    """How many bytes each of them has, by who pays for it."""
+    sizes = defaultdict[str, list[int]](list)
+    for transaction in transactions:
+        sizes[transaction.body.sponsor].append(len(transaction.encoded))
+    return sizes
 
 
 def runs(opened: Iterable[Opened]) -> Iterator[list[Opened]]:
