@@ -1,6 +1,8 @@
 """The ASGI applications: the API, and the exporter of metrics that stands beside it. Floor 7."""
 
+import json
 from collections.abc import Awaitable, Callable
+from functools import cache
 from http import HTTPStatus
 
 import trio
@@ -18,6 +20,7 @@ from p2pledger.api.edge import Edge, refusal_response
 from p2pledger.api.reference import reference_page
 from p2pledger.api.refusals import Refusal
 from p2pledger.api.routes import SUBMIT_PATH, Routes
+from p2pledger.api.submission import JSON
 from p2pledger.errors import Fatal
 from p2pledger.metrics import Metrics
 from p2pledger.metrics.exposition import CONTENT_TYPE
@@ -30,16 +33,10 @@ def make_app(
     service: Service, metrics: Metrics, closing: trio.Event, on_fatal: Callable[[Fatal], None]
 ) -> ASGIApp:
     """The API over one node. `closing` ends streams and waits; `on_fatal` is told when the node must stop."""
-    app = FastAPI(
-        title="p2pledger",
-        version=p2pledger.__version__,
-        description="A node of a permissioned ledger.",
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     routes = Routes(service, metrics, closing)
-    app.include_router(routes.router())
-    app.add_api_route("/docs", lambda: HTMLResponse(reference_page(app.openapi())), include_in_schema=False)
+    app.include_router(routes.router(is_documented=False))
+    _add_reference(app, routes)
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -49,6 +46,31 @@ def make_app(
         metrics.api_request_seconds.at(route, method, status).observe(seconds)
 
     return Edge(_straight(routes.submit, app), measure, on_fatal)
+
+
+def _add_reference(app: FastAPI, routes: Routes) -> None:
+    """`/openapi.json` and `/docs`, made in a thread when first asked for, and then kept as they are sent."""
+    making = trio.CapacityLimiter(1)
+
+    @cache
+    def document() -> tuple[bytes, str]:
+        documented = FastAPI(
+            title="p2pledger",
+            version=p2pledger.__version__,
+            description="A node of a permissioned ledger.",
+        )
+        documented.include_router(routes.router(is_documented=True))
+        said = documented.openapi()
+        return json.dumps(said, ensure_ascii=False).encode(), reference_page(said)
+
+    async def openapi() -> Response:
+        return Response((await trio.to_thread.run_sync(document, limiter=making))[0], media_type=JSON)
+
+    async def docs() -> Response:
+        return HTMLResponse((await trio.to_thread.run_sync(document, limiter=making))[1])
+
+    app.add_api_route("/openapi.json", openapi)
+    app.add_api_route("/docs", docs)
 
 
 def _straight(submit: Callable[[Request], Awaitable[Response]], others: ASGIApp) -> ASGIApp:

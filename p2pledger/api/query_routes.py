@@ -65,17 +65,16 @@ class QueryRoutes:
         self._service = service
         self._held = 0
 
-    def add_to(self, router: APIRouter) -> None:
-        """Add a route for each query."""
+    def add_to(self, router: APIRouter, *, is_documented: bool) -> None:
+        """Add a route for each query, and where it is documented what that answers."""
+        models = PageModels()
         for query in QUERIES.values():
-            responses: Answers = {200: {"model": page_model(query.item)}}
-            responses |= errors(400, 404, 410, 422, 503)
             router.add_api_route(
                 query.path,
                 self._handler(query),
                 name=query.name,
                 description=query.description,
-                responses=responses,
+                responses=_answers(models.of(query.item)) if is_documented else None,
             )
 
     def _handler(self, query: Query) -> Callable[..., Awaitable[Response]]:
@@ -130,9 +129,6 @@ def _shown(answer: Answer) -> bytes:
     return json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-_MODELS: dict[Any, Any] = {}
-"""Of each class of items its model: two of one name would be two schemas."""
-
 # --- what is said of it in /openapi.json
 
 
@@ -178,42 +174,53 @@ def _named(annotation: Any) -> Any:
     return annotation.__origin__ if typing.get_origin(annotation) is Annotated else annotation
 
 
-def page_model(item: type[Any]) -> type[BaseModel]:
-    """The model of a page of such items."""
-    items: Any = list[_model(item)]  # type: ignore[misc]
-    return create_model(
-        f"{item.__name__}Page",
-        __base__=View,
-        __doc__="Items of the chain up to `height`. `next` is the cursor to go on with; left out at the end.",
-        height=(int, ...),
-        items=(items, ...),
-        next=(str | None, None),
-    )
+def _answers(page: type[BaseModel]) -> Answers:
+    return {200: {"model": page}, **errors(400, 404, 410, 422, 503)}
 
 
-def _model(shown: Any) -> Any:
-    if shown in _MODELS:
-        return _MODELS[shown]
-    hints = typing.get_type_hints(shown)
-    said: dict[str, Any] = {
-        f"{each.name}_": (_shape(hints[each.name]), Field(alias=each.name))  # a model has its own `schema`
-        for each in dataclasses.fields(shown)
-    }
-    _MODELS[shown] = model = create_model(shown.__name__, __base__=View, __doc__=shown.__doc__, **said)
-    return model
+class PageModels:
+    """The models of pages: of each class of items one, since two of one name would be two schemas."""
 
+    def __init__(self) -> None:
+        self._models: dict[Any, Any] = {}
 
-def _shape(annotation: Any) -> Any:
-    """What JSON holds in place of a value of the ledger."""
-    kind = plain_type(annotation)
-    if kind is bytes:
-        return str
-    if dataclasses.is_dataclass(kind):
-        return _model(kind)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return Literal[tuple(member.name.lower() for member in kind)]
-    if typing.get_origin(kind) is tuple:
-        return list[_shape(typing.get_args(kind)[0])]  # type: ignore[misc]
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return typing.Union[tuple(_shape(each) for each in typing.get_args(kind))]  # noqa: UP007
-    return kind
+    def of(self, item: type[Any]) -> type[BaseModel]:
+        """The model of a page of such items."""
+        items: Any = list[self._model(item)]  # type: ignore[misc]
+        return create_model(
+            f"{item.__name__}Page",
+            __base__=View,
+            __doc__="Items of the chain up to `height`. `next` is the cursor to go on with; left out at the "
+            "end.",
+            height=(int, ...),
+            items=(items, ...),
+            next=(str | None, None),
+        )
+
+    def _model(self, shown: Any) -> Any:
+        if shown in self._models:
+            return self._models[shown]
+        hints = typing.get_type_hints(shown)
+        said: dict[str, Any] = {
+            # a model has its own `schema`
+            f"{each.name}_": (self._shape(hints[each.name]), Field(alias=each.name))
+            for each in dataclasses.fields(shown)
+        }
+        model = create_model(shown.__name__, __base__=View, __doc__=shown.__doc__, **said)
+        self._models[shown] = model
+        return model
+
+    def _shape(self, annotation: Any) -> Any:
+        """What JSON holds in place of a value of the ledger."""
+        kind = plain_type(annotation)
+        if kind is bytes:
+            return str
+        if dataclasses.is_dataclass(kind):
+            return self._model(kind)
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            return Literal[tuple(member.name.lower() for member in kind)]
+        if typing.get_origin(kind) is tuple:
+            return list[self._shape(typing.get_args(kind)[0])]  # type: ignore[misc]
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):
+            return typing.Union[tuple(self._shape(each) for each in typing.get_args(kind))]  # noqa: UP007
+        return kind
