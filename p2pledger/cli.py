@@ -63,6 +63,8 @@ def node(config: Path, parent: int | None) -> None:
 def _run(config: Path) -> NoReturn:
     """Be a node until it ends."""
     gc.disable()  # until it is open: what loading makes stays, and looking for garbage takes a sixth of it
+    # structlog loads it, where it is there, for tracebacks that a node writes in another form: 6 MiB.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     from p2pledger.daemon import run
 
     sys.exit(run(config))

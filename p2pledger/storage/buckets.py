@@ -7,6 +7,7 @@ bucket is split there is none, and the entries are read by their paths.
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from mmap import mmap
 
 from p2pledger.ledger.commitment import packed_hashes
 from p2pledger.ledger.crown import EMPTY, HASH_BYTES
@@ -18,12 +19,12 @@ from p2pledger.types import Hash
 class Buckets:
     """Reads many buckets at once, each checked against its node, of which one copy is in memory.
 
-    `nodes` are the tables' own. Two megabytes for 65,536 buckets.
+    `nodes` are the tables' own. Two megabytes for 65,536 buckets; of a small state the pages with a node.
     """
 
     def __init__(self, database: Database, nodes: Mapping[str, Hash], depth: int) -> None:
         self._database, self._depth = database, depth
-        self._nodes = bytearray(HASH_BYTES * 16**depth)
+        self._nodes = mmap(-1, HASH_BYTES * 16**depth)
         self.replace(nodes.items())
 
     def replace(self, nodes: Iterable[tuple[str, Hash | None]]) -> None:
@@ -47,5 +48,5 @@ class Buckets:
         return {
             prefix: bucket
             for (number, prefix), bucket, node in zip(numbers.items(), found, hashes, strict=True)
-            if bytes(nodes[HASH_BYTES * number : HASH_BYTES * (number + 1)]) == node
+            if nodes[HASH_BYTES * number : HASH_BYTES * (number + 1)] == node
         }

@@ -16,6 +16,7 @@ import sqlite3
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from mmap import mmap
 from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -65,9 +66,10 @@ class Ids:
         self._factor = int.from_bytes(secret, "big") | 1
         self._window_ms = window_ms
         self._blocks = deque([(0, 0)])
-        self._marks = bytearray(1 << CHUNK_BITS + MARK_BITS)
+        self._marks = mmap(-1, 1 << CHUNK_BITS + MARK_BITS)
         """For each mark the last byte of the number, plus one, of the newest run with such an id. Of nearly
-        every id that is not there it tells so, for less than a search in one run."""
+        every id that is not there it tells so, for less than a search in one run. Mapped, as pages that the
+        kernel brings once they are written: on a short chain hardly any."""
         self.recent: tuple[Run, ...] = (_empty(0),)
         self.unexpired = 0
         """The first result whose transaction may not have expired. A transaction expires at most `window_ms`
