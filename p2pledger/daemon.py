@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 import trio
 
-from p2pledger import __version__
+from p2pledger import __version__, allocator
 from p2pledger.api.routes import ROUTES
 from p2pledger.api.server import serve, serve_admin
 from p2pledger.chain.genesis import Genesis
@@ -98,6 +98,7 @@ def _metrics(configuration: Configuration, genesis: Genesis) -> Metrics:
         version=__version__,
         chain_id=genesis.chain_id,
         node=configuration.node.called,
+        allocator=allocator.current(),
         authorities=sorted({member.organisation for member in members}),
         kinds=sorted(RULES),
         codes=sorted(Code),

@@ -28,6 +28,7 @@ FLOORS = {
     "storage": 5,
     "signer": 5,
     "network": 5,
+    "allocator": 5,
     "monitoring": 5,
     "vault": 5,
     "node": 6,

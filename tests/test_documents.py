@@ -82,7 +82,7 @@ def test_the_table_of_series_is_what_a_node_exports() -> None:
         for each in vars(Metrics(version="0", chain_id="a", node="b")).values()
         if isinstance(each, Counter | Gauge | Histogram | Labelled)
     ]
-    exported = [["`build_info`", "info", "version, chain_id, node", "What runs here."]]
+    exported = [["`build_info`", "info", "version, chain_id, node, allocator", "What runs here."]]
     for family in families:
         (one,) = family.describe()
         name = one.name.removeprefix("p2pledger_") + ("_total" if one.type == "counter" else "")

@@ -40,6 +40,7 @@ class Use:
     rest_s: float
     memory_peak_bytes: int
     sent_bytes: int
+    allocator: str
 
 
 @dataclass(frozen=True)
@@ -229,4 +230,5 @@ def _use(before: Reading, after: Reading, memory: Memory) -> Use:
         rest_s=round(cpu_s - sum(stages_s.values()), 3),
         memory_peak_bytes=memory.peak_bytes,
         sent_bytes=round(after.sent_bytes - before.sent_bytes),
+        allocator=after.allocator,
     )

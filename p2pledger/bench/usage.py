@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 STAGE_SECONDS = "p2pledger_stage_cpu_seconds_total"
 P2P_BYTES = "p2pledger_p2p_bytes_total"
+BUILD_INFO = "p2pledger_build_info"
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _KIB = 1_024
@@ -24,11 +25,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class Reading:
-    """A node's counters at one moment. `stages_s`: its own account of processor time."""
+    """A node's counters at one moment, and its allocator. `stages_s`: its own account of processor time."""
 
     cpu_s: float
     sent_bytes: float
     stages_s: dict[str, float]
+    allocator: str
 
 
 def cpu_s(pid: int, proc: Path = Path("/proc")) -> float:
@@ -53,11 +55,13 @@ async def read(http: httpx.AsyncClient, pid: int, metrics_url: str) -> Reading:
 
 def reading(exposed: str, cpu_s: float) -> Reading:
     """What a node's metrics, as they are exposed, say."""
-    sent_bytes, stages_s = 0.0, {}
+    sent_bytes, stages_s, allocator = 0.0, {}, ""
     for family in text_string_to_metric_families(exposed):
         for sample in family.samples:
             if sample.name == STAGE_SECONDS:
                 stages_s[sample.labels["stage"]] = sample.value
             elif sample.name == P2P_BYTES and sample.labels["direction"] == "outbound":
                 sent_bytes += sample.value
-    return Reading(cpu_s, sent_bytes, stages_s)
+            elif sample.name == BUILD_INFO:
+                allocator = sample.labels["allocator"]
+    return Reading(cpu_s, sent_bytes, stages_s, allocator)

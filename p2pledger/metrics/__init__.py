@@ -69,10 +69,10 @@ Run = TypeVar("Run", bound=Callable[..., Awaitable[Any]])
 class Metrics:
     """All series of one node, ready to count. Attributes are named like their series.
 
-    `node` is the operator's name for it, `authorities` those of the first authority lists, `kinds`
-    and `codes` the transaction kinds and refusal codes that the ledger knows, `schemas` those of its
-    records, `routes` the API's route templates, `causes` those of a stalled agreement: the closed lists
-    that only a caller can know.
+    `node` is the operator's name for it, `allocator` what its memory comes from, `authorities` those of the
+    first authority lists, `kinds` and `codes` the transaction kinds and refusal codes that the ledger knows,
+    `schemas` those of its records, `routes` the API's route templates, `causes` those of a stalled agreement:
+    the closed lists that only a caller can know.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Metrics:
         version: str,
         chain_id: str,
         node: str,
+        allocator: str = "",
         authorities: Iterable[str] = (),
         kinds: Iterable[str] = (),
         codes: Iterable[str] = (),
@@ -91,7 +92,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.account: Account | None = None
         info = Info("build", "What runs here.", namespace="p2pledger", registry=self.registry)
-        info.info({"version": version, "chain_id": chain_id, "node": node})
+        info.info({"version": version, "chain_id": chain_id, "node": node, "allocator": allocator})
         authorities, codes = tuple(authorities), tuple(codes)
         self._authorities = frozenset(authorities)
         self._make_chain()

@@ -1,5 +1,6 @@
 """The nodes of a running testnet: which process each of them is, and how it is started anew. Floor 8."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import trio
 
+from p2pledger.allocator import jemalloc
 from p2pledger.node.config import Role
 from p2pledger.node.home import CONFIGURATION, DATA, GUARD, create_guard
 from p2pledger.signer.keyfile import read_public_key
@@ -114,7 +116,7 @@ class Nodes:
         self._offsets_ms[name] = offset_ms
 
     async def _environment(self, node: Node) -> dict[str, str]:
-        environment = {}
+        environment = jemalloc(os.environ) if node.role is Role.AUTHORITY else {}
         if self._links is not None:
             environment["P2PLEDGER_NETWORK_PEERS"] = ",".join(await self._detours(node.name, node))
         if offset_ms := self.offset_ms(node.name):

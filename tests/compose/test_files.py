@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from p2pledger.allocator import PACKAGE, variables
 from p2pledger.monitoring.alerts import Severity, alerts
 from p2pledger.testnet.compose import table
 from p2pledger.testnet.compose.engine import PROFILES, Container, load_variables
@@ -125,6 +126,9 @@ def test_the_image_drops_root_and_every_tool_of_the_builder() -> None:
         re.search(r"\b(gcc|-dev|pip)\b", s.split("HEALTHCHECK")[0]) for s in (testnet, last)
     )
     assert "gcc" not in node and "libgmp10" in node and "HEALTHCHECK" in node
+    assert PACKAGE in node
+    for name, value in variables("libjemalloc.so.2").items():
+        assert f"{name}={value}" in node
     assert [stage.rfind("USER 10001:10001") > stage.rfind("USER 0") for stage in (node, testnet)] == [
         True,
         True,

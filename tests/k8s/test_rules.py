@@ -330,6 +330,7 @@ def test_gateways_are_a_set_and_on_edge_nodes_a_daemon_set(rendered: Callable[[s
     variables = {one["name"]: one.get("value") for one in node["env"]}
     assert int(variables["P2PLEDGER_STORAGE_BODIES_KEPT_BLOCKS"]) > 0, "its disk fills more slowly"
     assert int(variables["P2PLEDGER_MEMPOOL_BYTES_MAX"]) <= 16 * 1024**2, "its memory is bounded"
+    assert (variables["PYTHONMALLOC"], variables["LD_PRELOAD"]) == ("pymalloc", ""), "and little when idle"
 
 
 # --- confinement ---------------------------------------------------------------------------------------

@@ -191,6 +191,7 @@ async def every_series(path: Path) -> None:
             "consensus_equivocations_total", "consensus_evidence_recorded_total",
             "gossip_queue_drops_total", "p2p_peers_banned_total", "api_subscribers",
         }  # fmt: skip
+        await allocators(fleet)
         async with events(fleet, "gateway-1"):
             await watch.until_fed("api_subscribers")
         await watch.until_fed(*(own - by_faults))
@@ -223,6 +224,12 @@ async def events(fleet: Troubled, name: str) -> AsyncIterator[None]:
     ):
         assert answer.status_code == 200
         yield
+
+
+async def allocators(fleet: Troubled) -> None:
+    """Who carries the load has jemalloc; a gateway is to be small."""
+    for name, allocator in (("authority-1", "jemalloc"), ("gateway-1", "pymalloc")):
+        assert (await scraped(fleet, name)).value("build_info", allocator=allocator) == 1, name
 
 
 async def clock_that_is_wrong(fleet: Troubled) -> None:

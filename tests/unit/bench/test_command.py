@@ -89,7 +89,7 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
         proposal_to_final_samples=20,
         cpu_ms_per_transaction={"all": 1.5, "verify": 0.9, "rest": 0.6},
         sent_bytes_per_transaction=900.0,
-        nodes={"authority-1": Use(1.0, {"verify": 0.4}, 0.6, 2 * 1024**2, 9)},
+        nodes={"authority-1": Use(1.0, {"verify": 0.4}, 0.6, 2 * 1024**2, 9, "jemalloc")},
         generator_cpu_s=0.1,
         generator_late_ms_max=1.0,
     )
