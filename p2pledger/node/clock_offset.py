@@ -23,8 +23,16 @@ class ClockOffset:
     def __init__(self) -> None:
         self._ahead_ms: dict[object, deque[int]] = {}
 
-    def observe(self, leader: object, time_ms: Millis, now: Millis) -> None:
-        """A leader's block, whose header has this time, is here now."""
+    def observe(
+        self, leader: object, time_ms: Millis, now: Millis, *, parent_ms: Millis | None = None
+    ) -> None:
+        """A leader's block, whose header has this time, is here now; `parent_ms`: its parent's, if known.
+
+        A header's time is later than its parent's. One that is so by the least there is was put there by the
+        rule and not by a clock: whoever leads after a clock that is ahead has no other.
+        """
+        if parent_ms is not None and time_ms == parent_ms + 1:
+            return
         if leader not in self._ahead_ms and len(self._ahead_ms) == LEADERS_MAX:
             del self._ahead_ms[next(iter(self._ahead_ms))]
         self._ahead_ms.setdefault(leader, deque(maxlen=SAMPLES)).append(now - time_ms)

@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 import trio
 
-from p2pledger.chain.block import FinalBlock, Proposal
+from p2pledger.chain.block import FinalBlock, Header, Proposal
 from p2pledger.chain.genesis import Genesis
 from p2pledger.chain.joining import JoinReply, Knock
 from p2pledger.chain.message import Frame, Reply, Request
@@ -141,8 +141,13 @@ class Exchange:
             delay_s = max(0, self._now() - block.header.time_ms) / 1_000
             self._metrics.gossip_block_propagation_seconds.observe(delay_s)
             if self._core.situation.voice.index is None:  # who votes hears leaders themselves, sooner
-                self.clock_offset.observe(block.header.proposer, block.header.time_ms, self._now())
+                self._hear_clock(block.header)
         await self._inbox.put(Gossiped(block))
+
+    def _hear_clock(self, header: Header) -> None:
+        parent = self._core.situation.known(header.parent_digest)
+        parent_ms = None if parent is None else parent[1]
+        self.clock_offset.observe(header.proposer, header.time_ms, self._now(), parent_ms=parent_ms)
 
     def _count_fork(self, block: FinalBlock) -> None:
         """Both are certified, so a third of the authorities has lied; people must decide what follows."""
@@ -178,7 +183,7 @@ class Exchange:
         if isinstance(frame, Vote):
             self._count_vote(frame.ballot)
         elif isinstance(frame, Proposal) and frame.header.proposer == index:
-            self.clock_offset.observe(index, frame.header.time_ms, self._now())
+            self._hear_clock(frame.header)
         await self._inbox.put(Received(index, frame))
 
     def _count_vote(self, ballot: Ballot) -> None:

@@ -48,3 +48,16 @@ def test_leaders_are_bounded():
     for leader in range(3 * LEADERS_MAX):
         offset.observe(leader, NOW - leader, NOW)
     assert len(offset._ahead_ms) == LEADERS_MAX
+
+
+def test_a_time_that_a_leader_had_to_put_behind_its_parents_says_nothing_of_its_clock():
+    """Ours is 400 ahead: whoever leads within 400 after us has a header a millisecond after our own."""
+    offset = ClockOffset()
+    for leader in range(3):
+        offset.observe(leader, NOW - 409, NOW, parent_ms=NOW - 700)
+    for leader in range(2):
+        offset.observe(leader, NOW - 199, NOW, parent_ms=NOW - 200)
+    assert offset.ahead_ms == 409
+    offset.observe(0, NOW - 199, NOW, parent_ms=None)
+    offset.observe(1, NOW - 198, NOW, parent_ms=NOW - 200)
+    assert offset.ahead_ms == 199
