@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from p2pledger import allocator
 from p2pledger.node.config import CHECKS, PREFIX
 from tests.k8s.policies import matches
 from tests.k8s.tools import Rendered, containers, template
@@ -152,12 +153,13 @@ def test_probes_and_ports_are_those_of_the_configuration(deployment: Rendered) -
 
 def test_settings_are_settings_and_their_paths_are_mounted(deployment: Rendered) -> None:
     known = {f"{PREFIX}{section}_{key}".upper() for section, keys in CHECKS.items() for key in keys}
+    known |= {"POD_NAME", "NODE_NAME", *allocator.variables("")}
     for workload in deployment.of("StatefulSet", "DaemonSet"):
         for container in containers(workload):
             mounted = {PurePosixPath(one["mountPath"]) for one in container["volumeMounts"]}
             for variable in container["env"]:
                 name, value = variable["name"], variable.get("value", "")
-                assert name in known | {"POD_NAME", "NODE_NAME"}
+                assert name in known
                 if re.match("/(etc|run|var)/", value):
                     path = PurePosixPath(value)
                     assert mounted & {path, *path.parents}, f"{name}={value} is on no volume"
