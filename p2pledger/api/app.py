@@ -63,13 +63,13 @@ def _add_reference(app: FastAPI, routes: Routes) -> None:
         said = documented.openapi()
         return json.dumps(said, ensure_ascii=False).encode(), reference_page(said)
 
-    async def openapi() -> Response:
+    async def openapi(_: Request) -> Response:
         return Response((await trio.to_thread.run_sync(document, limiter=making))[0], media_type=JSON)
 
     async def docs() -> Response:
         return HTMLResponse((await trio.to_thread.run_sync(document, limiter=making))[1])
 
-    app.add_api_route("/openapi.json", openapi)
+    app.add_route("/openapi.json", openapi)
     app.add_api_route("/docs", docs)
 
 

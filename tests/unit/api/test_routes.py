@@ -330,6 +330,7 @@ async def test_the_reference_page_lists_every_route_and_loads_nothing_from_elsew
     document = (await served.http.get("/openapi.json")).json()
     assert {"/v1/transactions", "/v1/events", "/healthz/live"} <= set(document["paths"])
     assert all(path in page for path in document["paths"])
+    assert (await served.http.head("/openapi.json")).status_code == 200
     assert "http://" not in page
     assert "https://" not in page
     assert "<script" not in page
