@@ -102,7 +102,7 @@ class Routes:
     def router(self, *, is_documented: bool) -> APIRouter:
         """The table of routes, and where it is documented what each of them answers.
 
-        The models of all answers take a tenth of a gateway's memory: what only serves has none.
+        The models of all answers take 5 MiB: what only serves has none.
         """
         router = APIRouter()
 
