@@ -1,6 +1,7 @@
 """`p2pledger bench throughput`: how many transactions become final, against what the cores allow. Floor 9."""
 
 from dataclasses import dataclass
+from math import inf
 
 import trio
 
@@ -8,7 +9,7 @@ from p2pledger.bench.ceiling import cores, verified_per_s
 from p2pledger.bench.devices import RECORD_BYTES
 from p2pledger.bench.figures import ceiling, share
 from p2pledger.bench.fleet import DEVICES, CannotMeasure, Fleet, Shape, prepared
-from p2pledger.bench.phase import SUSTAINED_MS, Progress, Stretch, Stretches, count_of
+from p2pledger.bench.phase import Progress, Stretch, Stretches, count_of
 from p2pledger.bench.readings import GATEWAYS, Readings, check_authorities, measure_on
 
 SEARCH_S = 6.0
@@ -145,26 +146,17 @@ async def _search(stretches: Stretches, start: float, seconds: float) -> tuple[S
         low, high = (middle, high) if (await run(middle, SEARCH_S)).is_sustained else (low, middle)
     if not low:
         raise CannotMeasure(f"not even {high:.1f} transactions a second are sustained")
-    held, enough, too_much, rate = None, 0.0, low, low * _lasting(seconds)
+    held, enough, too_much = None, 0.0, inf
     for _ in range(WHOLE_MAX):
-        loaded = await run(rate, seconds)
+        loaded = await run(low, seconds)
         if loaded.is_sustained:
-            held, enough = loaded, rate
+            held, enough = loaded, low
         else:
-            too_much = rate
+            too_much = low
         if held is None and loaded.final_per_s:
-            rate = RETREAT * loaded.final_per_s
-        elif held is not None and SEARCH_WITHIN * enough < too_much:
-            rate = (enough + too_much) / 2
+            low = RETREAT * loaded.final_per_s
+        elif held is not None and SEARCH_WITHIN * enough < too_much < inf:
+            low = (enough + too_much) / 2
         else:
             break
     return held or loaded, tuple(tried)
-
-
-def _lasting(seconds: float) -> float:
-    """Of a rate that held for SEARCH_S: what may hold for so long.
-
-    Either way the nodes may be a second behind at the end: of six seconds a sixth, of a minute a sixtieth.
-    """
-    behind_s = SUSTAINED_MS / 1_000
-    return min(1.0, (1 + behind_s / seconds) / (1 + behind_s / SEARCH_S))

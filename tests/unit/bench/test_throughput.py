@@ -25,10 +25,9 @@ class Nodes:
 async def test_the_highest_rate_that_holds_is_found_and_measured_for_as_long_as_asked() -> None:
     nodes = Nodes(1_000, 1_000)
     loaded, tried = await _search(nodes, 300, LONG_S)
-    assert loaded.is_sustained and 1_000 / SEARCH_WITHIN**2 <= loaded.final_per_s <= 1_000
+    assert loaded.is_sustained and 1_000 / SEARCH_WITHIN <= loaded.final_per_s <= 1_000
     assert nodes.runs[-1] == (pytest.approx(tried[-1][0], abs=0.1), LONG_S)
-    long = [seconds == LONG_S for _, seconds in nodes.runs]
-    assert long == sorted(long) and long.count(True) <= WHOLE_MAX, "the long ones are the last"
+    assert [seconds for _, seconds in nodes.runs[:-1]] == [SEARCH_S] * (len(tried) - 1)
     assert {is_sustained for rate, is_sustained in tried if rate > 1_000} == {False}
 
 
@@ -36,10 +35,8 @@ async def test_the_highest_rate_that_holds_is_found_and_measured_for_as_long_as_
 async def test_what_held_for_a_moment_only_is_given_up_for_the_most_that_holds(long) -> None:
     nodes = Nodes(1_000, long)
     loaded, _ = await _search(nodes, 300, LONG_S)
-    brief = [rate for rate, seconds in nodes.runs if seconds == SEARCH_S and rate <= 1_000]
     whole = [rate for rate, seconds in nodes.runs if seconds == LONG_S]
-    assert whole[0] < 0.9 * max(brief), "of what is left over in six seconds there is none in a minute"
-    assert 1 < len(whole) <= WHOLE_MAX
+    assert whole[0] > long and 1 < len(whole) <= WHOLE_MAX
     assert loaded.is_sustained and loaded.final_per_s == max(rate for rate in whole if rate <= long)
     assert min(rate for rate in whole if rate > long) < 1.1 * loaded.final_per_s
 
