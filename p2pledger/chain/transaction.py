@@ -5,12 +5,11 @@ never wait for each other. The payload is the canonical encoding of the payload 
 only the ledger floor knows; here it is bytes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 from itertools import pairwise, repeat
-from typing import Annotated
+from typing import Annotated, Any
 
 from p2pledger.chain.authority import OrganisationId
 from p2pledger.chain.vote import IsSigned
@@ -38,9 +37,9 @@ It is an array of two (1 byte), the body, then an array of at most 8 (1 byte) st
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Body:
-    """The part of a transaction that is signed."""
+    """The part of a transaction that is signed. Raises: ValueError for what has no encoding."""
 
     version: Annotated[int, Range(TRANSACTION_VERSION, TRANSACTION_VERSION)]
     genesis_hash: Hash
@@ -54,39 +53,64 @@ class Body:
     signers: Annotated[tuple[PublicKey, ...], Length(1, SIGNERS_MAX)]
     """Distinct, ascending: one set of signers has one encoding."""
 
+    id: Hash = field(init=False, compare=False, repr=False)
+    """The transaction's id, and the digest that every signer signs."""
+
     def __post_init__(self) -> None:
+        self.check_fields()
+        object.__setattr__(self, "id", _TRANSACTION_DOMAIN.hash(encode(self)))
+
+    def check_fields(self) -> None:
+        """What spans the fields. Raises: ValueError."""
         if len(self.signers) > 1 and any(a >= b for a, b in pairwise(self.signers)):
             raise ValueError("signers are distinct and stand in ascending order")
 
-    @cached_property
-    def id(self) -> Hash:
-        """The transaction's id, and the digest that every signer signs."""
-        return _TRANSACTION_DOMAIN.hash(encode(self))
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """A body and one signature per signer, in the signers' order.
 
-    Well formed by construction; whether the signatures hold, `is_authentic` says.
+    Well formed by construction; whether the signatures hold, `is_authentic` says. Thousands are under way at
+    a time, and each is looked at again and again when other work has driven it out of the caches: slots make
+    it smaller.
+
+    Raises: ValueError for what has no encoding.
     """
 
     body: Body
     signatures: Annotated[tuple[Signature, ...], Length(1, SIGNERS_MAX)]
 
+    id: Hash = field(init=False, compare=False, repr=False)
+    """The hash of what is signed: signatures are not part of it."""
+    encoded: bytes = field(init=False, compare=False, repr=False)
+    """The canonical encoding."""
+    opened: Any = field(init=False, compare=False, repr=False)
+    """What the ledger has read in the payload, so that it reads it once; None before. See `note_opened`."""
+
     def __post_init__(self) -> None:
+        self.check_fields()
+        _derive([self], [self.body.id], [encode(self)])
+
+    def check_fields(self) -> None:
+        """What spans the fields. Raises: ValueError."""
         if len(self.signatures) != len(self.body.signers):
             raise ValueError("a transaction has one signature per signer")
 
-    @cached_property
-    def id(self) -> Hash:
-        """The hash of what is signed: signatures are not part of it."""
-        return self.body.id
 
-    @cached_property
-    def encoded(self) -> bytes:
-        """The canonical encoding."""
-        return encode(self)
+def _derive(transactions: Iterable[Transaction], ids: Iterable[Hash], encoded: Iterable[bytes]) -> None:
+    fill = object.__setattr__
+    for transaction, id_, one in zip(transactions, ids, encoded, strict=True):
+        fill(transaction.body, "id", id_)
+        fill(transaction, "id", id_)
+        fill(transaction, "encoded", one)
+        fill(transaction, "opened", None)
+
+
+def note_opened(transactions: Iterable[Transaction], opened: Iterable[Any]) -> None:
+    """Keep with each transaction what was read in its payload, for as long as the transaction is."""
+    fill = object.__setattr__
+    for transaction, one in zip(transactions, opened, strict=True):
+        fill(transaction, "opened", one)
 
 
 def is_authentic(transaction: Transaction, is_signed: IsSigned) -> bool:
@@ -115,11 +139,8 @@ def decode_transaction(data: bytes) -> Transaction:
     if len(data) > TRANSACTION_BYTES_MAX:
         raise InvalidMessage(f"a transaction has at most {TRANSACTION_BYTES_MAX} bytes", code="too_large")
     transaction: Transaction = decode(Transaction, data)
-    kept = transaction.__dict__  # where the properties would put what they work out
-    kept["encoded"] = data
-    kept["id"] = kept["body"].__dict__["id"] = _TRANSACTION_DOMAIN.hash(
-        data[1 : _SIGNATURES[len(transaction.signatures)]]
-    )
+    body = data[1 : _SIGNATURES[len(transaction.signatures)]]
+    _derive([transaction], [_TRANSACTION_DOMAIN.hash(body)], [data])
     return transaction
 
 
@@ -135,10 +156,7 @@ def decode_transactions(data: Sequence[bytes]) -> list[Transaction]:
         one[1 : _SIGNATURES[len(transaction.signatures)]]
         for transaction, one in zip(transactions, data, strict=True)
     ]
-    for transaction, one, id_ in zip(transactions, data, _TRANSACTION_DOMAIN.hash_all(bodies), strict=True):
-        kept = transaction.__dict__
-        kept["encoded"] = one
-        kept["id"] = kept["body"].__dict__["id"] = id_
+    _derive(transactions, _TRANSACTION_DOMAIN.hash_all(bodies), data)
     return transactions
 
 

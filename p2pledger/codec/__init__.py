@@ -13,6 +13,10 @@ lengths; no maps, floats or tags). What a field may hold is read from its annota
     A | B of dataclasses [A.TAG, fields...], the classes declaring distinct TAGs
     X | None             null, or X
 
+What spans its fields a class checks in `__post_init__`, or in `check_fields` where the former has more to do:
+either raises ValueError. A field that `__init__` does not take (`field(init=False)`) is derived and has no
+encoding; whoever decodes a class with such fields fills them.
+
 Decoding refuses everything that encoding would not have written. Without maps, floats, tags and indefinite
 lengths, the encodings of a value differ only in the lengths of their heads, so of all of them the canonical
 one is the shortest: an input is canonical if and only if it has that one's length.

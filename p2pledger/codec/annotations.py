@@ -54,4 +54,5 @@ def shape_of(annotation: Any) -> Shape:
 
 def _record(cls: type) -> Record:
     hints = typing.get_type_hints(cls, include_extras=True)
-    return Record(cls, {field.name: shape_of(hints[field.name]) for field in dataclasses.fields(cls)})
+    own = [field.name for field in dataclasses.fields(cls) if field.init]
+    return Record(cls, {name: shape_of(hints[name]) for name in own})

@@ -54,11 +54,18 @@ class Record(Shape):
         The instance is filled as the `__init__` of a frozen dataclass would do it, which calls
         `object.__setattr__` for each field: most of what a small record costs.
         """
-        fields = names.variable("fields")
-        lines = [f"{it} = {names.bind(object.__new__)}({names.bind(self.cls)})", f"{fields} = {it}.__dict__"]
-        lines += [f"{fields}[{name!r}] = {variable}" for name, variable in variables.items()]
-        if hasattr(self.cls, "__post_init__"):  # a class may check there what spans its fields
-            lines += ["try:", f"    {it}.__post_init__()"]
+        new = names.bind(object.__new__)
+        if self.cls.__dictoffset__:
+            fields = names.variable("fields")
+            lines = [f"{it} = {new}({names.bind(self.cls)})", f"{fields} = {it}.__dict__"]
+            lines += [f"{fields}[{name!r}] = {variable}" for name, variable in variables.items()]
+        else:  # it has slots, which may be written while it is of a class that is not frozen
+            lines = [f"{it} = {new}({names.bind(_thawed(self.cls))})"]
+            lines += [f"{it}.{name} = {variable}" for name, variable in variables.items()]
+            lines += [f"{it}.__class__ = {names.bind(self.cls)}"]
+        check = next((name for name in ("check_fields", "__post_init__") if hasattr(self.cls, name)), None)
+        if check is not None:
+            lines += ["try:", f"    {it}.{check}()"]
             lines += ["except ValueError as error:", "    raise Refused(str(error)) from None"]
         return lines
 
@@ -118,6 +125,11 @@ class Record(Shape):
             return self.cls(*fields)
         except ValueError as error:
             raise Refused(str(error)) from None
+
+
+def _thawed(cls: type) -> type:
+    """The class of the same slots whose instances take what is assigned to them."""
+    return type(cls.__name__, (cls,), {"__slots__": (), "__setattr__": object.__setattr__})
 
 
 class Union(Shape):

@@ -2,9 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
-from p2pledger.chain.transaction import Transaction
+from p2pledger.chain.transaction import Transaction, note_opened
 from p2pledger.codec import decode, decode_all
 from p2pledger.crypto import Signed
 from p2pledger.errors import Code, InvalidMessage, InvalidTransaction
@@ -14,9 +15,6 @@ from p2pledger.types import Hash
 
 PROVEN_MAX = 16_384
 """How many transactions are remembered whose payloads' signatures were verified."""
-
-_OPENED = "opened"
-"""Where a transaction has its rule and its payload, beside what its properties have worked out."""
 
 _SIGNED_INSIDE = frozenset(kind for kind, rule in RULES.items() if rule.is_signed_inside)
 
@@ -38,8 +36,7 @@ class Payloads:
         """The rule and the payload of a transaction of this ledger. Raises: InvalidTransaction."""
         if transaction.body.genesis_hash != self._genesis_hash:
             raise InvalidTransaction(Code.WRONG_GENESIS, "the transaction is for another ledger")
-        kept: dict[str, Any] = transaction.__dict__
-        return kept[_OPENED] if _OPENED in kept else _read(transaction)
+        return transaction.opened or _read(transaction)
 
     def open_all(self, transactions: Sequence[Transaction]) -> None:
         """As `open` of each, with the payloads of each kind decoded together.
@@ -51,7 +48,7 @@ class Payloads:
             body = transaction.body
             if body.genesis_hash != genesis_hash:
                 is_foreign = True
-            elif _OPENED not in transaction.__dict__:
+            elif transaction.opened is None:
                 unread.setdefault(body.kind, []).append(transaction)
         are_read = [_read_all(RULES.get(kind), some) for kind, some in unread.items()]
         if is_foreign or not all(are_read):
@@ -61,10 +58,7 @@ class Payloads:
     def opened(self, transactions: Iterable[Transaction]) -> list[tuple[Rule, Any] | None]:
         """What `open` would return for each; None where it was not opened yet."""
         genesis_hash = self._genesis_hash
-        return [
-            one.__dict__.get(_OPENED) if one.body.genesis_hash == genesis_hash else None
-            for one in transactions
-        ]
+        return [one.opened if one.body.genesis_hash == genesis_hash else None for one in transactions]
 
     def signed_inside(self, transactions: Iterable[Transaction]) -> dict[Hash, Signed]:
         """By id, what the payloads of these say that others have signed, where nobody has verified it yet.
@@ -103,7 +97,7 @@ def _read(transaction: Transaction) -> tuple[Rule, Any]:
         opened = rule, decode(rule.payload, body.payload)
     except InvalidMessage as error:
         raise InvalidTransaction(error.code, f"the payload of {body.kind}: {error}") from None
-    transaction.__dict__[_OPENED] = opened
+    note_opened([transaction], [opened])
     return opened
 
 
@@ -115,6 +109,5 @@ def _read_all(rule: Rule | None, transactions: Sequence[Transaction]) -> bool:
         payloads = decode_all(rule.payload, [transaction.body.payload for transaction in transactions])
     except InvalidMessage:
         return False
-    for transaction, payload in zip(transactions, payloads, strict=True):
-        transaction.__dict__[_OPENED] = rule, payload
+    note_opened(transactions, zip(repeat(rule), payloads, strict=False))
     return True

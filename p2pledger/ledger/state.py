@@ -250,8 +250,8 @@ _ROWS = Decoded(ROWS_DECODED_MAX)
 def with_fields(row: T, **changes: Any) -> T:
     """The row with other values in some fields: `dataclasses.replace` in a quarter of its time.
 
-    For rows that are their fields and nothing else: no `__post_init__`, nothing cached. Rules that keep
-    balances spend more here than anywhere else. Raises: TypeError for a field that the row does not have.
+    For rows that are their fields and nothing else: no slots, no `__post_init__`, nothing cached. Rules
+    that keep balances spend more here than anywhere else. Raises: TypeError for a field that it has not.
     """
     kind: Any = type(row)
     new: T = object.__new__(kind)

@@ -50,7 +50,7 @@ def test_the_same_work_is_counted_alike(work):
 
 
 CALLED = {
-    "decode": (Body, "__post_init__"),
+    "decode": (Body, "check_fields"),
     "verify": (crypto, "_parsed"),
     "check_form": (RecordAppend, "__post_init__"),
     "dry run": (Sequence, "accept"),

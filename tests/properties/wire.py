@@ -101,7 +101,7 @@ def shape_of(annotation: Any) -> Shape:
 @cache
 def fields_of(cls: type) -> dict[str, Any]:
     hints = typing.get_type_hints(cls, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
 
 # --- the oracle

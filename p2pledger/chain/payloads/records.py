@@ -36,7 +36,7 @@ class Item:
     unit: Annotated[str, Length(2, 3), Pattern("[A-Z0-9]+")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RecordAppend:
     """One fact. Signed by a key of the sponsor, or by its device or that device's gateway.
 

@@ -28,7 +28,7 @@ class Gap:
 _NO_GAPS = Kept[Gap]()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sequence:
     """All numbers below `next_number` were accepted, but for the gaps, which ascend and do not touch."""
 

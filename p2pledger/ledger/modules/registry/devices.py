@@ -1,6 +1,7 @@
 """Rules for gateways and devices: join, enroll, transfer, retire. Floor 4, pure."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from p2pledger.chain.genesis import Genesis, KeyRole
 from p2pledger.chain.invite import Invite
@@ -26,7 +27,7 @@ from p2pledger.ledger.modules.registry.rows import (
     signed_in_role,
 )
 from p2pledger.ledger.rules import Context, Round, Rule
-from p2pledger.ledger.state import Changes, Readable, with_fields
+from p2pledger.ledger.state import Changes, Readable
 from p2pledger.types import Height, PeerId
 
 DEVICES_INDEX = "registry.devices"
@@ -151,7 +152,7 @@ def apply_device_transfer(changes: Changes, context: Context, payload: DeviceTra
     """A device stands behind another gateway from now on, and its key is of that organisation."""
     row = _check_gateway(changes, context, payload.gateway)
     before = _check_device(changes, context, payload.device)
-    device = with_fields(
+    device = replace(
         before,
         organisation=row.organisation,
         gateway=payload.gateway,
@@ -160,7 +161,7 @@ def apply_device_transfer(changes: Changes, context: Context, payload: DeviceTra
     DEVICES.put(changes, payload.device, device)
     key = KEYS.get(changes, before.key)
     assert key is not None, "a device's key is registered"
-    KEYS.put(changes, before.key, with_fields(key, organisation=row.organisation))
+    KEYS.put(changes, before.key, replace(key, organisation=row.organisation))
     for organisation in sorted({before.organisation, row.organisation}):
         _emit(context, organisation, payload.device, device)
     return b""
@@ -170,11 +171,11 @@ def apply_device_retire(changes: Changes, context: Context, payload: DeviceRetir
     """A device ends: its key signs nothing from the next block on, also where a later end was planned."""
     before = _check_device(changes, context, payload.device)
     _check_gateway(changes, context, before.gateway)
-    device = with_fields(before, voucher_hash=payload.voucher_hash, is_retired=True)
+    device = replace(before, voucher_hash=payload.voucher_hash, is_retired=True)
     DEVICES.put(changes, payload.device, device)
     key = KEYS.get(changes, before.key)
     assert key is not None, "a device's key is registered"
-    KEYS.put(changes, before.key, with_fields(key, revoked_height=Height(context.round.height + 1)))
+    KEYS.put(changes, before.key, replace(key, revoked_height=Height(context.round.height + 1)))
     _emit(context, device.organisation, payload.device, device)
     return b""
 

@@ -5,6 +5,7 @@ is not yet reached when they are carried out, so nothing that was valid becomes 
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from p2pledger.chain.genesis import KeyRole
 from p2pledger.chain.payloads import KeyAdd, KeyRevoke, KeyRotate
@@ -27,7 +28,7 @@ from p2pledger.ledger.modules.registry.rows import (
     signed_in_role,
 )
 from p2pledger.ledger.rules import Context, Rule
-from p2pledger.ledger.state import Changes, with_fields
+from p2pledger.ledger.state import Changes
 from p2pledger.types import Height, PublicKey
 
 
@@ -75,7 +76,7 @@ def _own_key(changes: Changes, context: Context, key: PublicKey) -> Key:
 
 
 def _put_admins(changes: Changes, context: Context, row: Organisation, admins: set[PublicKey]) -> None:
-    ORGANISATIONS.put(changes, context.sponsor.encode(), with_fields(row, admins=tuple(sorted(admins))))
+    ORGANISATIONS.put(changes, context.sponsor.encode(), replace(row, admins=tuple(sorted(admins))))
 
 
 def apply_key_add(changes: Changes, context: Context, payload: KeyAdd) -> bytes:
@@ -107,15 +108,15 @@ def apply_key_rotate(changes: Changes, context: Context, payload: KeyRotate) -> 
         raise InvalidTransaction(Code.KEY_REVOKED, f"the key ends at height {old.revoked_height} already")
     if height <= old.from_height:
         raise InvalidTransaction(Code.BACKDATED, f"the old key begins at height {old.from_height} only")
-    KEYS.put(changes, payload.old_key, with_fields(old, revoked_height=height))
-    new = with_fields(old, from_height=height, encryption_key=payload.encryption_key)
+    KEYS.put(changes, payload.old_key, replace(old, revoked_height=height))
+    new = replace(old, from_height=height, encryption_key=payload.encryption_key)
     KEYS.put(changes, payload.new_key, new)
     if old.role is KeyRole.ADMIN:
         _put_admins(changes, context, row, {*row.admins, payload.new_key} - {payload.old_key})
     if old.device is not None and (device := DEVICES.get(changes, old.device)) is not None:
-        DEVICES.put(changes, old.device, with_fields(device, key=payload.new_key))
+        DEVICES.put(changes, old.device, replace(device, key=payload.new_key))
     if old.peer is not None and (known := gateway(changes, old.peer)) is not None:
-        apply_gateway(changes, with_fields(known, key=payload.new_key))
+        apply_gateway(changes, replace(known, key=payload.new_key))
     return b""
 
 
@@ -126,7 +127,7 @@ def apply_key_revoke(changes: Changes, context: Context, payload: KeyRevoke) -> 
     height = _height(context, payload.from_height)
     if key.revoked_height is not None and key.revoked_height <= height:
         raise InvalidTransaction(Code.KEY_REVOKED, f"the key ends at height {key.revoked_height} already")
-    KEYS.put(changes, payload.key, with_fields(key, revoked_height=height))
+    KEYS.put(changes, payload.key, replace(key, revoked_height=height))
     if payload.key in row.admins:
         if len(row.admins) - 1 < row.threshold:
             raise InvalidTransaction(

@@ -53,7 +53,7 @@ class Organisation:
         return reached[-1] if reached else self.quota
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """The one owner of a transaction key, and the heights at which it may sign.
 
@@ -74,7 +74,7 @@ class Key:
         return self.from_height <= height and (self.revoked_height is None or height < self.revoked_height)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Device:
     """A device and the gateway that it stands behind. Its life is its key's."""
 
