@@ -54,13 +54,13 @@ class Record(Shape):
         The instance is filled as the `__init__` of a frozen dataclass would do it, which calls
         `object.__setattr__` for each field: most of what a small record costs.
         """
-        new = names.bind(object.__new__)
         if self.cls.__dictoffset__:
             fields = names.variable("fields")
-            lines = [f"{it} = {new}({names.bind(self.cls)})", f"{fields} = {it}.__dict__"]
+            new, cls = names.bind(object.__new__), names.bind(self.cls)
+            lines = [f"{it} = {new}({cls})", f"{fields} = {it}.__dict__"]
             lines += [f"{fields}[{name!r}] = {variable}" for name, variable in variables.items()]
         else:  # it has slots, which may be written while it is of a class that is not frozen
-            lines = [f"{it} = {new}({names.bind(_thawed(self.cls))})"]
+            lines = [f"{it} = {names.bind(_thawed(self.cls))}()"]
             lines += [f"{it}.{name} = {variable}" for name, variable in variables.items()]
             lines += [f"{it}.__class__ = {names.bind(self.cls)}"]
         check = next((name for name in ("check_fields", "__post_init__") if hasattr(self.cls, name)), None)
@@ -128,8 +128,9 @@ class Record(Shape):
 
 
 def _thawed(cls: type) -> type:
-    """The class of the same slots whose instances take what is assigned to them."""
-    return type(cls.__name__, (cls,), {"__slots__": (), "__setattr__": object.__setattr__})
+    """The class of the same slots whose instances begin empty and take what is assigned to them."""
+    plain = {name: getattr(object, name) for name in ("__init__", "__setattr__", "__delattr__")}
+    return type(cls.__name__, (cls,), {"__slots__": (), **plain})
 
 
 class Union(Shape):
