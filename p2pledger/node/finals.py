@@ -34,8 +34,8 @@ SUBSCRIBER_EVENTS_MAX = 1_024
 RELAY_STEP_S = 0.5
 RELAY_AGE_MS = 10_000
 """An older block is not gossiped from here: whoever still lacks it asks for it."""
-PRUNE_EVERY = 64
-"""The guard file is rid of what is final this often: each time costs a disk sync."""
+PRUNE_EVERY = 8
+"""After so many blocks the guard file is rid of what is final, with the vote that comes next."""
 SEEN_MAX = 4_096
 
 _log = structlog.get_logger("p2pledger.final")
