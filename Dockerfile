@@ -60,7 +60,7 @@ ENV PATH=/opt/p2pledger/bin:$PATH \
 # The allocator, as p2pledger/allocator.py has it and says why.
 ENV LD_PRELOAD=libjemalloc.so.2 \
     PYTHONMALLOC=malloc \
-    MALLOC_CONF=narenas:1,dirty_decay_ms:60000,muzzy_decay_ms:0,thp:always
+    MALLOC_CONF=narenas:1,dirty_decay_ms:-1,thp:always
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="p2pledger" \
