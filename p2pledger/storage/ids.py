@@ -13,6 +13,7 @@ or ids could be ground into one.
 """
 
 import sqlite3
+import sys
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
@@ -31,7 +32,7 @@ JOINED_BITS = 4
 """Sixteen runs become one."""
 CHUNK_BITS = 10
 """Their chunks do so one by one, each in the commit of another block."""
-RECENT_MAX = 16
+RECENT_MAX = 15
 """So many runs are in memory, 600 kB each, if their transactions have not expired: enough for 8,000 a second
 that expire after two minutes. An id in an older run takes a look at the disk: ten times as long."""
 
@@ -41,8 +42,10 @@ ENTRY_BYTES = STEM_BYTES + 3
 assert RUN_BITS + JOINED_BITS <= 24
 _JOINED = 1 << JOINED_BITS
 _PLACE_BITS = 40
-MARK_BITS = 12
-"""So many bits of an id choose its mark among those of its chunk: four million marks, one byte each."""
+MARK_BITS = 11
+"""So many bits of an id choose its mark among those of its chunk: two million marks, four megabytes."""
+MARKED_MAX = 16
+"""A mark has a bit for each of so many runs, those in memory and one more: its number's remainder."""
 _PARTS = Struct(">H6xQ16x")
 """What of an id chooses its mark, and its chunk."""
 _HEADS = Struct(f">H{ENTRY_BYTES - 2}x")
@@ -66,10 +69,10 @@ class Ids:
         self._factor = int.from_bytes(secret, "big") | 1
         self._window_ms = window_ms
         self._blocks = deque([(0, 0)])
-        self._marks = mmap(-1, 1 << CHUNK_BITS + MARK_BITS)
-        """For each mark the last byte of the number, plus one, of the newest run with such an id. Of nearly
-        every id that is not there it tells so, for less than a search in one run. Mapped, as pages that the
-        kernel brings once they are written: on a short chain hardly any."""
+        self._pages = mmap(-1, MARKED_MAX // 8 << CHUNK_BITS + MARK_BITS)
+        """Mapped, as pages that the kernel brings once they are written: on a short chain hardly any."""
+        self._marks = memoryview(self._pages).cast("H")
+        """Which runs have an id with this mark: of most ids none, and of nearly all others one."""
         self.recent: tuple[Run, ...] = (_empty(0),)
         self.unexpired = 0
         """The first result whose transaction may not have expired. A transaction expires at most `window_ms`
@@ -82,10 +85,10 @@ class Ids:
         oldest = max(min(unexpired, end) >> RUN_BITS, newest - RECENT_MAX + 1)
         self.recent = (*_stored(reader, range(oldest, newest)), _empty(newest))
         for run in self.recent:
-            mark = run.number + 1 & 0xFF
+            bit = _bit(run)
             for chunk, content in enumerate(run.chunks):
                 for (head,) in _HEADS.iter_unpack(content):
-                    self._marks[chunk << MARK_BITS | head >> 16 - MARK_BITS] = mark
+                    self._marks[chunk << MARK_BITS | head >> 16 - MARK_BITS] |= bit
         start = newest << RUN_BITS
         kept = list(kept_between(asking(reader), start, end))
         if [one.result_index for one in kept] != list(range(start, end)):
@@ -110,7 +113,7 @@ class Ids:
                 ]
                 writer.executemany(schema.ID_CHUNK_PUT, full)
                 # The full one stays until the next commit at least: this one is not on disk yet.
-                self.recent = (*self.recent, _empty(newest.number + 1))
+                self._begin(newest.number + 1)
         part_bits = RUN_BITS + JOINED_BITS - CHUNK_BITS
         for part in range((first - 1 >> part_bits) + 1, (end - 1 >> part_bits) + 1):
             group, chunk = (part >> CHUNK_BITS) - 1, part % (1 << CHUNK_BITS)
@@ -125,14 +128,23 @@ class Ids:
         oldest = max(self.unexpired >> RUN_BITS, self.recent[-1].number - RECENT_MAX + 1)
         self.recent = tuple(run for run in self.recent if run.number >= oldest) or self.recent[-1:]
 
+    def _begin(self, number: int) -> None:
+        """Begin the run of this number. The marks forget the one that had its bit, long gone from memory."""
+        byte, bit = divmod(number % MARKED_MAX, 8)
+        plane = slice(byte if sys.byteorder == "little" else 1 - byte, None, 2)
+        without = bytes([value & ~(1 << bit) for value in range(256)])
+        kept = [run for run in self.recent if run.number > number - MARKED_MAX]
+        self._pages[plane] = self._pages[plane].translate(without)
+        self.recent = (*kept, _empty(number))
+
     def _put(self, run: Run, first: int, ids: Sequence[bytes]) -> None:
         chunks, offset, factor = run.chunks, first % (_JOINED << RUN_BITS), self._factor
-        marks, mark = self._marks, run.number + 1 & 0xFF
+        marks, bit = self._marks, _bit(run)
         shift, mask = 64 - CHUNK_BITS, (1 << CHUNK_BITS) - 1  # as in `_chunk_of`
         for id_, (head, parts) in zip(ids, _PARTS.iter_unpack(b"".join(ids)), strict=True):
             chunk = parts * factor >> shift & mask
             chunks[chunk] += id_[:STEM_BYTES] + offset.to_bytes(3, "big")
-            marks[chunk << MARK_BITS | head >> 16 - MARK_BITS] = mark
+            marks[chunk << MARK_BITS | head >> 16 - MARK_BITS] |= bit
             offset += 1
 
     def _chunk_of(self, id_: bytes) -> int:
@@ -145,17 +157,17 @@ class Ids:
         """Those of these ids that may be among the results from `first` on: `indexes` tells."""
         if recent[0].number > first >> RUN_BITS:  # the disk has to be asked
             return ids
-        chunks, factor = [run.chunks for run in recent if run.number >= first >> RUN_BITS], self._factor
-        marks, oldest = self._marks, (first >> RUN_BITS) + 1
+        runs = [(_bit(run), run.chunks) for run in recent if run.number >= first >> RUN_BITS]
+        marks, factor, looked_at = self._marks, self._factor, sum([bit for bit, _ in runs])
         shift, mask = 64 - CHUNK_BITS, (1 << CHUNK_BITS) - 1  # as in `_chunk_of`
         found = []
         for id_, (head, parts) in zip(ids, _PARTS.iter_unpack(b"".join(ids)), strict=True):
             chunk = parts * factor >> shift & mask
-            if marks[chunk << MARK_BITS | head >> 16 - MARK_BITS] - oldest & 0x80:
-                continue  # an older run has the last one like it; one 128 runs older is searched for
-            stem = id_[:STEM_BYTES]
-            for run in chunks:
-                if stem in run[chunk]:
+            marked = marks[chunk << MARK_BITS | head >> 16 - MARK_BITS] & looked_at
+            if not marked:
+                continue
+            for bit, chunks in runs:
+                if marked & bit and id_[:STEM_BYTES] in chunks[chunk]:
                     found.append(id_)
                     break
         return found
@@ -236,6 +248,11 @@ def _join(writer: sqlite3.Connection, chunk: int, first: int) -> None:
     writer.execute(schema.ID_CHUNKS_REMOVE, between)
     joined = b"".join([content for _, _, content in chunks])
     writer.execute(schema.ID_CHUNK_PUT, _row(_place(chunk, first) + 1, joined))
+
+
+def _bit(run: Run) -> int:
+    """The run's own in each mark."""
+    return 1 << run.number % MARKED_MAX
 
 
 def _empty(number: int) -> Run:

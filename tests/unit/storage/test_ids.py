@@ -114,20 +114,38 @@ def test_all_are_found_once_marks_have_gone_round(file):
     file.check_all()
 
 
+class Searched(bytearray):
+    searches = 0
+
+    def __contains__(self, stem):
+        Searched.searches += 1
+        return super().__contains__(stem)
+
+
+def searched(file) -> list[ids.Run]:
+    """The runs in memory, their chunks counting how often one is searched."""
+    Searched.searches = 0
+    return [ids.Run(run.number, [*map(Searched, run.chunks)]) for run in file.ids.recent]
+
+
 def test_what_is_not_there_is_seldom_searched_for(file):
-    class Searched(bytearray):
-        searches = 0
-
-        def __contains__(self, stem):
-            Searched.searches += 1
-            return super().__contains__(stem)
-
     file.grow(8 * RUN)
-    runs = [ids.Run(run.number, [*map(Searched, run.chunks)]) for run in file.ids.recent]
+    runs = searched(file)
     known, new = [[id_of(index) for index in range(start, start + 100)] for start in (0, file.end)]
     assert list(file.ids.doubtful(known, runs, 0)) == known and Searched.searches >= 100
     Searched.searches = 0
     assert list(file.ids.doubtful(new, runs, 0)) == [] and Searched.searches < 10
+
+
+def test_what_is_not_there_is_seldom_searched_for_in_many_full_runs(monkeypatch):
+    monkeypatch.setattr(ids, "RUN_BITS", 10)
+    monkeypatch.setattr(ids, "CHUNK_BITS", 4)  # a run to 32 marks, as in real ones
+    file = File()
+    for _ in range(ids.RECENT_MAX):
+        file.grow(1 << 10)
+    new = [id_of(index) for index in range(file.end, file.end + 1_000)]
+    assert list(file.ids.doubtful(new, searched(file), 0)) == [] and Searched.searches < 600
+    file.database.close()
 
 
 def test_what_is_in_no_run_in_memory_is_not_doubted_until_older_ones_count(file):
