@@ -21,6 +21,9 @@ SEARCH_WITHIN = 1.05
 SEARCHED_MAX = 16
 RETREAT = 0.95
 """Of what became final: the next rate, when one that held for SEARCH_S does not for as long as was asked."""
+UNTRIED = 1.05
+"""Times what became final of too much: more than that is not tried. Nodes that are offered too much do hardly
+less than they can."""
 WHOLE_MAX = 4
 """So many stretches take as long as was asked."""
 BESIDE = {"half": 0.5, "nine_tenths": 0.9, "twice": 2.0}
@@ -152,7 +155,7 @@ async def _search(stretches: Stretches, start: float, seconds: float) -> tuple[S
         if loaded.is_sustained:
             held, enough = loaded, low
         else:
-            too_much = low
+            too_much = min(low, UNTRIED * (loaded.final_per_s or inf), too_much)
         if held is None and loaded.final_per_s:
             low = RETREAT * loaded.final_per_s
         elif held is not None and SEARCH_WITHIN * enough < too_much < inf:
