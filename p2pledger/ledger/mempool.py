@@ -351,9 +351,7 @@ class Mempool:
         if spent:
             waiting = filterfalse(spent.__contains__, waiting)
         arrivals = self._arrivals
-        # In the order of arrival: behind the first that is too young nobody need look.
-        old = takewhile(lambda i: arrivals[i].at_ms <= arrived_by_ms, waiting)
-        counted = list(islice(old, COUNTED_MAX))
+        counted = list(islice((i for i in waiting if arrivals[i].at_ms <= arrived_by_ms), COUNTED_MAX))
         if spent:  # what was passed on the way does not count in this view any more, whatever comes
             is_cut = len(counted) == COUNTED_MAX
             passed = takewhile(counted[-1].__ne__, self._pending) if is_cut else self._pending
