@@ -17,7 +17,9 @@ import sys
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from functools import reduce
 from mmap import mmap
+from operator import or_
 from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -33,8 +35,8 @@ JOINED_BITS = 4
 CHUNK_BITS = 10
 """Their chunks do so one by one, each in the commit of another block."""
 RECENT_MAX = 15
-"""So many runs are in memory, 600 kB each, if their transactions have not expired: enough for 8,000 a second
-that expire after two minutes. An id in an older run takes a look at the disk: ten times as long."""
+"""So many runs are in memory, 600 kB each, if their transactions have not expired: enough for 7,600 a second
+that expire after two minutes. Beyond that every id takes a look at the disk: ten times as long."""
 
 SECRET_BYTES = 8
 STEM_BYTES = 5
@@ -45,7 +47,8 @@ _PLACE_BITS = 40
 MARK_BITS = 11
 """So many bits of an id choose its mark among those of its chunk: two million marks, four megabytes."""
 MARKED_MAX = 16
-"""A mark has a bit for each of so many runs, those in memory and one more: its number's remainder."""
+"""A mark has a bit, its number's remainder, for each of so many runs: those in memory and one that begins."""
+assert RECENT_MAX < MARKED_MAX
 _PARTS = Struct(">H6xQ16x")
 """What of an id chooses its mark, and its chunk."""
 _HEADS = Struct(f">H{ENTRY_BYTES - 2}x")
@@ -62,7 +65,7 @@ class Ids:
     """Finds results by the ids of their transactions, and knows which of them may not have expired.
 
     One thread adds, any may look: take `recent` before the snapshot or the statement that the rest is read
-    by, because what has left it was on disk before.
+    by, because what has left it was on disk before. Look before two more runs are full: marks forget.
     """
 
     def __init__(self, secret: bytes, window_ms: int) -> None:
@@ -72,7 +75,7 @@ class Ids:
         self._pages = mmap(-1, MARKED_MAX // 8 << CHUNK_BITS + MARK_BITS)
         """Mapped, as pages that the kernel brings once they are written: on a short chain hardly any."""
         self._marks = memoryview(self._pages).cast("H")
-        """Which runs have an id with this mark: of most ids none, and of nearly all others one."""
+        """Which runs have an id with this mark: for most new ids none, for most others one."""
         self.recent: tuple[Run, ...] = (_empty(0),)
         self.unexpired = 0
         """The first result whose transaction may not have expired. A transaction expires at most `window_ms`
@@ -129,7 +132,7 @@ class Ids:
         self.recent = tuple(run for run in self.recent if run.number >= oldest) or self.recent[-1:]
 
     def _begin(self, number: int) -> None:
-        """Begin the run of this number. The marks forget the one that had its bit, long gone from memory."""
+        """Begin the run of this number. The marks forget the one that had its bit and has left since."""
         byte, bit = divmod(number % MARKED_MAX, 8)
         plane = slice(byte if sys.byteorder == "little" else 1 - byte, None, 2)
         without = bytes([value & ~(1 << bit) for value in range(256)])
@@ -158,7 +161,7 @@ class Ids:
         if recent[0].number > first >> RUN_BITS:  # the disk has to be asked
             return ids
         runs = [(_bit(run), run.chunks) for run in recent if run.number >= first >> RUN_BITS]
-        marks, factor, looked_at = self._marks, self._factor, sum([bit for bit, _ in runs])
+        marks, factor, looked_at = self._marks, self._factor, reduce(or_, [bit for bit, _ in runs], 0)
         shift, mask = 64 - CHUNK_BITS, (1 << CHUNK_BITS) - 1  # as in `_chunk_of`
         found = []
         for id_, (head, parts) in zip(ids, _PARTS.iter_unpack(b"".join(ids)), strict=True):
