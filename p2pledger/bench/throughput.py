@@ -21,9 +21,9 @@ SEARCH_WITHIN = 1.05
 SEARCHED_MAX = 16
 RETREAT = 0.95
 """Of what became final: the next rate, when one that held for SEARCH_S does not for as long as was asked."""
-UNTRIED = 1.05
-"""Times what became final of too much: more than that is not tried. Nodes that are offered too much do hardly
-less than they can."""
+UNTRIED = 1.1
+"""Times the most that became final of too much: more is not tried, on the assumption that nodes which are
+offered too much do nine tenths of what they can."""
 WHOLE_MAX = 4
 """So many stretches take as long as was asked."""
 BESIDE = {"half": 0.5, "nine_tenths": 0.9, "twice": 2.0}
@@ -149,17 +149,18 @@ async def _search(stretches: Stretches, start: float, seconds: float) -> tuple[S
         low, high = (middle, high) if (await run(middle, SEARCH_S)).is_sustained else (low, middle)
     if not low:
         raise CannotMeasure(f"not even {high:.1f} transactions a second are sustained")
-    held, enough, too_much = None, 0.0, inf
+    held, enough, too_much, most = None, 0.0, inf, 0.0
     for _ in range(WHOLE_MAX):
         loaded = await run(low, seconds)
         if loaded.is_sustained:
             held, enough = loaded, low
         else:
-            too_much = min(low, UNTRIED * (loaded.final_per_s or inf), too_much)
+            too_much, most = min(too_much, low), max(most, loaded.final_per_s)
+        untried = min(too_much, UNTRIED * most)
         if held is None and loaded.final_per_s:
             low = RETREAT * loaded.final_per_s
-        elif held is not None and SEARCH_WITHIN * enough < too_much < inf:
-            low = (enough + too_much) / 2
+        elif SEARCH_WITHIN * enough < untried:
+            low = (enough + untried) / 2
         else:
             break
     return held or loaded, tuple(tried)

@@ -41,6 +41,22 @@ async def test_what_held_for_a_moment_only_is_given_up_for_the_most_that_holds(l
     assert loaded.final_per_s >= 0.97 * long
 
 
+class Burdened(Nodes):
+    """Nodes that do a tenth less than they can when they are offered too much."""
+
+    async def run(self, per_second: float, seconds: float) -> SimpleNamespace:
+        found = await super().run(per_second, seconds)
+        if not found.is_sustained:
+            found.final_per_s *= 0.9
+        return found
+
+
+async def test_nodes_that_do_less_of_too_much_are_told_by_a_tenth_too_little_at_most() -> None:
+    nodes = Burdened(1_000, 900)
+    loaded, _ = await _search(nodes, 300, LONG_S)
+    assert loaded.is_sustained and 0.9 * 900 <= loaded.final_per_s <= 900
+
+
 class Fading(Nodes):
     """Nodes that sustain nothing for long, however little it is."""
 
