@@ -44,9 +44,7 @@ def transaction(
         sponsor=sponsor,
         signers=tuple(signer.public_key for signer in ordered),
     )
-    signed = Transaction(body, tuple(signer.sign(body.id) for signer in ordered))
-    encode(signed)  # what cannot be encoded is found out here, not at a node
-    return signed
+    return Transaction(body, tuple(signer.sign(body.id) for signer in ordered))
 
 
 def renewed(

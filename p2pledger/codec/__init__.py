@@ -15,7 +15,7 @@ lengths; no maps, floats or tags). What a field may hold is read from its annota
 
 What spans its fields a class checks in `__post_init__`, or in `check_fields` where the former has more to do:
 either raises ValueError. A field that `__init__` does not take (`field(init=False)`) is derived and has no
-encoding; whoever decodes a class with such fields fills them.
+encoding; whoever decodes a class with such fields fills them, also those of a record inside.
 
 Decoding refuses everything that encoding would not have written. Without maps, floats, tags and indefinite
 lengths, the encodings of a value differ only in the lengths of their heads, so of all of them the canonical

@@ -27,6 +27,8 @@ class Record(Shape):
     converts = True
 
     def __init__(self, cls: type, shapes: Mapping[str, Shape]) -> None:
+        if cls.__dictoffset__ and "__slots__" in vars(cls):
+            raise TypeError(f"{cls.__name__} has slots over a class that has none")
         self.cls, self.shapes, self.name = cls, shapes, cls.__name__
         self.nesting = 1 + max((shape.nesting for shape in shapes.values()), default=0)
 

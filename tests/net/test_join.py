@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -156,7 +156,7 @@ async def enrol_and_record(fleet: Fleet, newcomer: Newcomer, peer: PeerId, key: 
         begun = transaction(fleet.genesis, enrolment.KIND, enrolment, SPONSOR, [key, device])
         await client.send(begun)
         fact = reading()
-        said = RecordAppend(**{**vars(fact), "device": enrolment.device, "seq": 0})
+        said = replace(fact, device=enrolment.device, seq=0)
         record = transaction(fleet.genesis, said.KIND, said, SPONSOR, [device])
         await client.send(record)
         receipt = await client.receipt(record.id)

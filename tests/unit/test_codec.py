@@ -452,6 +452,15 @@ def test_a_field_without_a_limit_is_our_own_mistake():
         decode(Endless, b"\x81\x40")
 
 
+def test_slots_over_a_class_without_them_are_refused():
+    @dataclass(frozen=True, slots=True)
+    class Late(Other):
+        more: U8
+
+    with pytest.raises(TypeError, match="Late has slots over"):
+        encode(Late(True, 1))
+
+
 def test_the_basic_types_have_the_lengths_they_should():
     @dataclass(frozen=True)
     class Basic:
