@@ -3,7 +3,7 @@
 A node under load makes and frees some two dozen small objects for each transaction. CPython's own allocator
 scatters them more the longer a process has run, and gives pages back that are wanted again a moment later: a
 transaction costs a tenth to a fifth more of the processor than with jemalloc (docs/performance.md). An idle
-node is smaller by 10 MiB without it.
+node is smaller by 46 MiB without it.
 
 A process has its allocator before its first line runs, by its environment. So whoever starts a node chooses:
 testnets and benches give it to authorities, and the image has the same variables, which small gateways undo.
