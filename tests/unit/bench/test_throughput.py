@@ -38,6 +38,7 @@ async def test_what_held_for_a_moment_only_is_given_up_for_the_most_that_holds(l
     whole = [rate for rate, seconds in nodes.runs if seconds == LONG_S]
     assert whole[0] > long and 1 < len(whole) <= WHOLE_MAX
     assert loaded.is_sustained and loaded.final_per_s == max(rate for rate in whole if rate <= long)
+    assert min(rate for rate in whole if rate > long) < 1.1 * loaded.final_per_s
     assert loaded.final_per_s >= 0.97 * long
 
 
