@@ -21,6 +21,7 @@ from p2pledger.consensus.events import Send
 from p2pledger.crypto import is_signed
 from p2pledger.ledger.machine import Machine
 from p2pledger.node import finals
+from p2pledger.signer import guarddisk
 from p2pledger.signer.guardfile import GUARD_FILE, GuardMissing
 from p2pledger.storage import database
 from p2pledger.storage.sqlite import SqliteStore
@@ -126,7 +127,7 @@ class Ledger:
 def main(directory: str, blocks: str, sessions: str, seed: str, mutant: str = "") -> None:
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     finals.PRUNE_EVERY = 4
-    database.CHECKPOINT_PAGES = CHECKPOINT_PAGES
+    database.CHECKPOINT_PAGES = guarddisk.CHECKPOINT_PAGES = CHECKPOINT_PAGES
     make_small()
     if mutant:
         mutants.apply(mutant, say)
@@ -136,7 +137,6 @@ def main(directory: str, blocks: str, sessions: str, seed: str, mutant: str = ""
         say(GUARD_MADE)
     for _ in range(int(sessions)):
         ledger = Ledger(Path(directory), say)
-        ledger.solo.signer._guard_file._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         trio.run(ledger.grow, int(blocks), random)
 
 
