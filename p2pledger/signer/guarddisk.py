@@ -3,6 +3,7 @@
 import sqlite3
 from pathlib import Path
 
+from p2pledger import wal
 from p2pledger.directories import Held, hold
 from p2pledger.errors import Fatal
 
@@ -12,7 +13,7 @@ REPLACE_KEY = (
 )
 
 CHECKPOINT_PAGES = 4_000
-"""Pages in the write-ahead log at which they are moved into the file: 16 MB.
+"""About so many pages in the write-ahead log are moved into the file together: 16 MB.
 
 Of what is pruned before that nothing is moved: its pages are written over in the log. Under full load a
 proposal and its bodies are 90 pages, so that is most."""
@@ -40,7 +41,7 @@ def connect(file: Path) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA cell_size_check = ON")
     connection.execute("PRAGMA temp_store = MEMORY")  # nothing but its directories may be writable
-    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    wal.bound(connection, CHECKPOINT_PAGES)
     # Some builds of SQLite write zeros over what is deleted: bodies of blocks that are final, a second time.
     connection.execute("PRAGMA secure_delete = OFF")
     return connection

@@ -17,7 +17,7 @@ from p2pledger.errors import Fatal
 PAGE_CACHE_KB = 32 * 1024
 READER_CACHE_KB = 4 * 1024
 CHECKPOINT_PAGES = 8_000
-"""Pages in the write-ahead log at which they are moved into the file: 32 MB.
+"""About so many pages in the write-ahead log are moved into the file together: 32 MB.
 
 The pages that every block writes are moved once for many blocks: the more, the less often; but after a
 crash the log is moved before the node starts."""
@@ -123,7 +123,7 @@ class Database:
             with self._failing():
                 wal.rewrite_log(writer, self.file)
                 wal.settle(writer, self.file)
-                writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+                wal.bound(writer, CHECKPOINT_PAGES)
                 writer.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
                 # Some builds of SQLite write zeros over what is deleted: a fifth of all pages of the log.
                 writer.execute("PRAGMA secure_delete = OFF")

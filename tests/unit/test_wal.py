@@ -1,4 +1,4 @@
-"""The log of a SQLite file is written over itself, and nobody else can write meanwhile."""
+"""The log of a SQLite file: written over itself while nobody else can write, and bound."""
 
 import os
 import sqlite3
@@ -85,3 +85,31 @@ def test_a_file_that_is_being_read_is_not_settled(file):
         wal.rewrite_log(connection, file)
         with pytest.raises(Fatal, match="another process"):
             wal.settle(connection, file)
+
+
+def bounds(count: int, pages: int) -> list[int]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        drawn = []
+        for _ in range(count):
+            wal.bound(connection, pages)
+            drawn.append(connection.execute("PRAGMA wal_autocheckpoint").fetchone()[0])
+        return drawn
+
+
+def test_each_start_draws_how_long_its_log_grows_within_a_quarter():
+    drawn = bounds(400, 10)
+    # One of the six lacks once in 10^31 runs.
+    assert set(drawn) == set(range(8, 14))
+
+
+def test_the_log_does_not_outgrow_its_bound(tmp_path):
+    file = tmp_path / "some.db"
+    with closing(opened(file)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        wal.bound(connection, 40)
+        connection.execute("CREATE TABLE kept (number INTEGER PRIMARY KEY, body BLOB)")
+        for number in range(400):
+            connection.execute("INSERT INTO kept VALUES (?, ?)", (number, bytes(page_bytes)))
+        assert file.stat().st_size > 300 * page_bytes
+        assert wal.log_of(file).stat().st_size < 60 * (page_bytes + 24)
