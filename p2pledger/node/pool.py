@@ -86,7 +86,7 @@ class Pool:
         self._suspects: OrderedDict[Hash, None] = OrderedDict()
         self._submitted_ms: dict[Hash, Millis] = {}
         self._waiting: dict[Hash, trio.Event] = {}
-        self._backlog = Backlog(now())
+        self._backlog = Backlog()
         self._under_way = 0
         """How many transactions from clients are being judged."""
         self._swept_ms = now()
@@ -258,6 +258,8 @@ class Pool:
             offered[i] = transaction
             shares.append(share_of[account])
         taken = self.mempool.add_many([*offered.values()], now, shares)
+        if len(self.mempool):
+            self._backlog.begin(now)
         for i, is_new in zip(offered, taken, strict=True):
             if not isinstance(is_new, bool):
                 code = Code.TOO_MANY_PENDING if isinstance(is_new, ShareFull) else MEMPOOL_FULL
@@ -333,7 +335,7 @@ class Pool:
         ids = list(ended)
         self.trail.final(ids, height)
         self.mempool.settle(ids, now)
-        self._backlog.settle(len(ids), now)
+        self._backlog.settle(len(ids), len(self.mempool), now)
         self._fates.end_final(ids, height)
         for kind, count in execution.kinds.items():
             self._metrics.txs_finalized_total.at(kind, "final").inc(count)

@@ -4,15 +4,16 @@ from p2pledger.node import backlog
 from p2pledger.node.backlog import Backlog
 
 
-def settled(per_block, blocks, every_ms, made=None, start_ms=0):
-    made = made or Backlog(start_ms)
+def settled(per_block, blocks, every_ms, made=None, start_ms=0, waiting=1):
+    made = made or Backlog()
+    made.begin(start_ms)
     for number in range(1, blocks + 1):
-        made.settle(per_block, start_ms + number * every_ms)
+        made.settle(per_block, waiting, start_ms + number * every_ms)
     return made
 
 
 def test_an_idle_ledger_takes_a_burst():
-    assert Backlog(0).waiting_max == backlog.WAITING_MIN
+    assert Backlog().waiting_max == backlog.WAITING_MIN
     assert settled(5, 100, 1_000).waiting_max == backlog.WAITING_MIN
 
 
@@ -22,15 +23,35 @@ def test_a_fast_one_lets_wait_what_becomes_final_soon():
     assert abs(made.waiting_max - per_s * backlog.WAIT_MS / 1_000) < per_s * 0.01
 
 
-def test_what_was_long_ago_is_forgotten_and_empty_blocks_count_too():
+def test_what_was_long_ago_is_forgotten_and_empty_blocks_count_while_something_waits():
     made = settled(500, 400, 50)
     assert made.waiting_max > backlog.WAITING_MIN
     settled(0, 200, 50, made, 20_000)
     assert made.waiting_max == backlog.WAITING_MIN
 
 
+def test_a_pause_in_which_nothing_waited_makes_nobody_slow():
+    made = settled(500, 400, 50)
+    before = made.waiting_max
+    made.settle(500, 0, 20_050)
+    for number in range(200):  # empty blocks, and one with what only others had waiting
+        made.settle(0 if number else 3, 0, 20_100 + number * 50)
+    assert made.waiting_max == before
+    settled(500, 1, 50, made, 300_000)
+    assert abs(made.waiting_max - before) <= 1
+
+
+def test_what_waits_from_earlier_on_does_not_begin_again():
+    made, other = settled(500, 400, 50), settled(500, 400, 50)
+    other.begin(20_400)
+    for one in made, other:
+        one.settle(100, 1, 20_500)
+    assert other.waiting_max == made.waiting_max
+
+
 def test_two_blocks_in_one_millisecond_are_no_division_by_nothing():
-    made = Backlog(7)
-    made.settle(10, 7)
-    made.settle(10, 7)
+    made = Backlog()
+    made.begin(7)
+    made.settle(10, 1, 7)
+    made.settle(10, 1, 7)
     assert made.waiting_max >= backlog.WAITING_MIN
