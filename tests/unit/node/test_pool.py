@@ -101,6 +101,21 @@ async def test_more_than_becomes_final_soon_is_refused_before_it_is_looked_at(so
     assert len(await solo.pool.submit([fact(solo.genesis).encoded])) == 1
 
 
+async def test_a_burst_after_a_pause_is_taken_as_the_one_before_it(solo, monkeypatch):
+    monkeypatch.setattr(backlog, "WAITING_MIN", 4)
+    monkeypatch.setattr(backlog, "MEMORY_MS", 1)
+    start_ms, passed_ms = solo.clock.now(), 0
+    monkeypatch.setattr(solo.pool, "_now", lambda: start_ms + passed_ms)
+    first = [fact(solo.genesis) for _ in range(3)]
+    assert await solo.pool.submit([one.encoded for one in first]) == first
+    passed_ms = 100
+    settle(solo, *first)
+    passed_ms = 5_000
+    settle(solo)
+    burst = [fact(solo.genesis) for _ in range(20)]
+    assert await solo.pool.submit([one.encoded for one in burst]) == burst
+
+
 async def test_a_crowd_is_refused_each_for_itself_among_what_is_not_of_it(solo, monkeypatch):
     monkeypatch.setattr(backlog, "WAITING_MIN", 24)
     waiting = [fact(solo.genesis) for _ in range(18)]
