@@ -64,7 +64,8 @@ def bound(connection: sqlite3.Connection, pages: int) -> None:
     write the same blocks at the same pace, and would all move their logs at one moment, and nobody agree.
     Raises: sqlite3.Error.
     """
-    drawn = pages + secrets.randbelow(pages // 2 + 1) - pages // 4
+    quarter = pages // 4
+    drawn = pages - quarter + secrets.randbelow(2 * quarter + 1)
     connection.execute(f"PRAGMA wal_autocheckpoint = {drawn}")
 
 
