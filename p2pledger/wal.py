@@ -8,6 +8,9 @@ from pathlib import Path
 from p2pledger.directories import sync
 from p2pledger.errors import Fatal
 
+SPREAD = 0.25
+"""Of a bound: so much more or less is drawn."""
+
 _CHUNK_BYTES = 1024 * 1024
 
 
@@ -64,8 +67,8 @@ def bound(connection: sqlite3.Connection, pages: int) -> None:
     write the same blocks at the same pace, and would all move their logs at one moment, and nobody agree.
     Raises: sqlite3.Error.
     """
-    quarter = pages // 4
-    drawn = pages - quarter + secrets.randbelow(2 * quarter + 1)
+    margin = int(SPREAD * pages)
+    drawn = pages - margin + secrets.randbelow(2 * margin + 1)
     connection.execute(f"PRAGMA wal_autocheckpoint = {drawn}")
 
 

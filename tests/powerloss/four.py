@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from p2pledger import wal
 from p2pledger.chain.block import FinalBlock
 from p2pledger.consensus.events import Send
+from p2pledger.signer import guarddisk
 from p2pledger.simulator.city import city
 from p2pledger.simulator.disk import Disk
 from p2pledger.simulator.faults import BUDGETED
@@ -31,7 +33,6 @@ PARTY = Party(CITY.genesis, CITY.signer(NUMBER + 1), CITY.is_signed)
 
 def _open(directory: Path) -> Files:
     files = Files.open(directory, PARTY)
-    files.guard._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     say(OPENED)
     for vote in files.signer.load().votes:
         say(vote)
@@ -85,7 +86,8 @@ def _watch_votes() -> None:
 
 
 def main(directory: str, seed: str) -> None:
-    database.CHECKPOINT_PAGES = CHECKPOINT_PAGES
+    database.CHECKPOINT_PAGES = guarddisk.CHECKPOINT_PAGES = CHECKPOINT_PAGES
+    wal.SPREAD = 0  # a seed is to come to the same again
     make_small()
     _watch_votes()
     PARTY.make_guard(Path(directory))
