@@ -1,7 +1,6 @@
 """`p2pledger bench throughput`: how many transactions become final, against what the cores allow. Floor 9."""
 
 from dataclasses import dataclass
-from math import inf
 
 import trio
 
@@ -17,15 +16,16 @@ SEARCH_S = 12.0
 SEARCH_FROM = 0.15
 """Of the ceiling: the rate that a search starts at."""
 SEARCH_STEP = 1.4
-SEARCH_WITHIN = 1.05
+SEARCH_WITHIN = 1.1
 """A search ends when the lowest rate that was too much is so many times the one that was sustained."""
 SEARCHED_MAX = 16
 RETREAT = 0.95
-"""Of what became final: the next rate, when one that held for SEARCH_S does not for as long as was asked."""
-UNTRIED = 1.1
-"""Times the most that became final of too much: more is not tried, on the assumption that nodes which are
-offered too much do nine tenths of what they can."""
-WHOLE_MAX = 4
+"""Of what held for SEARCH_S, or of what became final of too much: the next rate to hold for as long as was
+asked, until one has."""
+ADVANCE = 1.025
+"""Times a rate that held for as long as was asked: the next one, at least. It may have been too much before:
+machines are shared, and what fails in one minute may hold in the next."""
+WHOLE_MAX = 7
 """So many stretches take as long as was asked."""
 BESIDE = {"half": 0.5, "nine_tenths": 0.9, "twice": 2.0}
 """Of the rate that was reached: what is measured too, for the latency, and for what overload does."""
@@ -132,7 +132,7 @@ async def _verified_per_s(fleet: Fleet, options: Options, progress: Progress) ->
 async def _search(stretches: Stretches, start: float, seconds: float) -> tuple[Stretch, Tried]:
     """The stretch at the highest rate found that is sustained for `seconds`, and all rates that were tried.
 
-    It is the last one that was tried when none of WHOLE_MAX was sustained for so long.
+    WHOLE_MAX take so long. If none of them is sustained, it is the last one.
     Raises: CannotMeasure when none is sustained for SEARCH_S.
     """
     tried: list[tuple[float, bool]] = []
@@ -150,18 +150,13 @@ async def _search(stretches: Stretches, start: float, seconds: float) -> tuple[S
         low, high = (middle, high) if (await run(middle, SEARCH_S)).is_sustained else (low, middle)
     if not low:
         raise CannotMeasure(f"not even {high:.1f} transactions a second are sustained")
-    held, enough, too_much, most = None, 0.0, inf, 0.0
+    held, enough, next_rate = None, 0.0, RETREAT * low
     for _ in range(WHOLE_MAX):
-        loaded = await run(low, seconds)
+        rate, loaded = next_rate, await run(next_rate, seconds)
         if loaded.is_sustained:
-            held, enough = loaded, low
+            held, enough = loaded, rate
+            next_rate = max(ADVANCE * enough, (enough + high) / 2)
         else:
-            too_much, most = min(too_much, low), max(most, loaded.final_per_s)
-        untried = min(too_much, UNTRIED * most)
-        if held is None and loaded.final_per_s:
-            low = RETREAT * loaded.final_per_s
-        elif SEARCH_WITHIN * enough < untried:
-            low = (enough + untried) / 2
-        else:
-            break
+            high = rate
+            next_rate = (enough + high) / 2 if held else RETREAT * (loaded.final_per_s or rate)
     return held or loaded, tuple(tried)

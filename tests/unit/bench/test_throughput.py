@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from p2pledger.bench.fleet import CannotMeasure
-from p2pledger.bench.throughput import SEARCH_S, SEARCH_WITHIN, WHOLE_MAX, _search
+from p2pledger.bench.throughput import ADVANCE, SEARCH_S, WHOLE_MAX, _search
 
 LONG_S = 60.0
 
@@ -18,28 +18,43 @@ class Nodes:
 
     async def run(self, per_second: float, seconds: float) -> SimpleNamespace:
         self.runs.append((per_second, seconds))
-        most = self.briefly if seconds <= SEARCH_S else self.long
+        most = self.most(seconds)
         return SimpleNamespace(final_per_s=min(per_second, most), is_sustained=per_second <= most)
 
-
-async def test_the_highest_rate_that_holds_is_found_and_measured_for_as_long_as_asked() -> None:
-    nodes = Nodes(1_000, 1_000)
-    loaded, tried = await _search(nodes, 300, LONG_S)
-    assert loaded.is_sustained and 1_000 / SEARCH_WITHIN <= loaded.final_per_s <= 1_000
-    assert nodes.runs[-1] == (pytest.approx(tried[-1][0], abs=0.1), LONG_S)
-    assert [seconds for _, seconds in nodes.runs[:-1]] == [SEARCH_S] * (len(tried) - 1)
-    assert {is_sustained for rate, is_sustained in tried if rate > 1_000} == {False}
+    def most(self, seconds: float) -> float:
+        """What they sustain for so long."""
+        return self.briefly if seconds <= SEARCH_S else self.long
 
 
-@pytest.mark.parametrize("long", [800, 900, 940])
-async def test_what_held_for_a_moment_only_is_given_up_for_the_most_that_holds(long) -> None:
+@pytest.mark.parametrize("long", [800, 900, 940, 1_000])
+async def test_the_highest_rate_that_holds_is_found_and_measured_for_as_long_as_asked(long) -> None:
     nodes = Nodes(1_000, long)
+    loaded, tried = await _search(nodes, 300, LONG_S)
+    brief, whole = nodes.runs[:-WHOLE_MAX], nodes.runs[-WHOLE_MAX:]
+    assert {seconds for _, seconds in brief} == {SEARCH_S} and {seconds for _, seconds in whole} == {LONG_S}
+    assert [rate for rate, _ in tried] == pytest.approx([rate for rate, _ in nodes.runs], abs=0.1)
+    assert [held for _, held in tried] == [rate <= nodes.most(seconds) for rate, seconds in nodes.runs]
+    assert loaded.is_sustained and loaded.final_per_s == max(rate for rate, _ in whole if rate <= long)
+    assert min(rate for rate, _ in whole if rate > long) < ADVANCE * loaded.final_per_s + 1
+    assert loaded.final_per_s >= 0.98 * long
+
+
+class Disturbed(Nodes):
+    """Nodes that somebody else disturbs in the first of the minutes."""
+
+    async def run(self, per_second: float, seconds: float) -> SimpleNamespace:
+        found = await super().run(per_second, seconds)
+        if [seconds for _, seconds in self.runs].count(LONG_S) == 1:
+            return SimpleNamespace(final_per_s=min(per_second, 0.8 * self.long), is_sustained=False)
+        return found
+
+
+async def test_what_failed_in_one_minute_is_tried_in_another() -> None:
+    nodes = Disturbed(1_000, 950)
     loaded, _ = await _search(nodes, 300, LONG_S)
-    whole = [rate for rate, seconds in nodes.runs if seconds == LONG_S]
-    assert whole[0] > long and 1 < len(whole) <= WHOLE_MAX
-    assert loaded.is_sustained and loaded.final_per_s == max(rate for rate in whole if rate <= long)
-    assert min(rate for rate in whole if rate > long) < 1.1 * loaded.final_per_s
-    assert loaded.final_per_s >= 0.97 * long
+    first, *others = [rate for rate, seconds in nodes.runs if seconds == LONG_S]
+    assert first < 950 and max(others) > first
+    assert loaded.is_sustained and loaded.final_per_s >= 0.97 * 950
 
 
 class Burdened(Nodes):
