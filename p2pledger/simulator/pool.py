@@ -30,7 +30,7 @@ class Pool:
         self._fetched: dict[Hash, Transaction] = {}
         self._suspects: dict[Hash, None] = {}
         self._swept_ms = 0
-        self.fates = Fates(100_000)
+        self.fates = Fates(100_000, 100_000)
 
     def get(self, transaction_id: Hash) -> Transaction | None:
         """See `node.pool.Pool.get`."""

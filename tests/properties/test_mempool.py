@@ -35,7 +35,7 @@ class MempoolAgainstAList(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.mempool = Mempool(COUNT_MAX, BYTES_MAX, retry_after_ms=70)
-        self.fates = Fates(1_000)
+        self.fates = Fates(1_000, 1_000)
         self.model: dict[bytes, int] = {}
         self.payers: dict[bytes, str] = {}
         self.views: dict[bytes, set[int]] = {}
