@@ -5,7 +5,7 @@ What was accepted ends as exactly one of final, refused with a code, or expired.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from itertools import islice
 
 import trio
@@ -35,9 +35,6 @@ from p2pledger.types import Hash, Height, Millis
 FETCHED_BYTES_MAX = 256 * 1024 * 1024
 """Bodies kept for blocks that were proposed or are being caught up with, beside the mempool."""
 FATES_KEPT = 200_000
-FINALS_KEPT = 20_000
-"""More than becomes final while gossip spreads. Each keeps its id where others come and go: of ten times as
-many, every transaction costs a node under load 3 % more, since what belongs together lies apart."""
 AT_ONCE = 256
 """So many transactions are judged before the agreement gets its turn: a millisecond or two.
 
@@ -83,7 +80,7 @@ class Pool:
         self.cores = Cores()
         self._verifier = Verifier(machine, metrics, self.cores)
         self._urgent = machine.urgent_kinds
-        self._fates = Fates(FATES_KEPT, FINALS_KEPT)
+        self._fates = Fates(FATES_KEPT)
         self._fetched: OrderedDict[Hash, Transaction] = OrderedDict()
         self._fetched_bytes = 0
         self._suspects: OrderedDict[Hash, None] = OrderedDict()
@@ -230,14 +227,14 @@ class Pool:
     ) -> bool:
         """Try verified transactions and take them all at once; whether one of them was news."""
         now = self._now()
-        doubted = set[Hash]() if source == "api" else self._doubted(fresh.values(), now)
+        doubted: Set[Hash] = frozenset() if source == "api" else self._doubted(fresh.values(), now)
         good: dict[int, Transaction] = {}
         for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
             try:
                 if not is_good:
                     raise InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
                 if transaction.id in doubted:
-                    self._check_lightly(transaction, now)
+                    self._refuse_doubted(transaction, now)
             except InvalidTransaction as error:
                 answers[i] = error
             else:
@@ -288,29 +285,27 @@ class Pool:
         epoch = epoch_of(height + 1, self._genesis.parameters.epoch_blocks)
         return Round(epoch, Height(height + 1), time_ms)
 
-    def _doubted(self, transactions: Collection[Transaction], now: Millis) -> set[Hash]:
-        """Those of a peer's transactions that may fail `_check_lightly`: mostly none."""
+    def _doubted(self, transactions: Collection[Transaction], now: Millis) -> Set[Hash]:
+        """Those of a peer's transactions that fail `_refuse_doubted`: mostly none."""
         latest_ms = self._latest_ms(now)
         doubted = {t.id for t in transactions if not now <= t.body.expires_ms <= latest_ms}
-        return doubted | self._fates.among([t.id for t in transactions])
+        return doubted | self._store.used([t.id for t in transactions])
 
     def _latest_ms(self, now: Millis) -> int:
         parameters = self._genesis.parameters
         return now + parameters.expiry_window_ms + parameters.clock_drift_ms
 
-    def _check_lightly(self, transaction: Transaction, now: Millis) -> None:
-        """What a peer's transaction must pass: the entry node has made the dry run, leaders make it again.
+    def _refuse_doubted(self, transaction: Transaction, now: Millis) -> None:
+        """Say what is wrong with a peer's transaction that is doubted; it is looked at no further than that.
 
-        Raises: InvalidTransaction.
+        The entry node has made the dry run, and leaders make it again. Raises: InvalidTransaction.
         """
-        known = self._fates.get(transaction.id)
-        if known is not None and known.outcome is Outcome.FINAL:
-            raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
         if transaction.body.expires_ms < now:
             raise InvalidTransaction(Code.EXPIRED, "it has expired")
         if transaction.body.expires_ms > self._latest_ms(now):
             # It would stay in the mempool, and no block may hold it.
             raise InvalidTransaction(Code.EXPIRES_TOO_LATE, "it expires beyond the window of any block")
+        raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
 
     def release(self, transaction_ids: Iterable[Hash]) -> None:
         """What came in here was sent to others (`Mempool.release`)."""
@@ -339,7 +334,7 @@ class Pool:
         self.trail.final(ids, height)
         self.mempool.settle(ids, now)
         self._backlog.settle(len(ids), len(self.mempool), now)
-        self._fates.end_final(ids, height)
+        self._fates.reopen(ids)
         for kind, count in execution.kinds.items():
             self._metrics.txs_finalized_total.at(kind, "final").inc(count)
         for transaction_id in self._fetched.keys() & ended:
@@ -382,11 +377,8 @@ class Pool:
                 self._end(transaction_id, Fate(Outcome.REFUSED, code=error.code, message=error.message))
 
     def _end(self, transaction_id: Hash, fate: Fate) -> None:
-        # After a start, peers may still send what became final before it: only the chain knows.
-        located = self._store.locate(transaction_id)
-        if located is not None:
-            fate = Fate(Outcome.FINAL, height=located.result.height)
-        self._fates.end(transaction_id, fate)
+        if self._store.locate(transaction_id) is None:  # another leader may have made it final
+            self._fates.end(transaction_id, fate)
         self._submitted_ms.pop(transaction_id, None)
         self._wake(transaction_id)
 

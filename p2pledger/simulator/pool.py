@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from p2pledger.chain.epoch import epoch_of
-from p2pledger.chain.transaction import Outcome, Transaction, is_authentic
+from p2pledger.chain.transaction import Transaction, is_authentic
 from p2pledger.errors import InvalidTransaction
-from p2pledger.ledger.fates import EXPIRED, Fate, Fates
 from p2pledger.ledger.machine import Round
 from p2pledger.ledger.mempool import Full, Mempool
 from p2pledger.simulator.city import QUOTA, City
@@ -30,7 +29,6 @@ class Pool:
         self._fetched: dict[Hash, Transaction] = {}
         self._suspects: dict[Hash, None] = {}
         self._swept_ms = 0
-        self.fates = Fates(100_000, 100_000)
 
     def get(self, transaction_id: Hash) -> Transaction | None:
         """See `node.pool.Pool.get`."""
@@ -40,9 +38,9 @@ class Pool:
         """Take what came by gossip or from a client; whether anything was new."""
         is_news = False
         for transaction in transactions:
-            known = self.fates.get(transaction.id)
-            is_final = known is not None and known.outcome is Outcome.FINAL
-            if is_final or transaction.id in self.mempool or transaction.body.expires_ms < now:
+            if transaction.id in self.mempool or transaction.body.expires_ms < now:
+                continue
+            if self._store.used([transaction.id]):
                 continue
             if not self._is_authentic(transaction):
                 continue
@@ -78,15 +76,13 @@ class Pool:
         """See `node.pool.Pool.settle`."""
         ids = [transaction.id for transaction in transactions]
         self.mempool.settle(ids, now)
-        self.fates.end_final(ids, height)
         for transaction_id in ids:
             self._fetched.pop(transaction_id, None)
             self._suspects.pop(transaction_id, None)
         if now - self._swept_ms >= LEFT_OVER_MS:
             self._swept_ms = now
             self.suspect(self.mempool.arrived_before(self.mempool.passed_over_before(now, LEFT_OVER_MS)))
-        for transaction_id in self.mempool.expire(time_ms):
-            self.fates.end(transaction_id, EXPIRED)
+        self.mempool.expire(time_ms)
         self._recheck(height, time_ms)
 
     def _recheck(self, height: Height, time_ms: Millis) -> None:
@@ -99,7 +95,5 @@ class Pool:
                 continue
             try:
                 self._city.machine.check(self._store, at, transaction)
-            except InvalidTransaction as error:
+            except InvalidTransaction:
                 self.mempool.remove([transaction_id])
-                refused = Fate(Outcome.REFUSED, code=error.code, message=error.message)
-                self.fates.end(transaction_id, refused)

@@ -35,7 +35,7 @@ class MempoolAgainstAList(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.mempool = Mempool(COUNT_MAX, BYTES_MAX, retry_after_ms=70)
-        self.fates = Fates(1_000, 1_000)
+        self.fates = Fates(1_000)
         self.model: dict[bytes, int] = {}
         self.payers: dict[bytes, str] = {}
         self.views: dict[bytes, set[int]] = {}
@@ -43,11 +43,12 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         self.held: set[bytes] = set()
         self.passed: set[bytes] = set()
         self.ended: dict[bytes, Fate] = {}
+        self.final: set[bytes] = set()
         self.now, self.view = START_MS, 1
 
     @rule(one=chosen, sponsor=sponsors)
     def add(self, one, sponsor):
-        if one.id in self.ended:
+        if one.id in self.over():
             return
         expected = self.expect(one, sponsor)
         try:
@@ -58,10 +59,13 @@ class MempoolAgainstAList(RuleBasedStateMachine):
 
     @rule(many=st.lists(st.tuples(chosen, sponsors), max_size=24), one_sponsor=st.none() | sponsors)
     def add_many(self, many, one_sponsor):
-        many = [(one, one_sponsor or sponsor) for one, sponsor in many if one.id not in self.ended]
+        many = [(one, one_sponsor or sponsor) for one, sponsor in many if one.id not in self.over()]
         expected = [self.expect(one, sponsor) for one, sponsor in many]
         shares = [self.mempool.share(sponsor, QUOTAS[sponsor]) for _, sponsor in many]
         self.check_same(self.mempool.add_many([one for one, _ in many], self.now, shares), expected)
+
+    def over(self):
+        return self.ended.keys() | self.final
 
     def check_same(self, taken, expected):
         assert [one if isinstance(one, bool) else type(one) for one in taken] == expected
@@ -88,7 +92,7 @@ class MempoolAgainstAList(RuleBasedStateMachine):
     def end(self, one, refused):
         if one.id not in self.model:
             return
-        fate = Fate(Outcome.REFUSED, code="duplicate") if refused else Fate(Outcome.FINAL, height=3)
+        fate = Fate(Outcome.REFUSED, code="duplicate") if refused else EXPIRED
         self.mempool.remove([one.id, bytes(32)])
         del self.model[one.id], self.payers[one.id]
         assert self.fates.end(one.id, fate)
@@ -100,10 +104,10 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         final = some & self.model.keys()
         if final:
             self.budgets = dict.fromkeys(self.budgets, AUTHORITIES)
-        self.fates.end_final(final, 4)
+        self.fates.reopen(final)
         for one in final:
             del self.model[one], self.payers[one]
-            self.ended[one] = Fate(Outcome.FINAL, height=4)
+            self.final.add(one)
 
     @rule(some=st.lists(chosen.map(lambda one: one.id), max_size=6))
     def hold(self, some):
@@ -195,7 +199,7 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         for one in POOL:
             assert self.fates.get(one.id) == self.ended.get(one.id)
             assert (one.id in self.mempool) == (one.id in self.model)
-            assert not (one.id in self.ended and one.id in self.mempool)
+            assert [one.id in ended for ended in (self.ended, self.final, self.mempool)].count(True) <= 1
 
 
 TestMempoolAgainstAList = MempoolAgainstAList.TestCase

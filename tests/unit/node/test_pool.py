@@ -8,6 +8,7 @@ from p2pledger.chain.payloads import KeyRevoke, RevocationReason
 from p2pledger.chain.transaction import Outcome, Transaction
 from p2pledger.errors import InvalidMessage, InvalidTransaction
 from p2pledger.ledger import mempool as mempool_module
+from p2pledger.ledger.fates import Fate
 from p2pledger.ledger.machine import Machine, Round
 from p2pledger.node import backlog
 from p2pledger.node import pool as pool_module
@@ -150,14 +151,24 @@ async def test_what_peers_send_is_taken_once_and_forgery_is_told(solo):
     assert len(solo.pool.mempool) == 1
 
 
-async def test_each_of_many_that_a_peer_sends_is_judged_on_its_own(solo):
+async def in_the_chain(directory, *transactions):
+    """A node that was started anew, with these in its chain."""
+    before = Solo(directory)
+    await before.pool.submit([one.encoded for one in transactions])
+    async with before.running():
+        for one in transactions:
+            assert (await before.pool.wait(one.id, 10_000)).outcome is Outcome.FINAL
+    return Solo(directory, before.genesis, before.store)
+
+
+async def test_each_of_many_that_a_peer_sends_is_judged_on_its_own(tmp_path):
+    final = fact(genesis())
+    solo = await in_the_chain(tmp_path, final)
     now, parameters = solo.clock.now(), solo.genesis.parameters
-    final, good, strange = fact(solo.genesis), fact(solo.genesis), fact(solo.genesis, "a stranger")
+    good, strange = fact(solo.genesis), fact(solo.genesis, "a stranger")
     late = fact(solo.genesis, expires_ms=now - 1_000)
     far = fact(solo.genesis, expires_ms=now + 2 * parameters.expiry_window_ms + parameters.clock_drift_ms)
     foreign, other = fact(genesis(quota=ledgers.quota(7))), fact(solo.genesis, "utility 1", "utility")
-    await solo.pool.submit([final.encoded])
-    settle(solo, final)
     sent = [final, good, late, forged(fact(solo.genesis)), far, foreign, strange, good, other]
     assert not await solo.pool.take(sent, verified=False)
     assert solo.pool.mempool.transactions() == [good, strange, other]
@@ -166,6 +177,7 @@ async def test_each_of_many_that_a_peer_sends_is_judged_on_its_own(solo):
         assert solo.count("mempool_txs_received_total", source="gossip", result=result) == count
     assert await solo.pool.take([good, other], verified=False)
     assert solo.count("mempool_txs_received_total", source="gossip", result="accepted") == 4
+    solo.signer.close()
 
 
 async def test_where_room_ends_what_comes_with_it_and_has_room_is_taken(solo):
@@ -220,7 +232,8 @@ def settle(solo, *transactions, time_ms=None):
     solo.pool.settle(execution, solo.clock.now() if time_ms is None else time_ms)
 
 
-async def test_a_final_one_is_final_for_those_who_wait(solo):
+async def test_a_final_one_is_final_for_those_who_wait(tmp_path):
+    solo = Solo(tmp_path)
     one = fact(solo.genesis)
     await solo.pool.submit([one.encoded])
     fates = []
@@ -232,10 +245,20 @@ async def test_a_final_one_is_final_for_those_who_wait(solo):
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
         assert solo.pool.fate(one.id).outcome is Outcome.PENDING
-        settle(solo, one)
+        async with solo.running():
+            await solo.pool.wait(one.id, 10_000)
     assert (fates[0].outcome, fates[0].height) == (Outcome.FINAL, 1)
     assert one.id not in solo.pool.mempool
     assert solo.count("tx_finality_latency_seconds_count") == 1
+
+
+async def test_what_was_refused_here_and_is_final_all_the_same_is_final(tmp_path):
+    one = fact(genesis())
+    solo = await in_the_chain(tmp_path, one)
+    solo.pool._fates.end(one.id, Fate(Outcome.REFUSED, code="over_quota"))  # on a parent of its own
+    settle(solo, one)
+    assert solo.pool.fate(one.id).outcome is Outcome.FINAL
+    solo.signer.close()
 
 
 async def test_waiting_ends_without_an_end_and_leaves_nothing_behind(solo):
@@ -330,21 +353,18 @@ async def test_what_waits_its_turn_is_not_said_again_but_what_was_passed_over_is
     assert solo.pool.unspread() == [mine]
 
 
-async def test_what_became_final_before_the_start_never_ends_otherwise(tmp_path):
-    before = Solo(tmp_path)
-    late = fact(before.genesis, expires_ms=before.clock.now() + 2_000)
-    left_out = fact(before.genesis)
-    await before.pool.submit([late.encoded, left_out.encoded])
-    async with before.running():
-        for one in (late, left_out):
-            assert (await before.pool.wait(one.id, 10_000)).outcome is Outcome.FINAL
-    after = Solo(tmp_path, before.genesis, before.store)
-    assert await after.pool.take([late, left_out], verified=False)  # from a peer that is behind
-    after.pool.suspect([left_out.id])
-    settle(after, time_ms=late.body.expires_ms + 1)
-    assert [after.pool.fate(one.id).outcome for one in (late, left_out)] == [Outcome.FINAL] * 2
-    assert len(after.pool.mempool) == 0
-    after.signer.close()
+async def test_what_is_in_the_chain_is_never_pending_again_and_never_ends_otherwise(tmp_path):
+    late, left_out = fact(genesis(), expires_ms=Clock().now() + 2_000), fact(genesis())
+    solo = await in_the_chain(tmp_path, late, left_out)
+    assert await solo.pool.take([late, left_out], verified=False)  # from a peer that is behind
+    assert [solo.pool.fate(one.id).outcome for one in (late, left_out)] == [Outcome.FINAL] * 2
+    assert len(solo.pool.mempool) == 0
+    solo.pool.mempool.add(left_out, solo.clock.now(), solo.pool.mempool.share("city", None))
+    solo.pool.suspect([left_out.id])  # as if it had come before its block did
+    settle(solo, time_ms=late.body.expires_ms + 1)
+    assert [solo.pool.fate(one.id).outcome for one in (late, left_out)] == [Outcome.FINAL] * 2
+    assert len(solo.pool.mempool) == 0
+    solo.signer.close()
 
 
 async def test_nothing_is_refused_while_a_block_that_may_become_final_holds_it(solo):
