@@ -193,7 +193,7 @@ def boundary_child_taken(patch: MonkeyPatch) -> None:
 # --- R6: whoever lags is given what it lacks -------------------------------------------------------------
 
 
-@mutant("R6", "liveness", seeds=100)
+@mutant("R6", "liveness", seeds=200)
 def status_gives_nothing(patch: MonkeyPatch) -> None:
     """Whoever lags says so, and is given nothing."""
     patch.setattr(catchup, "give", lambda *_: None)
