@@ -51,11 +51,11 @@ class Fates:
         self._forget()
         return True
 
-    def reopen(self, transaction_ids: Collection[Hash]) -> None:
-        """Forget these ends: the ids were sent again and accepted again.
+    def remove(self, transaction_ids: Collection[Hash]) -> None:
+        """These were sent again and accepted again, or are final.
 
-        Or they are final: a node may refuse on its own parent, or let expire, what another leader has made
-        final, and the chain is right.
+        A node may refuse on its own parent, or let expire, what another leader has made final: the chain is
+        right.
         """
         if not self._ends.keys().isdisjoint(transaction_ids):
             for transaction_id in transaction_ids:

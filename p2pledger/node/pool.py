@@ -5,7 +5,7 @@ What was accepted ends as exactly one of final, refused with a code, or expired.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 
 import trio
@@ -227,16 +227,13 @@ class Pool:
     ) -> bool:
         """Try verified transactions and take them all at once; whether one of them was news."""
         now = self._now()
-        doubted: Set[Hash] = frozenset() if source == "api" else self._doubted(fresh.values(), now)
+        refusals = {} if source == "api" else self._refusals(fresh.values(), now)
         good: dict[int, Transaction] = {}
         for (i, transaction), is_good in zip(fresh.items(), verdicts, strict=True):
-            try:
-                if not is_good:
-                    raise InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
-                if transaction.id in doubted:
-                    self._refuse_doubted(transaction, now)
-            except InvalidTransaction as error:
-                answers[i] = error
+            if not is_good:
+                answers[i] = InvalidTransaction(Code.BAD_SIGNATURE, "a signature is not its signer's")
+            elif transaction.id in refusals:
+                answers[i] = refusals[transaction.id]
             else:
                 good[i] = transaction
         trial, some = self._machine.trial(self._store, self._round(now)), [*good.values()]
@@ -264,7 +261,7 @@ class Pool:
             if not isinstance(is_new, bool):
                 code = Code.TOO_MANY_PENDING if isinstance(is_new, ShareFull) else MEMPOOL_FULL
                 answers[i] = Busy(is_new.retry_after_ms, code)
-        self._fates.reopen([one.id for i, one in offered.items() if answers[i] is one])
+        self._fates.remove([one.id for i, one in offered.items() if answers[i] is one])
         return True in taken
 
     def _count(self, answers: Sequence[Transaction | Refusal], fresh: Collection[int], source: str) -> None:
@@ -285,27 +282,25 @@ class Pool:
         epoch = epoch_of(height + 1, self._genesis.parameters.epoch_blocks)
         return Round(epoch, Height(height + 1), time_ms)
 
-    def _doubted(self, transactions: Collection[Transaction], now: Millis) -> Set[Hash]:
-        """Those of a peer's transactions that fail `_refuse_doubted`: mostly none."""
-        latest_ms = self._latest_ms(now)
-        doubted = {t.id for t in transactions if not now <= t.body.expires_ms <= latest_ms}
-        return doubted | self._store.used([t.id for t in transactions])
+    def _refusals(self, transactions: Collection[Transaction], now: Millis) -> dict[Hash, InvalidTransaction]:
+        """Why some of a peer's transactions are not taken, by their ids: mostly none.
 
-    def _latest_ms(self, now: Millis) -> int:
-        parameters = self._genesis.parameters
-        return now + parameters.expiry_window_ms + parameters.clock_drift_ms
-
-    def _refuse_doubted(self, transaction: Transaction, now: Millis) -> None:
-        """Say what is wrong with a peer's transaction that is doubted; it is looked at no further than that.
-
-        The entry node has made the dry run, and leaders make it again. Raises: InvalidTransaction.
+        It is all that is looked at: the entry node has made the dry run, and leaders make it again.
         """
-        if transaction.body.expires_ms < now:
-            raise InvalidTransaction(Code.EXPIRED, "it has expired")
-        if transaction.body.expires_ms > self._latest_ms(now):
-            # It would stay in the mempool, and no block may hold it.
-            raise InvalidTransaction(Code.EXPIRES_TOO_LATE, "it expires beyond the window of any block")
-        raise InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
+        parameters = self._genesis.parameters
+        latest_ms = now + parameters.expiry_window_ms + parameters.clock_drift_ms
+        refusals = {
+            id_: InvalidTransaction(Code.REPLAYED, "the transaction is in the chain already")
+            for id_ in self._store.used([transaction.id for transaction in transactions])
+        }
+        for transaction in [t for t in transactions if not now <= t.body.expires_ms <= latest_ms]:
+            refusals[transaction.id] = (
+                InvalidTransaction(Code.EXPIRED, "it has expired")
+                if transaction.body.expires_ms < now
+                # It would stay in the mempool, and no block may hold it.
+                else InvalidTransaction(Code.EXPIRES_TOO_LATE, "it expires beyond the window of any block")
+            )
+        return refusals
 
     def release(self, transaction_ids: Iterable[Hash]) -> None:
         """What came in here was sent to others (`Mempool.release`)."""
@@ -334,7 +329,7 @@ class Pool:
         self.trail.final(ids, height)
         self.mempool.settle(ids, now)
         self._backlog.settle(len(ids), len(self.mempool), now)
-        self._fates.reopen(ids)
+        self._fates.remove(ids)
         for kind, count in execution.kinds.items():
             self._metrics.txs_finalized_total.at(kind, "final").inc(count)
         for transaction_id in self._fetched.keys() & ended:

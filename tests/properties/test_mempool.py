@@ -104,7 +104,7 @@ class MempoolAgainstAList(RuleBasedStateMachine):
         final = some & self.model.keys()
         if final:
             self.budgets = dict.fromkeys(self.budgets, AUTHORITIES)
-        self.fates.reopen(final)
+        self.fates.remove(final)
         for one in final:
             del self.model[one], self.payers[one]
             self.final.add(one)

@@ -17,9 +17,9 @@ def test_an_id_that_is_accepted_again_or_final_is_forgotten():
     fates = Fates(10)
     fates.end(ONE, REFUSED)
     fates.end(OTHER, EXPIRED)
-    fates.reopen([THIRD])
+    fates.remove([THIRD])
     assert (fates.get(ONE), fates.get(OTHER)) == (REFUSED, EXPIRED)
-    fates.reopen([ONE, THIRD])
+    fates.remove([ONE, THIRD])
     assert (fates.get(ONE), fates.get(OTHER), len(fates)) == (None, EXPIRED, 1)
     assert fates.end(ONE, EXPIRED)
     assert fates.get(ONE) == EXPIRED
