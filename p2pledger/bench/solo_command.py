@@ -26,7 +26,7 @@ KEYS_MAX = 100_000_000
     type=click.IntRange(10, 100_000_000),
     default=200_000,
     show_default=True,
-    help="How far the chain grows; 10,000,000 take most of an hour.",
+    help="How far the chain grows; 10,000,000 take a quarter of an hour.",
 )
 @click.option("--block", type=click.IntRange(1, 4_000), default=1_000, show_default=True, help="In a block.")
 @click.option(

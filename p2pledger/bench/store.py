@@ -21,17 +21,14 @@ from rich.table import Table
 
 from p2pledger.bench.devices import Device, record
 from p2pledger.bench.solo import SPONSOR, Solo, solo
+from p2pledger.chain.genesis import LAN
 from p2pledger.chain.transaction import Transaction
+from p2pledger.storage.ids import unexpired_max
 
 PARTS = 10
 WARM_UP_PARTS = 1
 """The first part fills caches and an empty file: the fall is counted from the part after it."""
 YARDSTICK_HASHES = 1_000
-PER_SECOND_MAX = 8_000
-"""How far apart blocks stand by their own clock: more than this no ledger on such a machine could agree on.
-
-Closer ones would leave millions of ids unexpired, and executing, which is not what is measured, would ask the
-disk for each (`storage.ids`)."""
 
 
 @dataclass
@@ -132,6 +129,17 @@ def yardstick_s() -> float:
     return time.thread_time() - started
 
 
+def interval_ms(block_transactions: int) -> int:
+    """How far apart blocks stand by their own clock: as close as ids that have not expired fit into memory.
+
+    Closer ones no ledger on such a machine could agree on, and executing, which is not what is measured,
+    would ask the disk for each id (`storage.ids`) and leave commits with other things in every cache.
+    """
+    # The block that comes, and the one at the edge of the window, are not counted by its length.
+    within_window = unexpired_max() - 2 * block_transactions
+    return -(-LAN.expiry_window_ms * block_transactions // within_window)
+
+
 def measure(
     transactions: int, block_transactions: int, devices: int, directory: Path, done: Callable[[int], None]
 ) -> Report:
@@ -140,7 +148,7 @@ def measure(
     `transactions` is rounded up to PARTS times whole blocks. Raises: Fatal when the disk fails.
     """
     blocks = -(-transactions // (PARTS * block_transactions))
-    with solo(directory, 1_000 * block_transactions // PER_SECOND_MAX) as ledger:
+    with solo(directory, interval_ms(block_transactions)) as ledger:
         source = _records(ledger, ledger.enrol(devices))
         ledger.reopen()
         before_bytes = sum(ledger.store.sizes().values())

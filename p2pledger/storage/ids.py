@@ -35,8 +35,7 @@ JOINED_BITS = 4
 CHUNK_BITS = 10
 """Their chunks do so one by one, each in the commit of another block."""
 RECENT_MAX = 15
-"""So many runs are in memory, 600 kB each, if their transactions have not expired: enough for 7,600 a second
-that expire after two minutes. Beyond that every id takes a look at the disk: ten times as long."""
+"""So many runs are in memory, 600 kB each, if their transactions have not expired: see `unexpired_max`."""
 
 SECRET_BYTES = 8
 STEM_BYTES = 5
@@ -52,6 +51,15 @@ assert RECENT_MAX < MARKED_MAX
 _PARTS = Struct(">H6xQ16x")
 """What of an id chooses its mark, and its chunk."""
 _HEADS = Struct(f">H{ENTRY_BYTES - 2}x")
+
+
+def unexpired_max() -> int:
+    """Up to so many results that may not have expired are in memory, whichever of a run they begin with.
+
+    Enough for 7,600 a second that expire after two minutes. Beyond that every id takes a look at the disk:
+    ten times as long.
+    """
+    return RECENT_MAX - 1 << RUN_BITS
 
 
 class Run(NamedTuple):

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from p2pledger.bench.solo import START_MS, solo
 from p2pledger.bench.store import PARTS, Part, Report, measure
 from p2pledger.cli import main
+from p2pledger.storage import ids
 
 
 def report(rates: list[float]) -> Report:
@@ -41,6 +42,22 @@ def test_the_chain_is_whole_and_as_long_as_asked(tmp_path):
         receipt = ledger.store.receipt(block.transaction_ids[2])
         assert receipt is not None and receipt.result.position == 2
     assert seen.disk_bytes_per_transaction > 250
+
+
+def test_executing_never_asks_the_disk_for_an_id(tmp_path, monkeypatch):
+    """Runs of sixteen, so that there are more of them than memory holds."""
+    monkeypatch.setattr(ids, "RUN_BITS", 4)
+    monkeypatch.setattr(ids, "CHUNK_BITS", 8)
+    looks: list[bool] = []
+
+    def doubtful(self, some, recent, first):
+        looks.append(recent[0].number > first >> ids.RUN_BITS)
+        return look(self, some, recent, first)
+
+    look = ids.Ids.doubtful
+    monkeypatch.setattr(ids.Ids, "doubtful", doubtful)
+    assert measure(600, 3, 4, tmp_path, lambda _: None).transactions == 600
+    assert len(looks) >= 200 and not any(looks)
 
 
 def test_the_report_is_the_last_line(tmp_path):
