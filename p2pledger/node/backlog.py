@@ -11,9 +11,14 @@ from p2pledger.types import Millis
 WAIT_MS = 2_000
 """What becomes final in this time may wait. Of one sponsor alone three quarters of it."""
 WAITING_MIN = 4_096
-"""So many may wait at a node that has had little to do, and so cannot tell how fast the ledger is."""
-MEMORY_MS = 2_000
-"""What was final so long ago counts a third of what is final now; time in which nothing waits is left out."""
+"""So many may wait on however slow a ledger."""
+WAITING_START = 8_192
+"""So many may wait before blocks tell how fast the ledger is: on a fast one the first is final after half a
+second only, and what were refused until then would be refused for want of knowledge."""
+MEMORY_MS = 5_000
+"""What was final so long ago counts a third of what is final now; time in which nothing waits is left out.
+
+Were it short, one slow second, after which the most waits, would have that refused."""
 
 
 class Backlog:
@@ -25,7 +30,8 @@ class Backlog:
     def __init__(self) -> None:
         self._since_ms: Millis | None = None
         """From when the next block counts; None while nothing waits."""
-        self._per_ms = 0.0
+        self._told_per_ms: float | None = None
+        """How many blocks make final in a millisecond; None before the first."""
 
     def begin(self, now: Millis) -> None:
         """Something waits."""
@@ -37,10 +43,14 @@ class Backlog:
         if self._since_ms is not None:
             elapsed_ms = max(1, now - self._since_ms)
             weight = 1 - math.exp(-elapsed_ms / MEMORY_MS)
-            self._per_ms += weight * (count / elapsed_ms - self._per_ms)
+            self._told_per_ms = self._per_ms + weight * (count / elapsed_ms - self._per_ms)
         self._since_ms = now if waiting else None
 
     @property
     def waiting_max(self) -> int:
         """How many transactions may wait now."""
         return max(WAITING_MIN, round(self._per_ms * WAIT_MS))
+
+    @property
+    def _per_ms(self) -> float:
+        return WAITING_START / WAIT_MS if self._told_per_ms is None else self._told_per_ms

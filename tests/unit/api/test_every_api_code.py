@@ -133,7 +133,7 @@ async def crowded(http: httpx.AsyncClient, city: City) -> Said:
             assert (await http.post(SUBMIT, content=one, headers=CBOR)).status_code == 202
     one = city.one(ACT, "authority-0", "admin 0").encoded
     said = [("mempool_full", await http.post(SUBMIT, content=one, headers=CBOR))]
-    with lowered(backlog, "WAITING_MIN", 16):
+    with lowered(backlog, "WAITING_MIN", 16), lowered(backlog, "WAITING_START", 16):
         said.append(("too_busy", await http.post(SUBMIT, content=one, headers=CBOR)))
     with lowered(query_routes, "QUERIES_MAX", 0):
         said.append(("overloaded", await http.get("/v1/registry/schemas")))

@@ -3,6 +3,10 @@
 from p2pledger.node import backlog
 from p2pledger.node.backlog import Backlog
 
+LONG = 40 * backlog.MEMORY_MS // 50
+"""So many blocks, one every 50 ms, that what was before them is forgotten."""
+LONG_MS = 50 * LONG
+
 
 def settled(per_block, blocks, every_ms, made=None, start_ms=0, waiting=1):
     made = made or Backlog()
@@ -13,39 +17,59 @@ def settled(per_block, blocks, every_ms, made=None, start_ms=0, waiting=1):
 
 
 def test_an_idle_ledger_takes_a_burst():
-    assert Backlog().waiting_max == backlog.WAITING_MIN
+    assert Backlog().waiting_max == backlog.WAITING_START
     assert settled(5, 100, 1_000).waiting_max == backlog.WAITING_MIN
 
 
 def test_a_fast_one_lets_wait_what_becomes_final_soon():
     per_s = 10_000
-    made = settled(per_s // 20, 400, 50)
+    made = settled(per_s // 20, LONG, 50)
     assert abs(made.waiting_max - per_s * backlog.WAIT_MS / 1_000) < per_s * 0.01
 
 
+def test_a_node_that_has_just_started_takes_what_a_fast_ledger_has_final_soon():
+    """7,000 a second from one sponsor, who may have three quarters; the first block is final after 500 ms."""
+    made, waiting, since_ms = Backlog(), 0, 0
+    made.begin(0)
+    for now in range(50, 3_050, 50):
+        waiting += 350
+        assert waiting <= 0.75 * made.waiting_max, f"after {now} ms"
+        if now >= 500 and now % 250 == 0:
+            count = min(waiting, 7 * (now - since_ms))
+            waiting, since_ms = waiting - count, now
+            made.settle(count, waiting, now)
+
+
+def test_a_slow_second_takes_little_of_the_room_for_what_waits_because_of_it():
+    made = settled(500, LONG, 50)
+    before = made.waiting_max
+    made.settle(500, 9_500, LONG_MS + 1_000)
+    assert 0.8 * before < made.waiting_max < before
+
+
 def test_what_was_long_ago_is_forgotten_and_empty_blocks_count_while_something_waits():
-    made = settled(500, 400, 50)
+    made = settled(500, LONG, 50)
     assert made.waiting_max > backlog.WAITING_MIN
-    settled(0, 200, 50, made, 20_000)
+    settled(0, LONG, 50, made, LONG_MS)
     assert made.waiting_max == backlog.WAITING_MIN
 
 
 def test_a_pause_in_which_nothing_waited_makes_nobody_slow():
-    made = settled(500, 400, 50)
+    made = settled(500, LONG, 50)
     before = made.waiting_max
-    made.settle(500, 0, 20_050)
+    made.settle(500, 0, LONG_MS + 50)
     for number in range(200):  # empty blocks, and one with what only others had waiting
-        made.settle(0 if number else 3, 0, 20_100 + number * 50)
+        made.settle(0 if number else 3, 0, LONG_MS + 100 + number * 50)
     assert made.waiting_max == before
-    settled(500, 1, 50, made, 300_000)
+    settled(500, 1, 50, made, 2 * LONG_MS)
     assert abs(made.waiting_max - before) <= 1
 
 
 def test_what_waits_from_earlier_on_does_not_begin_again():
-    made, other = settled(500, 400, 50), settled(500, 400, 50)
-    other.begin(20_400)
+    made, other = settled(500, LONG, 50), settled(500, LONG, 50)
+    other.begin(LONG_MS + 400)
     for one in made, other:
-        one.settle(100, 1, 20_500)
+        one.settle(100, 1, LONG_MS + 500)
     assert other.waiting_max == made.waiting_max
 
 

@@ -35,6 +35,12 @@ def forged(transaction):
     return Transaction(transaction.body, (Signature(bytes(63) + b"\1"),) * len(transaction.signatures))
 
 
+def let_wait(monkeypatch, count):
+    """At a node that has had nothing to do yet, so many may wait."""
+    monkeypatch.setattr(backlog, "WAITING_MIN", count)
+    monkeypatch.setattr(backlog, "WAITING_START", count)
+
+
 async def test_each_of_many_is_judged_on_its_own(solo):
     good, other = fact(solo.genesis), fact(genesis(quota=ledgers.quota(7)))
     late = fact(solo.genesis, expires_ms=solo.clock.now() - 1_000)
@@ -66,7 +72,7 @@ async def test_no_sponsor_keeps_the_others_out(solo):
 
 
 async def test_a_thief_who_fills_its_owners_share_cannot_keep_the_revocation_out(solo, monkeypatch):
-    monkeypatch.setattr(backlog, "WAITING_MIN", 20)
+    let_wait(monkeypatch, 20)
     stolen = ledgers.signer("city gateway").public_key
     for _ in range(15):
         await solo.pool.submit([fact(solo.genesis, "city gateway").encoded])
@@ -88,7 +94,7 @@ async def test_a_full_mempool_says_when_to_come_back(solo):
 
 
 async def test_more_than_becomes_final_soon_is_refused_before_it_is_looked_at(solo, monkeypatch):
-    monkeypatch.setattr(backlog, "WAITING_MIN", 20)
+    let_wait(monkeypatch, 20)
     offered = [fact(solo.genesis, "utility 1", "utility") for _ in range(15)]
     answers = await solo.pool.submit([one.encoded for one in offered])
     assert answers == offered
@@ -118,7 +124,7 @@ async def test_a_burst_after_a_pause_is_taken_as_the_one_before_it(solo, monkeyp
 
 
 async def test_a_crowd_is_refused_each_for_itself_among_what_is_not_of_it(solo, monkeypatch):
-    monkeypatch.setattr(backlog, "WAITING_MIN", 24)
+    let_wait(monkeypatch, 24)
     waiting = [fact(solo.genesis) for _ in range(18)]
     await solo.pool.submit([one.encoded for one in waiting])
     new, other = fact(solo.genesis), fact(solo.genesis, "utility 1", "utility")
