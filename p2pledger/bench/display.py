@@ -149,7 +149,10 @@ def _stretch_rows(stretch: Stretch) -> list[tuple[str, str]]:
     rows = [
         ("submitted", f"{stretch.submitted:,} at {stretch.per_second:,.0f}/s, {stretch.taken:,} taken"),
         ("refused", ", ".join(refused) or "none"),
-        ("final, late, missing", f"{stretch.final:,}, {stretch.late:,}, {stretch.missing:,}"),
+        (
+            "early, final, late, missing",
+            f"{stretch.early:,}, {stretch.final:,}, {stretch.late:,}, {stretch.missing:,}",
+        ),
         ("submission to final", _latency(stretch)),
         ("proposal to final", _proposal_to_final(stretch)),
         ("CPU ms per transaction", ", ".join(f"{k} {v}" for k, v in stretch.cpu_ms_per_transaction.items())),

@@ -35,20 +35,26 @@ def growth(before: Mapping[str, float], after: Mapping[str, float]) -> Counter[s
 class Account:
     """What became of the transactions that were taken, over all nodes.
 
-    `final` counts those that every node held final by `last`; `late` came later, `missing` did not come.
+    `early` counts those that every node held final by `first`, `final` the others of them by `last`; `late`
+    came later, `missing` did not come.
     """
 
+    early: int
     final: int
     late: int
     missing: int
 
 
-def account(taken: Collection[Hash], held: Sequence[Mapping[Hash, Height]], last: Height) -> Account:
+def account(
+    taken: Collection[Hash], held: Sequence[Mapping[Hash, Height]], first: Height, last: Height
+) -> Account:
     """Look each taken id up in the final blocks of every node; a node's `held` gives ids their height."""
-    final = late = 0
+    early = final = late = 0
     for transaction_id in taken:
         heights = [at[transaction_id] for at in held if transaction_id in at]
         if len(heights) == len(held):
-            final += max(heights) <= last
-            late += max(heights) > last
-    return Account(final, late, len(taken) - final - late)
+            height = max(heights)
+            early += height <= first
+            final += first < height <= last
+            late += height > last
+    return Account(early, final, late, len(taken) - early - final - late)

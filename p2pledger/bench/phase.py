@@ -20,6 +20,11 @@ TRANSACTIONS_MAX = 2_000_000
 PARCELS_PER_S = 20
 """Requests a second, unless they became too large: what has come up in 50 ms shares one."""
 PER_PARCEL_MAX = 512
+RISE_S_MAX = 3.0
+RISE_PART = 0.25
+"""Before a load is counted it goes on for so much of its time, RISE_S_MAX at most: until what waits has come
+up, to 2 s of it where a node refuses more, less becomes final than is done. Of ten seconds of too much that
+would be a fifth."""
 SUSTAINED_MS = 1_000.0
 """A rate is sustained when the last that was submitted is final so soon after the end."""
 
@@ -47,19 +52,23 @@ class Use:
 class Stretch:
     """What one stretch of load came to.
 
-    `window_s` is from the first request until every node had told its height after the last one; `final`
-    counts what all nodes had final by then, `late` what came after, `missing` what was taken and did not
-    come. Latencies are from when a request was due until a client of the same node saw it final;
-    `proposal_to_final_ms` is, for each block and each node that is followed, from when its leader began to
-    build it until a client of the node saw it final. What a transaction cost is that of all nodes together.
+    A load goes on for `rise_s` and then for `seconds`. `window_s` is from the end of the first until every
+    node had told its height at the end of the second; `final` counts what all nodes had final within it,
+    `early` what they had before, `late` what came after, `missing` what was taken and did not come. What was
+    used is what was used within it; all else is of all that was submitted. Latencies are from when a request
+    was due until a client of the same node saw it final; `proposal_to_final_ms` is, for each block and each
+    node that is followed, from when its leader began to build it until a client of the node saw it final.
+    What a transaction cost is that of all nodes together.
     """
 
     per_second: float
     seconds: float
+    rise_s: float
     submitted: int
     taken: int
     refused: dict[str, int]
     window_s: float
+    early: int
     final: int
     final_per_s: float
     late: int
@@ -93,12 +102,15 @@ def count_of(per_second: float, seconds: float) -> int:
 
 @dataclass
 class _Window:
-    """What was read when the time was over; the first request was due at `start_s`."""
+    """What was read when it began and when it was over; the last request was due by `due_s`."""
 
-    start_s: float
+    begin_s: float
+    first: Height
+    before: dict[str, Reading]
+    due_s: float
     end_s: float
     last: Height
-    readings: dict[str, Reading]
+    after: dict[str, Reading]
 
 
 class Stretches:
@@ -109,7 +121,13 @@ class Stretches:
         self._next_number = 0
 
     async def run(
-        self, per_second: float, seconds: float, *, per_parcel: int | None = None, followed: int = 1
+        self,
+        per_second: float,
+        seconds: float,
+        *,
+        per_parcel: int | None = None,
+        followed: int = 1,
+        is_steady: bool = False,
     ) -> Stretch:
         """Submit at a rate for so many seconds, then wait until all that was taken is final everywhere.
 
@@ -117,20 +135,21 @@ class Stretches:
         numbers of devices to the next.
 
         `per_parcel`: so many in a request, else what PARCELS_PER_S makes of it. `followed`: the latency of
-        what goes to so many of the authorities is measured.
+        what goes to so many of the authorities is measured. `is_steady`: let the load go on for a while
+        before the seconds that are counted (RISE_PART).
         Raises: CannotMeasure, NodeDied, Disagreement.
         """
-        count = count_of(per_second, seconds)
+        rise_s = min(RISE_S_MAX, RISE_PART * seconds) if is_steady else 0.0
+        count = count_of(per_second, rise_s + seconds)
         parcels = await self._sign(count, per_second, per_parcel or _per_parcel(per_second))
         fleet = self._fleet
         fleet.chains.forget()
-        before = await fleet.readings()
         urls = tuple(map(fleet.url, fleet.authorities))
         windows: list[_Window] = []
         async with trio.open_nursery() as nursery:
 
             def begin(start_s: float) -> None:
-                nursery.start_soon(self._measure, start_s, seconds, windows)
+                nursery.start_soon(self._measure, start_s + rise_s, seconds, windows)
 
             loaded = await trio.to_thread.run_sync(
                 load.run,
@@ -141,7 +160,7 @@ class Stretches:
         self._progress("compare", 0, count)
         await fleet.chains.await_final({*loaded.taken, *loaded.taken_again}, DRAIN_S)
         self._progress("compare", count, count)
-        return self._stretch(per_second, seconds, count, loaded, before, windows[0])
+        return self._stretch(per_second, seconds, rise_s, count, loaded, windows[0])
 
     async def _sign(self, count: int, per_second: float, per_parcel: int) -> list[Parcel]:
         """Sign off the loop: links that delay bytes live on it."""
@@ -161,41 +180,49 @@ class Stretches:
 
         return await trio.to_thread.run_sync(sign)
 
-    async def _measure(self, start_s: float, seconds: float, windows: list[_Window]) -> None:
-        while (left_s := start_s + seconds - time.monotonic()) > 0:
+    async def _measure(self, begin_s: float, seconds: float, windows: list[_Window]) -> None:
+        await trio.sleep(max(0.0, begin_s - time.monotonic()))
+        fleet, due_s = self._fleet, begin_s + seconds
+        begin_s, first = time.monotonic(), await fleet.chains.common_height()
+        before = await fleet.readings()
+        while (left_s := due_s - time.monotonic()) > 0:
             self._progress("load", max(0, int(seconds - left_s)), round(seconds))
             await trio.sleep(min(1.0, left_s))
-        last = await self._fleet.chains.common_height()
+        last = await fleet.chains.common_height()
         end_s = time.monotonic()
-        windows.append(_Window(start_s, end_s, last, await self._fleet.readings()))
+        windows.append(_Window(begin_s, first, before, due_s, end_s, last, await fleet.readings()))
         self._progress("load", round(seconds), round(seconds))
 
     def _stretch(
         self,
         per_second: float,
         seconds: float,
+        rise_s: float,
         count: int,
         loaded: Loaded,
-        before: dict[str, Reading],
         window: _Window,
     ) -> Stretch:
         fleet = self._fleet
-        accounted = account(loaded.taken, fleet.chains.held, window.last)
-        window_s = window.end_s - window.start_s
-        used = {name: _use(before[name], window.readings[name], fleet.memory(name)) for name in fleet.names}
+        accounted = account(loaded.taken, fleet.chains.held, window.first, window.last)
+        window_s = window.end_s - window.begin_s
+        used = {
+            name: _use(window.before[name], window.after[name], fleet.memory(name)) for name in fleet.names
+        }
         is_drained = loaded.drained_s > 0 and not loaded.awaited
         return Stretch(
             per_second=round(per_second, 1),
             seconds=seconds,
+            rise_s=rise_s,
             submitted=count,
             taken=len(loaded.taken),
             refused=dict(sorted(loaded.refused.items())),
             window_s=round(window_s, 3),
+            early=accounted.early,
             final=accounted.final,
             final_per_s=round(accounted.final / window_s, 1),
             late=accounted.late,
             missing=accounted.missing,
-            drain_ms=round((loaded.drained_s - window.start_s - seconds) * 1_000) if is_drained else None,
+            drain_ms=round((loaded.drained_s - window.due_s) * 1_000) if is_drained else None,
             latency_ms=percentiles(loaded.latencies_ms),
             latency_samples=len(loaded.latencies_ms),
             proposal_to_final_ms=percentiles(loaded.finals_ms),

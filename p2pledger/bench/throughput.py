@@ -92,9 +92,9 @@ async def measure(options: Options, progress: Progress) -> Throughput:
         if options.per_second is None:
             loaded, searched = await _search(stretches, SEARCH_FROM * ceiling(before, n), options.seconds)
         else:
-            loaded, searched = await stretches.run(options.per_second, options.seconds), ()
+            loaded, searched = await stretches.run(options.per_second, options.seconds, is_steady=True), ()
         beside = {
-            name: await stretches.run(part * loaded.final_per_s, options.beside_s)
+            name: await stretches.run(part * loaded.final_per_s, options.beside_s, is_steady=True)
             for name, part in BESIDE.items()
             if options.beside_s
         }
@@ -138,7 +138,7 @@ async def _search(stretches: Stretches, start: float, seconds: float) -> tuple[S
     tried: list[tuple[float, bool]] = []
 
     async def run(per_second: float, seconds: float) -> Stretch:
-        stretch = await stretches.run(per_second, seconds)
+        stretch = await stretches.run(per_second, seconds, is_steady=True)
         tried.append((round(per_second, 1), stretch.is_sustained))
         return stretch
 

@@ -25,8 +25,10 @@ def test_a_small_ledger_is_measured_for_real():
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.splitlines()[-1])
     load, node = found["load"], found["load"]["nodes"]["authority-1"]
-    assert (load["submitted"], load["taken"], load["refused"], load["missing"]) == (200, 200, {}, 0)
-    assert load["final"] + load["late"] == 200 == load["latency_samples"]
+    assert (load["submitted"], load["taken"], load["refused"], load["missing"]) == (250, 250, {}, 0)
+    assert load["early"] + load["final"] + load["late"] == 250 == load["latency_samples"]
+    assert 0 < load["early"] < 75 and load["final"] > 100 and load["rise_s"] == 0.25
+    assert 1 <= load["window_s"] < 1.25, "what rose is not in it"
     assert found["final_per_s"] == load["final_per_s"] == approx(load["final"] / load["window_s"], rel=0.01)
     assert found["ceiling_per_s"] == approx(sum(found["verified_per_s"]) / 2, rel=0.01)
     assert found["ratio"] == approx(found["final_per_s"] / found["ceiling_per_s"], abs=1e-4)  # four digits
@@ -74,10 +76,12 @@ def test_a_table_tells_what_was_refused_and_that_nodes_fell_behind():
     stretch = Stretch(
         per_second=100.0,
         seconds=2,
+        rise_s=0,
         submitted=200,
         taken=150,
         refused={"mempool_full": 50},
         window_s=2.1,
+        early=0,
         final=140,
         final_per_s=66.7,
         late=9,

@@ -12,18 +12,21 @@ def held(**heights):
     return {bytes([int(number[1:])]) * 32: height for number, height in heights.items()}
 
 
-def test_final_is_only_what_every_node_held_in_time():
+def test_final_is_only_what_every_node_held_within_the_window():
     one = held(t1=5, t2=5, t3=6, t4=7)
     other = held(t1=5, t2=5, t3=6)
-    assert account(ids(1, 2, 3, 4), [one, other], last=5) == Account(final=2, late=1, missing=1)
+    taken = ids(1, 2, 3, 4)
+    assert account(taken, [one, other], 0, 5) == Account(early=0, final=2, late=1, missing=1)
+    assert account(taken, [one, other], 5, 6) == Account(early=2, final=1, late=0, missing=1)
 
 
 def test_what_was_not_taken_does_not_count_though_it_is_final():
-    assert account(ids(1), [held(t1=1, t2=1)], last=1) == Account(final=1, late=0, missing=0)
+    assert account(ids(1), [held(t1=1, t2=1)], 0, 1) == Account(early=0, final=1, late=0, missing=0)
 
 
 def test_nothing_is_final_where_no_node_says_so():
-    assert account(ids(1, 2), [held(), held(t1=1, t2=1)], last=9) == Account(final=0, late=0, missing=2)
+    seen = [held(), held(t1=1, t2=1)]
+    assert account(ids(1, 2), seen, 0, 9) == Account(early=0, final=0, late=0, missing=2)
 
 
 def test_the_ceiling_is_shared_by_all_nodes():

@@ -16,7 +16,8 @@ class Nodes:
         self.briefly, self.long = briefly, long
         self.runs: list[tuple[float, float]] = []
 
-    async def run(self, per_second: float, seconds: float) -> SimpleNamespace:
+    async def run(self, per_second: float, seconds: float, *, is_steady: bool) -> SimpleNamespace:
+        assert is_steady, "what rises is not to be counted"
         self.runs.append((per_second, seconds))
         most = self.most(seconds)
         return SimpleNamespace(final_per_s=min(per_second, most), is_sustained=per_second <= most)
@@ -42,8 +43,8 @@ async def test_the_highest_rate_that_holds_is_found_and_measured_for_as_long_as_
 class Disturbed(Nodes):
     """Nodes that somebody else disturbs in the first of the minutes."""
 
-    async def run(self, per_second: float, seconds: float) -> SimpleNamespace:
-        found = await super().run(per_second, seconds)
+    async def run(self, per_second: float, seconds: float, *, is_steady: bool) -> SimpleNamespace:
+        found = await super().run(per_second, seconds, is_steady=is_steady)
         if [seconds for _, seconds in self.runs].count(LONG_S) == 1:
             return SimpleNamespace(final_per_s=min(per_second, 0.8 * self.long), is_sustained=False)
         return found
@@ -60,8 +61,8 @@ async def test_what_failed_in_one_minute_is_tried_in_another() -> None:
 class Burdened(Nodes):
     """Nodes that do a tenth less than they can when they are offered too much."""
 
-    async def run(self, per_second: float, seconds: float) -> SimpleNamespace:
-        found = await super().run(per_second, seconds)
+    async def run(self, per_second: float, seconds: float, *, is_steady: bool) -> SimpleNamespace:
+        found = await super().run(per_second, seconds, is_steady=is_steady)
         if not found.is_sustained:
             found.final_per_s *= 0.9
         return found
@@ -76,10 +77,10 @@ async def test_nodes_that_do_less_of_too_much_are_told_by_a_tenth_too_little_at_
 class Fading(Nodes):
     """Nodes that sustain nothing for long, however little it is."""
 
-    async def run(self, per_second: float, seconds: float) -> SimpleNamespace:
+    async def run(self, per_second: float, seconds: float, *, is_steady: bool) -> SimpleNamespace:
         if seconds > SEARCH_S:
             self.long = per_second / 2
-        return await super().run(per_second, seconds)
+        return await super().run(per_second, seconds, is_steady=is_steady)
 
 
 async def test_of_some_whole_ones_the_last_is_told_though_it_did_not_hold() -> None:
