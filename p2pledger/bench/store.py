@@ -129,14 +129,14 @@ def yardstick_s() -> float:
     return time.thread_time() - started
 
 
-def interval_ms(block_transactions: int) -> int:
+def interval_ms(block_transactions: int, devices: int) -> int:
     """How far apart blocks stand by their own clock: as close as ids that have not expired fit into memory.
 
     Closer ones no ledger on such a machine could agree on, and executing, which is not what is measured,
     would ask the disk for each id (`storage.ids`) and leave commits with other things in every cache.
     """
-    # The block that comes, and the one at the edge of the window, are not counted by its length.
-    within_window = unexpired_max() - 2 * block_transactions
+    # The devices are enrolled right before, and the block at the edge of the window counts as a whole.
+    within_window = unexpired_max() - block_transactions - devices
     return -(-LAN.expiry_window_ms * block_transactions // within_window)
 
 
@@ -148,7 +148,7 @@ def measure(
     `transactions` is rounded up to PARTS times whole blocks. Raises: Fatal when the disk fails.
     """
     blocks = -(-transactions // (PARTS * block_transactions))
-    with solo(directory, interval_ms(block_transactions)) as ledger:
+    with solo(directory, interval_ms(block_transactions, devices)) as ledger:
         source = _records(ledger, ledger.enrol(devices))
         ledger.reopen()
         before_bytes = sum(ledger.store.sizes().values())

@@ -56,7 +56,7 @@ def test_executing_never_asks_the_disk_for_an_id(tmp_path, monkeypatch):
 
     look = ids.Ids.doubtful
     monkeypatch.setattr(ids.Ids, "doubtful", doubtful)
-    assert measure(600, 3, 4, tmp_path, lambda _: None).transactions == 600
+    assert measure(600, 3, 40, tmp_path, lambda _: None).transactions == 600
     assert len(looks) >= 200 and not any(looks)
 
 
