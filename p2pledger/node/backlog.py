@@ -11,10 +11,11 @@ from p2pledger.types import Millis
 WAIT_MS = 2_000
 """What becomes final in this time may wait. Of one sponsor alone three quarters of it."""
 WAITING_MIN = 4_096
-"""So many may wait on however slow a ledger."""
+"""So many may wait on however slow a ledger, and on one that has had so little to do that it seems slow."""
 WAITING_START = 8_192
-"""So many may wait before blocks tell how fast the ledger is: on a fast one the first is final after half a
-second only, and what were refused until then would be refused for want of knowledge."""
+"""So many may wait at a start, and what blocks tell takes its place as time goes by: on a fast ledger the
+first is final after half a second only, and what were refused until then would be refused for want of
+knowledge."""
 MEMORY_MS = 5_000
 """What was final so long ago counts a third of what is final now; time in which nothing waits is left out.
 

@@ -36,7 +36,7 @@ FETCHED_BYTES_MAX = 256 * 1024 * 1024
 """Bodies kept for blocks that were proposed or are being caught up with, beside the mempool."""
 FATES_KEPT = 200_000
 AT_ONCE = 512
-"""So many transactions are judged before the agreement gets its turn: two milliseconds or three.
+"""So many transactions are decoded before the agreement gets its turn: two milliseconds or three.
 
 Fewer cost more each: every time, what others have driven out of the caches since is read again, some 160 us.
 """

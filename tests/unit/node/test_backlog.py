@@ -28,16 +28,16 @@ def test_a_fast_one_lets_wait_what_becomes_final_soon():
 
 
 def test_a_node_that_has_just_started_takes_what_a_fast_ledger_has_final_soon():
-    """7,000 a second from one sponsor, who may have three quarters; the first block is final after 500 ms."""
-    made, waiting, since_ms = Backlog(), 0, 0
-    made.begin(0)
+    """7,000 a second from one sponsor, who may have three quarters; what came by 250 ms ago is final."""
+    made, came, final = Backlog(), 0, 0
     for now in range(50, 3_050, 50):
-        waiting += 350
-        assert waiting <= 0.75 * made.waiting_max, f"after {now} ms"
+        made.begin(now)
+        came += 350
+        assert came - final < 0.75 * made.waiting_max, f"after {now} ms"
         if now >= 500 and now % 250 == 0:
-            count = min(waiting, 7 * (now - since_ms))
-            waiting, since_ms = waiting - count, now
-            made.settle(count, waiting, now)
+            count = 7 * (now - 250) - final
+            final += count
+            made.settle(count, came - final, now)
 
 
 def test_a_slow_second_takes_little_of_the_room_for_what_waits_because_of_it():
