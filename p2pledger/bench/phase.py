@@ -20,11 +20,11 @@ TRANSACTIONS_MAX = 2_000_000
 PARCELS_PER_S = 20
 """Requests a second, unless they became too large: what has come up in 50 ms shares one."""
 PER_PARCEL_MAX = 512
-RISE_S_MAX = 3.0
-RISE_PART = 0.25
-"""Before a load is counted it goes on for so much of its time, RISE_S_MAX at most: until what waits has come
-up, to 2 s of it where a node refuses more, less becomes final than is done. Of ten seconds of too much that
-would be a fifth."""
+WARM_UP_S_MAX = 3.0
+WARM_UP_PART = 0.25
+"""What is counted begins when the load has gone on for so much of its time, WARM_UP_S_MAX at most: until
+what waits has come up, to 2 s of it where a node refuses more, less becomes final than is done. Of ten
+seconds of too much that would be a fifth."""
 SUSTAINED_MS = 1_000.0
 """A rate is sustained when the last that was submitted is final so soon after the end."""
 
@@ -52,18 +52,19 @@ class Use:
 class Stretch:
     """What one stretch of load came to.
 
-    A load goes on for `rise_s` and then for `seconds`. `window_s` is from the end of the first until every
-    node had told its height at the end of the second; `final` counts what all nodes had final within it,
-    `early` what they had before, `late` what came after, `missing` what was taken and did not come. What was
-    used is what was used within it; all else is of all that was submitted. Latencies are from when a request
-    was due until a client of the same node saw it final; `proposal_to_final_ms` is, for each block and each
-    node that is followed, from when its leader began to build it until a client of the node saw it final.
-    What a transaction cost is that of all nodes together.
+    A load goes on for `warm_up_s` and then for `seconds`. `window_s` is from the end of the first until
+    every node had told its height at the end of the second; `final` counts what all nodes had final within
+    it, `early` what they had before, `late` what came after, `missing` what was taken and did not come.
+    What nodes used is what they used within it, but for their peak of memory, which is that of their lives;
+    all else is of all that was submitted. Latencies are from when a request was due until a client of the
+    same node saw it final; `proposal_to_final_ms` is, for each block and each node that is followed, from
+    when its leader began to build it until a client of the node saw it final. What a transaction cost is
+    that of all nodes together.
     """
 
     per_second: float
     seconds: float
-    rise_s: float
+    warm_up_s: float
     submitted: int
     taken: int
     refused: dict[str, int]
@@ -90,6 +91,11 @@ class Stretch:
         """Whether the nodes kept up: nothing refused or missing, and hardly behind at the end."""
         is_whole = self.taken == self.submitted and not self.missing
         return is_whole and self.drain_ms is not None and self.drain_ms <= SUSTAINED_MS
+
+
+def warm_up_s(seconds: float) -> float:
+    """How long a load goes on before so many seconds of it are counted."""
+    return min(WARM_UP_S_MAX, WARM_UP_PART * seconds)
 
 
 def count_of(per_second: float, seconds: float) -> int:
@@ -135,12 +141,12 @@ class Stretches:
         numbers of devices to the next.
 
         `per_parcel`: so many in a request, else what PARCELS_PER_S makes of it. `followed`: the latency of
-        what goes to so many of the authorities is measured. `is_steady`: let the load go on for a while
-        before the seconds that are counted (RISE_PART).
+        what goes to so many of the authorities is measured. `is_steady`: let the load go on for
+        `warm_up_s(seconds)` before the seconds that are counted.
         Raises: CannotMeasure, NodeDied, Disagreement.
         """
-        rise_s = min(RISE_S_MAX, RISE_PART * seconds) if is_steady else 0.0
-        count = count_of(per_second, rise_s + seconds)
+        before_s = warm_up_s(seconds) if is_steady else 0.0
+        count = count_of(per_second, before_s + seconds)
         parcels = await self._sign(count, per_second, per_parcel or _per_parcel(per_second))
         fleet = self._fleet
         fleet.chains.forget()
@@ -149,7 +155,7 @@ class Stretches:
         async with trio.open_nursery() as nursery:
 
             def begin(start_s: float) -> None:
-                nursery.start_soon(self._measure, start_s + rise_s, seconds, windows)
+                nursery.start_soon(self._measure, start_s + before_s, seconds, windows)
 
             loaded = await trio.to_thread.run_sync(
                 load.run,
@@ -160,7 +166,7 @@ class Stretches:
         self._progress("compare", 0, count)
         await fleet.chains.await_final({*loaded.taken, *loaded.taken_again}, DRAIN_S)
         self._progress("compare", count, count)
-        return self._stretch(per_second, seconds, rise_s, count, loaded, windows[0])
+        return self._stretch(per_second, seconds, before_s, count, loaded, windows[0])
 
     async def _sign(self, count: int, per_second: float, per_parcel: int) -> list[Parcel]:
         """Sign off the loop: links that delay bytes live on it."""
@@ -197,7 +203,7 @@ class Stretches:
         self,
         per_second: float,
         seconds: float,
-        rise_s: float,
+        before_s: float,
         count: int,
         loaded: Loaded,
         window: _Window,
@@ -212,7 +218,7 @@ class Stretches:
         return Stretch(
             per_second=round(per_second, 1),
             seconds=seconds,
-            rise_s=rise_s,
+            warm_up_s=before_s,
             submitted=count,
             taken=len(loaded.taken),
             refused=dict(sorted(loaded.refused.items())),

@@ -8,11 +8,11 @@ from p2pledger.bench.ceiling import cores, verified_per_s
 from p2pledger.bench.devices import RECORD_BYTES
 from p2pledger.bench.figures import ceiling, share
 from p2pledger.bench.fleet import DEVICES, CannotMeasure, Fleet, Shape, prepared
-from p2pledger.bench.phase import Progress, Stretch, Stretches, count_of
+from p2pledger.bench.phase import Progress, Stretch, Stretches, count_of, warm_up_s
 from p2pledger.bench.readings import GATEWAYS, Readings, check_authorities, measure_on
 
 SEARCH_S = 12.0
-"""What waits absorbs a quarter more than is sustained in 6 s, an eighth in these."""
+"""What waits absorbs a quarter more than is sustained in 6 s, a tenth in these and their warm-up."""
 SEARCH_FROM = 0.15
 """Of the ceiling: the rate that a search starts at."""
 SEARCH_STEP = 1.4
@@ -81,7 +81,7 @@ async def measure(options: Options, progress: Progress) -> Throughput:
     """
     n = options.shape.authorities + options.shape.gateways
     if options.per_second is not None:
-        count_of(options.per_second, options.seconds)
+        count_of(options.per_second, warm_up_s(options.seconds) + options.seconds)
     if options.readings_s:
         check_authorities(options.shape.authorities)
     async with prepared(options.shape) as fleet:
